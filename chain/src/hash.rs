@@ -1,0 +1,106 @@
+//! The one hash of the project: BLAKE3 in `derive_key` mode, one versioned context per use.
+//!
+//! Every context string of every crate stands in [`Context`], and nowhere else, so that no two uses can
+//! ever collide (DESIGN §4; `docs/protocol.md`, "Hashing"). Inputs are concatenated plainly: an input of
+//! variable length delimits itself or stands last.
+
+/// What a hash is computed for. Each use has its own BLAKE3 key-derivation context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Context {
+    /// A network's [`LedgerId`](crate::LedgerId), over the genesis record.
+    Ledger,
+    /// A transaction's id, over ledger and header (or, for genesis, the genesis record).
+    Id,
+    /// The body hash in a core, over ledger and body.
+    Body,
+    /// The message that an author signs, over ledger and core.
+    Sign,
+    /// The challenge of a stamp, over ledger, core and signature.
+    Stamp,
+    /// The value that a stamp's effort is measured by, over challenge, nonce and solution.
+    Effort,
+    /// Leaves, nodes and empty trees of Merkle trees.
+    Merkle,
+    /// The hash chain of one node's log.
+    Link,
+    /// The chain over derived blocks.
+    Block,
+    /// The lanes of one transaction in the set digest.
+    DigestLanes,
+    /// The digest itself, over the lanes' state.
+    Digest,
+    /// Checksums of records and file headers on disk.
+    Record,
+    /// Names that show on the wire (protocol and topic names), over the ledger.
+    Wire,
+    /// Name of a message in gossip, over the whole message.
+    GossipMessage,
+    /// The hint of a sealed envelope.
+    Hint,
+    /// The tag under which a card is found.
+    CardTag,
+    /// The key under which a card is encrypted.
+    CardKey,
+    /// The message that a card's owner signs.
+    CardSign,
+    /// The inner signature's message; its hash is the inner id.
+    Inner,
+    /// The commitment to a body's key.
+    Commitment,
+    /// Wallet keys from the recovery phrase.
+    WalletKey,
+}
+
+impl Context {
+    /// The BLAKE3 context string: hard-coded, unique, never reused for another purpose.
+    pub const fn string(self) -> &'static str {
+        match self {
+            Context::Ledger => "qasedak v1 ledger",
+            Context::Id => "qasedak v1 id",
+            Context::Body => "qasedak v1 body",
+            Context::Sign => "qasedak v1 sign",
+            Context::Stamp => "qasedak v1 stamp",
+            Context::Effort => "qasedak v1 effort",
+            Context::Merkle => "qasedak v1 merkle",
+            Context::Link => "qasedak v1 link",
+            Context::Block => "qasedak v1 block",
+            Context::DigestLanes => "qasedak v1 digest lanes",
+            Context::Digest => "qasedak v1 digest",
+            Context::Record => "qasedak v1 record",
+            Context::Wire => "qasedak v1 wire",
+            Context::GossipMessage => "qasedak v1 gossip message",
+            Context::Hint => "qasedak v1 hint",
+            Context::CardTag => "qasedak v1 card-tag",
+            Context::CardKey => "qasedak v1 card-key",
+            Context::CardSign => "qasedak v1 card-sign",
+            Context::Inner => "qasedak v1 inner",
+            Context::Commitment => "qasedak v1 commitment",
+            Context::WalletKey => "qasedak v1 wallet-key",
+        }
+    }
+}
+
+fn hasher(context: Context, parts: &[&[u8]]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_derive_key(context.string());
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher
+}
+
+/// `H(context, parts…)`: 32 bytes over the plain concatenation of `parts`.
+pub fn hash(context: Context, parts: &[&[u8]]) -> [u8; 32] {
+    *hasher(context, parts).finalize().as_bytes()
+}
+
+/// The same hash extended to `out.len()` bytes (BLAKE3's XOF).
+pub fn hash_xof(context: Context, parts: &[&[u8]], out: &mut [u8]) {
+    hasher(context, parts).finalize_xof().fill(out);
+}
+
+/// The first `N` bytes of [`hash`], for checksums, tags and hints; `N` is at most 32.
+pub fn hash_prefix<const N: usize>(context: Context, parts: &[&[u8]]) -> [u8; N] {
+    let mut out = [0; N];
+    hash_xof(context, parts, &mut out);
+    out
+}

@@ -1,0 +1,437 @@
+//! The ledger: one network's transactions as one node holds them, and everything derived from them.
+//!
+//! Pure logic over a [`Store`]: time and randomness are arguments, and there is no IO but what the store does.
+//! Invariants: parents stand before children; `link`, `root` and `digest` are those of exactly the
+//! records in the log; the index can be derived from the log at any time, and is brought up to date from it on open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    block::Block,
+    ids::{Depth, Digest, Link, Position, Root, TxId},
+    network::Network,
+    retention,
+    rules::{self, Parent, ParentsError, RuleError, Verified},
+    store::{Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree},
+    time::{DAY_SECS, HOUR_SECS, Time, own_clock},
+    transaction::{Core, Kind, Transaction},
+};
+
+mod blocks;
+mod days;
+mod frontier;
+mod keys;
+mod state;
+
+pub use days::DaySummary;
+use state::State;
+
+/// One network's transactions in a store.
+#[derive(Debug)]
+pub struct Ledger<S> {
+    network: Network,
+    store: S,
+    state: State,
+    /// Digests of days that changed since the last flush.
+    days: BTreeMap<u64, days::Day>,
+    tips: BTreeMap<TxId, Time>,
+    /// Own transactions that must not become parents yet, since too few peers are known to hold them.
+    held_back: BTreeSet<TxId>,
+    /// Hours whose block is to be computed anew.
+    stale_hours: BTreeSet<u64>,
+    last_commit: Time,
+}
+
+/// Why a transaction was not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is in the log already.
+    Known,
+    /// Some parents are not; they may still come.
+    UnknownParents(Vec<TxId>),
+    /// Its lifetime is not over, so it is accepted only with its body.
+    BodyMissing,
+    /// It breaks a rule.
+    Rule(RuleError),
+}
+
+/// Why an append did not happen.
+#[derive(Debug)]
+pub enum AppendError {
+    /// The transaction was refused.
+    Refused(Refusal),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for AppendError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What describes a whole log in a few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Transactions in the log.
+    pub count: u64,
+    /// The link after the last.
+    pub link: Link,
+    /// Merkle root over the ids in log order.
+    pub root: Root,
+    /// Digest of the set: equal on any two nodes that hold the same set.
+    pub digest: Digest,
+}
+
+/// A place in the canonical order: `(time, depth, id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    /// The transaction's time.
+    pub time: Time,
+    /// The transaction's depth.
+    pub depth: Depth,
+    /// The transaction's id.
+    pub id: TxId,
+}
+
+impl<S: Store> Ledger<S> {
+    /// Opens the ledger of `network` in `store`, bringing the index up to date with the log; an index that
+    /// contradicts the log is set aside and derived anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or the log is damaged.
+    pub fn open(network: Network, store: S) -> Result<Self, StoreError> {
+        let state = State::new(network.ledger());
+        let last_commit = store.last_commit().map_or(Time::default(), |point| point.time);
+        let mut ledger = Self {
+            network,
+            store,
+            state,
+            days: BTreeMap::new(),
+            tips: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            stale_hours: BTreeSet::new(),
+            last_commit,
+        };
+        ledger.load()?;
+        ledger.catch_up()?;
+        Ok(ledger)
+    }
+
+    fn load(&mut self) -> Result<(), StoreError> {
+        if let Some(state) = self.read_state()? {
+            self.state = state;
+            self.load_frontier()?;
+            return self.load_stale_hours();
+        }
+        if !self.store.is_empty() {
+            self.store.reset_index()?;
+        }
+        self.state = State::new(self.network.ledger());
+        Ok(())
+    }
+
+    /// The indexed state, unless it contradicts the log.
+    fn read_state(&self) -> Result<Option<State>, StoreError> {
+        let Some(bytes) = self.store.get(Tree::State, keys::STATE)? else {
+            return Ok(None);
+        };
+        let Some(state) = State::from_bytes(self.network.ledger(), &bytes) else {
+            return Ok(None);
+        };
+        let agrees = match self.store.last_commit() {
+            Some(point) if point.count == state.count() => point.link == state.link(),
+            Some(point) => state.count() < point.count,
+            None => state.count() == 0,
+        };
+        Ok(agrees.then_some(state))
+    }
+
+    /// Derives the index for all records behind the indexed state.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        while self.state.count() < self.store.len() {
+            let position = Position::new(self.state.count());
+            let Some(record) = self.store.record(position)? else {
+                break;
+            };
+            let changes = self.index_changes(position, &record);
+            self.load_day(record.header.core().time().day())?;
+            self.store.stage(Batch { records: Vec::new(), changes })?;
+            self.advance(&record);
+        }
+        Ok(())
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+    /// The store, for reading.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+    /// The node's own clock for a system clock of `system`.
+    pub fn clock(&self, system: Time) -> Time {
+        own_clock(system, self.last_commit)
+    }
+    /// Count, link, root and digest of the log.
+    pub fn summary(&self) -> Summary {
+        self.state.summary()
+    }
+    /// Bytes on disk.
+    pub fn disk(&self) -> DiskUse {
+        self.store.disk()
+    }
+
+    /// Where a transaction stands in the log, if it does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn position(&self, id: &TxId) -> Result<Option<Position>, StoreError> {
+        Ok(self.store.get(Tree::Ids, id.as_bytes())?.and_then(|value| keys::read_u64(&value)).map(Position::new))
+    }
+
+    /// The record at a position.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read, or its header does not hash to its id.
+    pub fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
+        let record = self.store.record(position)?;
+        if let Some(record) = &record
+            && record.header.id(&self.network) != record.id
+        {
+            return Err(StoreError::Damaged {
+                path: "log".to_owned(),
+                offset: position.get(),
+                what: format!("the header at position {position} does not hash to its id {}", record.id),
+            });
+        }
+        Ok(record)
+    }
+
+    /// The whole transaction at a position, with its body when that is here and intact.
+    ///
+    /// # Errors
+    /// [`StoreError`] when record or body cannot be read or are damaged.
+    pub fn transaction(&self, position: Position) -> Result<Option<Transaction>, StoreError> {
+        let Some(record) = self.record(position)? else {
+            return Ok(None);
+        };
+        let body = match self.store.body(position)? {
+            Body::Present(body) => Some(body),
+            Body::Absent => None,
+        };
+        Transaction::new(&self.network, record.header, body).map(Some).map_err(|error| StoreError::Damaged {
+            path: "bodies".to_owned(),
+            offset: position.get(),
+            what: format!("position {position}, id {}: {error}", record.id),
+        })
+    }
+
+    /// Entries of the scan column, from `from` on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    pub fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
+        self.store.scan(from, max)
+    }
+
+    /// Positions of tagged transactions with this tag, at most `max`, in log order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn tagged(&self, tag: &[u8; 16], max: usize) -> Result<Vec<Position>, StoreError> {
+        let (from, to) = keys::tag_range(tag);
+        let pairs = self.store.range(Tree::Tags, &from, &to, max)?;
+        Ok(pairs.iter().filter_map(|(key, _)| keys::read_u64(key.get(16..)?)).map(Position::new).collect())
+    }
+
+    /// At most `max` places in canonical order, with times from `from` up to but not including `to`, behind `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<OrderKey>, StoreError> {
+        let start = match after {
+            Some(key) if key.time >= from => keys::after(&keys::order(key)),
+            _ => keys::time(from),
+        };
+        let pairs = self.store.range(Tree::Order, &start, &keys::time(to), max)?;
+        Ok(pairs.iter().filter_map(|(key, _)| keys::read_order(key)).collect())
+    }
+
+    /// Checks a verified transaction against the log and appends it. Visible at once, durable after a flush.
+    ///
+    /// `own` marks a transaction of this node: on `main` it becomes no parent until
+    /// [`known_to_be_held`](Self::known_to_be_held) says so.
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing has changed then.
+    pub fn append(&mut self, verified: Verified, now: Time, own: bool) -> Result<Position, AppendError> {
+        let depth = self.admit(verified.transaction(), now)?;
+        let transaction = verified.into_transaction();
+        let position = Position::new(self.state.count());
+        let core = transaction.core();
+        let author_u = author_u(core).ok_or(AppendError::Refused(Refusal::Rule(RuleError::Signature)))?;
+        let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
+        if own && self.network.is_main() {
+            self.held_back.insert(record.id);
+        }
+        let changes = self.index_changes(position, &record);
+        self.load_day(core.time().day())?;
+        let new = NewRecord {
+            body_day: retention::body_day(core, now),
+            body: transaction.body().map(<[u8]>::to_vec),
+            record: record.clone(),
+            author_u,
+        };
+        self.store.stage(Batch { records: vec![new], changes })?;
+        self.advance(&record);
+        Ok(position)
+    }
+
+    /// The checks that need the log; returns the depth.
+    fn admit(&self, transaction: &Transaction, now: Time) -> Result<Depth, AppendError> {
+        if self.position(&transaction.id())?.is_some() {
+            return Err(AppendError::Refused(Refusal::Known));
+        }
+        let depth = self.check_parents(transaction.core())?;
+        if transaction.body().is_none() && !rules::body_may_be_absent(transaction.core(), now) {
+            return Err(AppendError::Refused(Refusal::BodyMissing));
+        }
+        Ok(depth)
+    }
+
+    fn check_parents(&self, core: &Core) -> Result<Depth, AppendError> {
+        let mut failed = None;
+        let depth = rules::check_parents(&self.network, core, |id| {
+            self.parent(id).unwrap_or_else(|error| {
+                failed = Some(error);
+                None
+            })
+        });
+        if let Some(error) = failed {
+            return Err(AppendError::Store(error));
+        }
+        depth.map_err(|error| {
+            AppendError::Refused(match error {
+                ParentsError::Unknown(ids) => Refusal::UnknownParents(ids),
+                ParentsError::Rule(rule) => Refusal::Rule(rule),
+            })
+        })
+    }
+
+    fn parent(&self, id: &TxId) -> Result<Option<Parent>, StoreError> {
+        let Some(position) = self.position(id)? else {
+            return Ok(None);
+        };
+        Ok(self.store.record(position)?.map(|record| Parent { time: record.header.core().time(), depth: record.depth }))
+    }
+
+    /// What the index gains by one record.
+    fn index_changes(&mut self, position: Position, record: &Record) -> Vec<Change> {
+        let core = record.header.core();
+        let place = position.get().to_be_bytes().to_vec();
+        let key = OrderKey { time: core.time(), depth: record.depth, id: record.id };
+        let mut changes = vec![
+            Change { tree: Tree::Ids, key: record.id.as_bytes().to_vec(), value: Some(place.clone()) },
+            Change { tree: Tree::Order, key: keys::order(key), value: Some(place) },
+            self.mark_stale(core.time().hour()),
+            self.waits_to_settle(position, record),
+        ];
+        if core.kind() == Kind::Tagged {
+            let key = keys::tag(core.hint(), position);
+            changes.push(Change { tree: Tree::Tags, key, value: Some(Vec::new()) });
+        }
+        changes
+    }
+
+    /// Takes one staged record into the running values. Cannot fail: its day is loaded before it is staged.
+    fn advance(&mut self, record: &Record) {
+        self.state.push(&record.id);
+        self.add_to_day(record.header.core().time().day(), &record.id);
+    }
+
+    /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store takes no more.
+    pub fn flush(&mut self, now: Time) -> Result<Option<Flush>, StoreError> {
+        let mut changes = self.take_day_changes();
+        if !changes.is_empty() {
+            changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
+        }
+        self.store.stage(Batch { records: Vec::new(), changes })?;
+        let point = CommitPoint { count: self.state.count(), link: self.state.link(), time: self.clock(now) };
+        let flush = self.store.flush(point)?;
+        if flush.is_some() {
+            self.last_commit = point.time;
+        }
+        Ok(flush)
+    }
+
+    /// Tells how the flush ended. After a failed one the ledger takes no more.
+    pub fn flushed(&mut self, success: bool) {
+        self.store.flushed(success);
+    }
+
+    /// Flushes on this thread and waits for it: for tools and tests; a node flushes beside its work.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be made durable.
+    pub fn flush_now(&mut self, now: Time) -> Result<(), StoreError> {
+        if let Some(flush) = self.flush(now)? {
+            let result = flush.run();
+            self.flushed(result.is_ok());
+            result?;
+        }
+        Ok(())
+    }
+
+    /// Ids of the block of an hour, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn block_ids(&self, number: u64) -> Result<Vec<TxId>, StoreError> {
+        let from = Time::from_secs(number.saturating_mul(HOUR_SECS));
+        let to = Time::from_secs(number.saturating_add(1).saturating_mul(HOUR_SECS));
+        let mut ids: Vec<TxId> = self.in_order(from, to, None, usize::MAX)?.iter().map(|key| key.id).collect();
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The newest block: the last one whose hour has begun by the clock `now`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn newest_block(&mut self, now: Time) -> Result<Option<Block>, StoreError> {
+        self.last_block_before(now.hour().saturating_add(1))
+    }
+
+    /// Range of times of a day.
+    fn day_range(day: u64) -> (Time, Time) {
+        let start = day.saturating_mul(DAY_SECS);
+        (Time::from_secs(start), Time::from_secs(start.saturating_add(DAY_SECS)))
+    }
+
+    /// Places of one day in canonical order, behind `after`, at most `max`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn day_order(&self, day: u64, after: Option<OrderKey>, max: usize) -> Result<Vec<OrderKey>, StoreError> {
+        let (from, to) = Self::day_range(day);
+        self.in_order(from, to, after, max)
+    }
+}
+
+/// The author's key as a Montgomery u coordinate; `None` when it is no point, which no valid signature allows.
+fn author_u(core: &Core) -> Option<[u8; 32]> {
+    curve25519_dalek::edwards::CompressedEdwardsY(*core.author())
+        .decompress()
+        .map(|point| point.to_montgomery().to_bytes())
+}

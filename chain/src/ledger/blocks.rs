@@ -1,0 +1,98 @@
+//! Derived blocks, computed anew only where something changed, and only when asked for.
+
+use super::{Ledger, keys};
+use crate::{
+    block::{Block, Contents, chained, contents, first_previous},
+    ids::{Chain, Root},
+    store::{Batch, Change, Store, StoreError, Tree},
+};
+
+impl<S: Store> Ledger<S> {
+    /// An hour got a transaction: its block is to be computed anew. The mark survives a restart.
+    pub(super) fn mark_stale(&mut self, hour: u64) -> Change {
+        self.stale_hours.insert(hour);
+        Change { tree: Tree::Blocks, key: keys::number(hour), value: Some(Vec::new()) }
+    }
+
+    pub(super) fn load_stale_hours(&mut self) -> Result<(), StoreError> {
+        let pairs = self.store.range(Tree::Blocks, &[], &[0xff; 9], usize::MAX)?;
+        let stale = pairs.iter().filter(|(_, value)| value.is_empty());
+        self.stale_hours = stale.filter_map(|(key, _)| keys::read_u64(key)).collect();
+        Ok(())
+    }
+
+    /// Brings all blocks up to date: contents where they changed, the chain from there on.
+    fn refresh_blocks(&mut self) -> Result<(), StoreError> {
+        let Some(first) = self.stale_hours.first().copied() else {
+            return Ok(());
+        };
+        let ledger = self.network.ledger();
+        let mut chain = self.stored_block_before(first)?.map_or(first_previous(ledger), |block| block.chain);
+        let mut changes = Vec::new();
+        for (key, value) in self.store.range(Tree::Blocks, &keys::number(first), &[0xff; 9], usize::MAX)? {
+            let Some(number) = keys::read_u64(&key) else {
+                continue;
+            };
+            let contents = match read_block(number, &value) {
+                Some(block) if !self.stale_hours.contains(&number) => Contents { count: block.count, root: block.root },
+                _ => contents(ledger, self.block_ids(number)?),
+            };
+            let block = chained(ledger, chain, number, contents);
+            chain = block.chain;
+            changes.push(Change { tree: Tree::Blocks, key, value: Some(write_block(&block)) });
+        }
+        self.store.stage(Batch { records: Vec::new(), changes })?;
+        self.stale_hours.clear();
+        Ok(())
+    }
+
+    fn stored_block_before(&self, number: u64) -> Result<Option<Block>, StoreError> {
+        let pair = self.store.last_before(Tree::Blocks, &keys::number(number))?;
+        Ok(pair.and_then(|(key, value)| read_block(keys::read_u64(&key)?, &value)))
+    }
+
+    /// The last block with a number below `number`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn last_block_before(&mut self, number: u64) -> Result<Option<Block>, StoreError> {
+        self.refresh_blocks()?;
+        self.stored_block_before(number)
+    }
+
+    /// The block of an hour; `None` when that hour is empty.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn block(&mut self, number: u64) -> Result<Option<Block>, StoreError> {
+        self.refresh_blocks()?;
+        let value = self.store.get(Tree::Blocks, &keys::number(number))?;
+        Ok(value.and_then(|value| read_block(number, &value)))
+    }
+
+    /// At most `max` blocks from `from` on, ascending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn blocks(&mut self, from: u64, max: usize) -> Result<Vec<Block>, StoreError> {
+        self.refresh_blocks()?;
+        let pairs = self.store.range(Tree::Blocks, &keys::number(from), &[0xff; 9], max)?;
+        Ok(pairs.iter().filter_map(|(key, value)| read_block(keys::read_u64(key)?, value)).collect())
+    }
+}
+
+/// count u64 | root | chain.
+fn write_block(block: &Block) -> Vec<u8> {
+    [&block.count.to_be_bytes()[..], block.root.as_bytes(), block.chain.as_bytes()].concat()
+}
+
+fn read_block(number: u64, value: &[u8]) -> Option<Block> {
+    let (count, rest) = value.split_first_chunk::<8>()?;
+    let (root, rest) = rest.split_first_chunk::<32>()?;
+    Some(Block {
+        number,
+        count: u64::from_be_bytes(*count),
+        root: Root::from_bytes(*root),
+        chain: Chain::from_bytes(rest.try_into().ok()?),
+    })
+}

@@ -1,0 +1,85 @@
+//! Keys of the index: big-endian, so that their byte order is the order that is wanted.
+
+use crate::{
+    ids::{Depth, Position, TxId},
+    ledger::OrderKey,
+    time::Time,
+};
+
+/// Key of the one entry in [`Tree::State`](crate::store::Tree::State).
+pub(super) const STATE: &[u8] = b"state";
+
+/// First byte of a tip's key in the frontier tree.
+const TIP: u8 = 0;
+/// First byte of a waiting transaction's key in the frontier tree.
+const WAITING: u8 = 1;
+
+pub(super) fn read_u64(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+pub(super) fn number(n: u64) -> Vec<u8> {
+    n.to_be_bytes().to_vec()
+}
+
+/// The least key that is greater than `key`.
+pub(super) fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+pub(super) fn time(time: Time) -> Vec<u8> {
+    number(time.secs())
+}
+
+/// time | depth | id.
+pub(super) fn order(key: OrderKey) -> Vec<u8> {
+    [&key.time.secs().to_be_bytes(), &key.depth.get().to_be_bytes(), &key.id.as_bytes()[..]].concat()
+}
+
+pub(super) fn read_order(key: &[u8]) -> Option<OrderKey> {
+    let (time, rest) = key.split_at_checked(8)?;
+    let (depth, id) = rest.split_at_checked(8)?;
+    Some(OrderKey {
+        time: Time::from_secs(read_u64(time)?),
+        depth: Depth::new(read_u64(depth)?),
+        id: TxId::from_bytes(id.try_into().ok()?),
+    })
+}
+
+/// tag | position.
+pub(super) fn tag(tag: &[u8; 16], position: Position) -> Vec<u8> {
+    [&tag[..], &position.get().to_be_bytes()].concat()
+}
+
+/// All positions of a tag.
+pub(super) fn tag_range(tag: &[u8; 16]) -> (Vec<u8>, Vec<u8>) {
+    (tag.to_vec(), [&tag[..], &[0xff; 9]].concat())
+}
+
+pub(super) fn tip(id: &TxId) -> Vec<u8> {
+    [&[TIP], &id.as_bytes()[..]].concat()
+}
+
+pub(super) fn read_tip(key: &[u8]) -> Option<TxId> {
+    let (TIP, id) = key.split_first().map(|(first, id)| (*first, id))? else {
+        return None;
+    };
+    Some(TxId::from_bytes(id.try_into().ok()?))
+}
+
+/// All tips.
+pub(super) const TIPS: (&[u8], &[u8]) = (&[TIP], &[WAITING]);
+
+/// due | position.
+pub(super) fn waiting(due: Time, position: Position) -> Vec<u8> {
+    [&[WAITING], &due.secs().to_be_bytes()[..], &position.get().to_be_bytes()].concat()
+}
+
+/// All that are due at `now` or before.
+pub(super) fn waiting_until(now: Time) -> (Vec<u8>, Vec<u8>) {
+    (vec![WAITING], [&[WAITING], &now.plus(1).secs().to_be_bytes()[..]].concat())
+}
+
+pub(super) fn read_waiting(key: &[u8]) -> Option<Position> {
+    read_u64(key.get(9..)?).map(Position::new)
+}

@@ -1,0 +1,16 @@
+//! When bodies go (DESIGN §4): kept until 72 h after the day of `min(time, arrival + 48 h) + lifetime`.
+
+use crate::{rules::FUTURE_BODY_SECS, time::Time, transaction::Core};
+
+/// How long after that day a body is still kept, in days.
+pub const GRACE_DAYS: u64 = 3;
+
+/// The first UTC day on which a body that arrived at `arrival` may be dropped: it names the file that holds it.
+///
+/// The day itself still counts as lifetime, then three days of grace, so that a node which still demands the body
+/// always finds one that still has it.
+pub fn body_day(core: &Core, arrival: Time) -> u64 {
+    let start = core.time().min(arrival.plus(FUTURE_BODY_SECS));
+    let end = start.plus(u64::from(core.lifetime_secs()));
+    end.day().saturating_add(1).saturating_add(GRACE_DAYS)
+}
