@@ -1,0 +1,174 @@
+//! What peers say to each other, byte for byte (`docs/protocol.md`, "Sync" and "Gossip").
+//!
+//! A request and its response are one bincode value each (the encoding rule of
+//! [`qasedak_chain::codec`]), preceded by its length as a little-endian `u32`. Every list is bounded here, before
+//! anything is allocated; a response is bound to its request by the stream that both travel on.
+
+use bincode::{Decode, Encode};
+use qasedak_chain::{
+    Digest, Network, TxId,
+    codec::{self, CodecError},
+    hash::{Context, hash, hash_prefix},
+    transaction::TRANSACTION_MAX_BYTES,
+};
+
+/// Longest request on the wire, in bytes.
+pub const REQUEST_MAX_BYTES: usize = 16 * 1024;
+/// Longest response on the wire, in bytes: one page.
+pub const RESPONSE_MAX_BYTES: usize = 1024 * 1024;
+/// Most day digests in one response.
+pub const DAYS_MAX: usize = 512;
+/// Most ids in one list of a day.
+pub const IDS_MAX: usize = 8_192;
+/// Most transactions that may be asked for at once.
+pub const WANT_MAX: usize = 256;
+/// Longest message in gossip: one transaction.
+pub const GOSSIP_MAX_BYTES: usize = TRANSACTION_MAX_BYTES;
+
+/// What a peer may ask.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Request {
+    /// Count and digest of the whole set.
+    Digest,
+    /// Count and digest of each day from `from` on that has transactions.
+    Days {
+        /// First day, counted from 1970.
+        from: u64,
+    },
+    /// Places of one day in canonical order, behind `after`.
+    Day {
+        /// The day, counted from 1970.
+        day: u64,
+        /// The last place that the asker has seen.
+        after: Option<Place>,
+    },
+    /// Whole transactions; the answer keeps the order, leaves out what is not there, and ends where the page is full.
+    Transactions(Vec<[u8; 32]>),
+}
+
+/// A place in the canonical order, `(time, depth, id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Place {
+    /// Seconds since 1970.
+    pub time: u64,
+    /// Depth in the hash graph.
+    pub depth: u64,
+    /// The transaction's id.
+    pub id: [u8; 32],
+}
+
+/// The summary of one day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DayDigest {
+    /// The day, counted from 1970.
+    pub day: u64,
+    /// How many transactions it has.
+    pub count: u64,
+    /// The digest of their set.
+    pub digest: [u8; 32],
+}
+
+/// What a peer may answer. Each variant answers the request of the same name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Response {
+    /// Count and digest of the whole set.
+    Digest {
+        /// How many transactions.
+        count: u64,
+        /// The digest of their set.
+        digest: [u8; 32],
+    },
+    /// Days ascending; when there are [`DAYS_MAX`] of them, more may follow.
+    Days(Vec<DayDigest>),
+    /// Places ascending; when there are [`IDS_MAX`] of them, more may follow.
+    Day(Vec<Place>),
+    /// Transactions in their wire form, header | body.
+    Transactions(Vec<Vec<u8>>),
+    /// The peer is busy: ask again later, or ask another.
+    Busy,
+}
+
+impl Request {
+    /// The canonical encoding.
+    ///
+    /// # Errors
+    /// [`CodecError`] when it would be longer than [`REQUEST_MAX_BYTES`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        codec::encode::<REQUEST_MAX_BYTES, _>(self)
+    }
+    /// Decodes a request that fills `bytes`.
+    ///
+    /// # Errors
+    /// [`CodecError`] when it is malformed, not canonical, or asks for more than the bounds allow.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let request: Self = codec::decode::<REQUEST_MAX_BYTES, _>(bytes)?;
+        match &request {
+            Self::Transactions(ids) if ids.is_empty() || ids.len() > WANT_MAX => Err(CodecError),
+            _ => Ok(request),
+        }
+    }
+}
+
+impl Response {
+    /// The canonical encoding.
+    ///
+    /// # Errors
+    /// [`CodecError`] when it would be longer than [`RESPONSE_MAX_BYTES`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        codec::encode::<RESPONSE_MAX_BYTES, _>(self)
+    }
+    /// Decodes a response that fills `bytes`.
+    ///
+    /// # Errors
+    /// [`CodecError`] when it is malformed, not canonical, or longer than the bounds allow.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        let response: Self = codec::decode::<RESPONSE_MAX_BYTES, _>(bytes)?;
+        let fits = match &response {
+            Self::Days(days) => days.len() <= DAYS_MAX && days.is_sorted_by(|a, b| a.day < b.day),
+            Self::Day(places) => places.len() <= IDS_MAX && places.is_sorted_by(|a, b| a < b),
+            Self::Transactions(list) => {
+                list.len() <= WANT_MAX && list.iter().all(|bytes| bytes.len() <= TRANSACTION_MAX_BYTES)
+            }
+            Self::Digest { .. } | Self::Busy => true,
+        };
+        if fits { Ok(response) } else { Err(CodecError) }
+    }
+    /// The digest, if that is what this is.
+    pub fn digest(&self) -> Option<(u64, Digest)> {
+        match self {
+            Self::Digest { count, digest } => Some((*count, Digest::from_bytes(*digest))),
+            _ => None,
+        }
+    }
+}
+
+/// The tag by which a network's protocols and topic are named: 16 hex digits that do not give its ledger id away.
+fn network_tag(network: &Network) -> String {
+    hash_prefix::<8>(Context::Wire, &[network.ledger().as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Name of the sync protocol of a network.
+pub fn sync_protocol(network: &Network) -> String {
+    format!("/qasedak/{}/sync/1", network_tag(network))
+}
+
+/// Name that identify carries: peers of another network are told apart by it and let go.
+pub fn identify_protocol(network: &Network) -> String {
+    format!("/qasedak/{}/1", network_tag(network))
+}
+
+/// Gossip topic of a network.
+pub fn topic(network: &Network) -> String {
+    format!("qasedak/{}/1", network_tag(network))
+}
+
+/// Gossip message id: BLAKE3 of the whole message, never the transaction id, since gossipsub remembers ids before
+/// validation and "right header, wrong body" would otherwise censor the true one.
+pub fn gossip_message_id(message: &[u8]) -> [u8; 32] {
+    hash(Context::GossipMessage, &[message])
+}
+
+/// An id as the wire carries it.
+pub fn wire_id(id: &TxId) -> [u8; 32] {
+    *id.as_bytes()
+}
