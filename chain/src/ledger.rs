@@ -21,10 +21,13 @@ mod blocks;
 mod days;
 mod frontier;
 mod keys;
-mod state;
+pub(crate) mod state;
 
 pub use days::DaySummary;
 use state::State;
+
+/// Records that are indexed in one go while catching up with the log.
+const CATCH_UP_PAGE: u64 = 4_096;
 
 /// One network's transactions in a store.
 #[derive(Debug)]
@@ -158,6 +161,25 @@ impl<S: Store> Ledger<S> {
             self.load_day(record.header.core().time().day())?;
             self.store.stage(Batch { records: Vec::new(), changes })?;
             self.advance(&record);
+            if self.state.count().is_multiple_of(CATCH_UP_PAGE) {
+                self.flush_index()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the index over to the store while catching up, so that it does not pile up in memory.
+    fn flush_index(&mut self) -> Result<(), StoreError> {
+        let Some(point) = self.store.last_commit() else {
+            return Ok(());
+        };
+        let mut changes = self.take_day_changes();
+        changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
+        self.store.stage(Batch { records: Vec::new(), changes })?;
+        if let Some(flush) = self.store.flush(point)? {
+            let result = flush.run();
+            self.store.flushed(result.is_ok());
+            result?;
         }
         Ok(())
     }

@@ -1,25 +1,28 @@
 //! The ledger of Qasedak: transactions, the rules they obey, and the log that keeps them.
 //!
 //! Pure code: rules, ledger, stamps and blocks take time and randomness as arguments; only
-//! [`store::disk`] touches files. Dependencies run one way, from the top of this list to its bottom:
+//! [`store::disk`] touches files, and [`audit`] reads them. Dependencies run one way, from the top of this list to its bottom:
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`audit`] | the check of a whole ledger from its files alone |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
-//! | [`block`], [`merkle`], [`digest`] | what is derived from sets and sequences of ids |
+//! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
 //! | [`transaction`], [`stamp`] | the format and the proof of work |
 //! | [`network`], [`time`], [`ids`], [`hash`], [`codec`] | parameters, clocks, newtypes, the hash, the encoding |
 //!
 //! The normative bytes are in `docs/protocol.md`, the reasons in `docs/decisions/`.
 
+pub mod audit;
 pub mod block;
 pub mod codec;
 pub mod digest;
 pub mod hash;
 pub mod ids;
 pub mod ledger;
+pub mod link;
 pub mod merkle;
 pub mod network;
 pub mod retention;

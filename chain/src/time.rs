@@ -81,6 +81,16 @@ fn civil_from_days(day: u64) -> (u64, u64, u64) {
     (year, month, day_of_month)
 }
 
+/// Day number since 1970 of a date, `None` when there is no such date or it lies before 1970.
+pub fn day_of_date(year: u64, month: u64, day: u64) -> Option<u64> {
+    if !(1970..=36_811).contains(&year) {
+        return None;
+    }
+    // Counting every fourth year as a leap year is at most 261 days off by the end of time: search around that.
+    let estimate = (year - 1970) * 365 + (year - 1969) / 4;
+    (estimate.saturating_sub(400)..estimate + 800).find(|candidate| civil_from_days(*candidate) == (year, month, day))
+}
+
 /// A node's own clock: `max(system clock, last commit, release date)` (DESIGN §4). It never runs backwards
 /// over what the ledger has already recorded, however wrong the system's clock is.
 pub fn own_clock(system: Time, last_commit: Time) -> Time {
@@ -96,6 +106,17 @@ mod tests {
         assert_eq!(Time::from_secs(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Time::from_secs(RELEASE_SECS).to_string(), "2026-11-01T00:00:00Z");
         assert_eq!(Time::from_secs(951_827_696).to_string(), "2000-02-29T12:34:56Z");
+    }
+
+    #[test]
+    fn dates_and_days_are_inverse() {
+        for day in (0..800_000).step_by(17) {
+            let (year, month, day_of_month) = civil_from_days(day);
+            assert_eq!(day_of_date(year, month, day_of_month), Some(day));
+        }
+        assert_eq!(day_of_date(2026, 2, 29), None);
+        assert_eq!(day_of_date(2026, 13, 1), None);
+        assert_eq!(day_of_date(1969, 12, 31), None);
     }
 
     #[test]

@@ -1,1 +1,25 @@
-//! placeholder
+//! The node of Qasedak: everything put together, its local API, and its command line.
+//!
+//! Dependencies run one way, from the top of this list to its bottom:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`cli`] | the command line: parse, run, print, exit code |
+//! | [`demo`] | three nodes on this machine exchange a message, end to end |
+//! | [`api`] | the loopback API of the running node |
+//! | [`node`] | assembly: ledger, wallet, network, API; ordered start and shutdown |
+//! | [`mail`] | what the node does for its wallet: scan, open, card, send |
+//! | [`stamping`] | proof of work on all cores, off the async threads |
+//! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod demo;
+pub mod failure;
+pub mod logging;
+pub mod mail;
+pub mod node;
+pub mod passphrase;
+pub mod paths;
+pub mod stamping;

@@ -28,8 +28,13 @@ pub const GOSSIP_MAX_BYTES: usize = TRANSACTION_MAX_BYTES;
 /// What a peer may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Request {
-    /// Count and digest of the whole set.
-    Digest,
+    /// Count and digest of the whole set. The asker names its own, so that one question tells both that they differ.
+    Digest {
+        /// How many transactions the asker has.
+        count: u64,
+        /// The digest of the asker's set.
+        digest: [u8; 32],
+    },
     /// Count and digest of each day from `from` on that has transactions.
     Days {
         /// First day, counted from 1970.
@@ -41,9 +46,17 @@ pub enum Request {
         day: u64,
         /// The last place that the asker has seen.
         after: Option<Place>,
+        /// Most places wanted, 1 to [`IDS_MAX`].
+        max: u32,
     },
     /// Whole transactions; the answer keeps the order, leaves out what is not there, and ends where the page is full.
-    Transactions(Vec<[u8; 32]>),
+    Transactions {
+        /// 1 to [`WANT_MAX`] ids.
+        ids: Vec<[u8; 32]>,
+        /// Bytes of transactions that make a full page; the first one is sent however long it is. At most
+        /// [`RESPONSE_MAX_BYTES`] count.
+        max_bytes: u32,
+    },
 }
 
 /// A place in the canonical order, `(time, depth, id)`.
@@ -80,7 +93,7 @@ pub enum Response {
     },
     /// Days ascending; when there are [`DAYS_MAX`] of them, more may follow.
     Days(Vec<DayDigest>),
-    /// Places ascending; when there are [`IDS_MAX`] of them, more may follow.
+    /// Places ascending; when there are as many as were wanted, more may follow.
     Day(Vec<Place>),
     /// Transactions in their wire form, header | body.
     Transactions(Vec<Vec<u8>>),
@@ -103,7 +116,8 @@ impl Request {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
         let request: Self = codec::decode::<REQUEST_MAX_BYTES, _>(bytes)?;
         match &request {
-            Self::Transactions(ids) if ids.is_empty() || ids.len() > WANT_MAX => Err(CodecError),
+            Self::Transactions { ids, .. } if ids.is_empty() || ids.len() > WANT_MAX => Err(CodecError),
+            Self::Day { max, .. } if !(1..=IDS_MAX as u64).contains(&u64::from(*max)) => Err(CodecError),
             _ => Ok(request),
         }
     }

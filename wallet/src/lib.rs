@@ -1,1 +1,51 @@
-//! placeholder
+//! The wallet of Qasedak: keys from 24 words, cards, sealing and opening, and what a person keeps.
+//!
+//! Pure code: everything but [`keystore`]'s two file functions and [`wallet`] takes time, randomness and the network
+//! as arguments and does no IO. Dependencies run one way, from the top of this list to its bottom:
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`wallet`] | one person's wallet in a directory: contacts, cards, messages, all encrypted at rest |
+//! | [`keystore`] | the file that holds the secrets, encrypted under a passphrase |
+//! | [`scan`], [`open`], [`mod@seal`] | finding, opening and making sealed envelopes |
+//! | [`card`] | how a person's public keys travel on the ledger |
+//! | [`inner`], [`envelope`] | what is inside a sealed body, and what every envelope has in common |
+//! | [`keys`], [`phrase`], [`address`], [`contact`] | secret and public keys, the words, names for people |
+//! | [`x25519`], [`display`] | Diffie-Hellman, text from strangers made safe to show |
+//!
+//! A message goes [`Wallet::seal`] → stamp (by the node) → [`Wallet::record_sent`] → outbox; it arrives by
+//! [`Wallet::scanner`] → [`Wallet::open_transaction`] → [`Wallet::record_scanned`].
+//!
+//! The normative bytes are in `docs/wallet-format.md`, the reasons in DESIGN §8.
+
+pub mod address;
+mod aead;
+mod bytes;
+pub mod card;
+pub mod contact;
+pub mod display;
+pub mod envelope;
+pub mod inner;
+pub mod keys;
+pub mod keystore;
+pub mod open;
+pub mod phrase;
+pub mod scan;
+pub mod seal;
+#[cfg(test)]
+mod testing;
+pub mod wallet;
+pub mod x25519;
+
+pub use address::Address;
+pub use card::Card;
+pub use contact::{Contact, ContactName};
+pub use envelope::{Draft, Unstamped};
+pub use inner::{Content, InnerId};
+pub use keys::{Keys, SealKey, SealKeyId};
+pub use keystore::KdfCost;
+pub use open::Opened;
+pub use phrase::Phrase;
+pub use scan::Scanner;
+pub use seal::{SealedMessage, SentRecord};
+pub use wallet::{Wallet, WalletError};

@@ -97,6 +97,18 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
+    /// Parents and time for a new transaction: [`draw_parents`](Self::draw_parents), and the own clock to the minute,
+    /// or the newest parent's time should the system's clock have been set back since that one settled.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails.
+    pub fn next_place(&mut self, system: Time, rng: &mut dyn Rng) -> Result<(Vec<TxId>, Time), StoreError> {
+        let parents = self.draw_parents(system, rng)?;
+        let newest = parents.iter().filter_map(|id| self.tips.get(id)).max().copied();
+        let clock = self.clock(system).rounded_down();
+        Ok((parents, newest.map_or(clock, |newest| newest.max(clock))))
+    }
+
     /// How many tips the frontier has.
     pub fn frontier_len(&self) -> usize {
         self.tips.len()

@@ -2,9 +2,9 @@
 
 use crate::{
     digest::{STATE_BYTES, SetDigest},
-    hash::{Context, hash},
     ids::{LedgerId, Link, TxId},
     ledger::Summary,
+    link::{first_link, next_link},
     merkle::Accumulator,
 };
 
@@ -15,16 +15,6 @@ pub(crate) struct State {
     link: Link,
     tree: Accumulator,
     digest: SetDigest,
-}
-
-/// `link[-1]` is the ledger id.
-pub(crate) fn first_link(ledger: LedgerId) -> Link {
-    Link::from_bytes(*ledger.as_bytes())
-}
-
-/// `H("link", previous, id)`.
-pub(crate) fn next_link(previous: Link, id: &TxId) -> Link {
-    Link::from_bytes(hash(Context::Link, &[previous.as_bytes(), id.as_bytes()]))
 }
 
 impl State {

@@ -1,0 +1,117 @@
+//! The check of a whole ledger from its files alone (DESIGN §6, *verify*): header segments, bodies, columns; no index,
+//! no lock, and a node may be running on them.
+//!
+//! What is checked: file headers, every record's check, encoding, ids, stamps and signatures, parents, times, depths,
+//! links against every commit marker, bodies, the scan and offset columns. What stands behind the last commit marker of
+//! a running node is unfinished, no damage; but the columns are written only after a commit, so what they tell of was
+//! committed once, and must be readable. Nothing is changed on disk. Memory: about 150 bytes a transaction.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    block::Block,
+    ids::{Digest, Link, Position, Root, TxId},
+    network::Network,
+    store::StoreError,
+    time::Time,
+};
+
+mod files;
+mod finding;
+mod record;
+mod run;
+mod walk;
+
+pub use finding::Problem;
+
+/// Most findings that a report lists; further ones are counted.
+pub const FINDINGS_MAX: usize = 1_000;
+
+/// One thing that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The file, relative to the ledger's directory.
+    pub file: String,
+    /// Where in the file, in bytes from its start.
+    pub offset: u64,
+    /// The position of the transaction that is touched, where known.
+    pub position: Option<Position>,
+    /// The id of the transaction that is touched, where known.
+    pub id: Option<TxId>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.position, self.id) {
+            (Some(position), Some(id)) => write!(f, "position {position}, id {id}: ")?,
+            (Some(position), None) => write!(f, "position {position}: ")?,
+            (None, Some(id)) => write!(f, "id {id}: ")?,
+            (None, None) => {}
+        }
+        write!(f, "{} ({} at byte {})", self.problem, self.file, self.offset)
+    }
+}
+
+/// What an audit found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Transactions in the log up to the last commit.
+    pub count: u64,
+    /// The link after the last of them.
+    pub link: Link,
+    /// Merkle root over their ids in log order. With findings: over the ids that could be read.
+    pub root: Root,
+    /// Digest of their set. With findings: of those that could be read.
+    pub digest: Digest,
+    /// Derived blocks, those of future hours included.
+    pub blocks: u64,
+    /// The last block whose hour has begun.
+    pub newest_block: Option<Block>,
+    /// Bodies that are here and match their headers.
+    pub bodies_present: u64,
+    /// Records whose body was dropped or never came.
+    pub bodies_absent: u64,
+    /// Entries of the scan column that were compared. Fewer than `count` is no damage: the column can be made anew.
+    pub scan_entries: u64,
+    /// Bytes behind the last commit marker: what a running node is writing, or what a crash left.
+    pub unfinished_tail_bytes: u64,
+    /// What is wrong, at most [`FINDINGS_MAX`] of it, in log order.
+    pub findings: Vec<Finding>,
+    /// All that is wrong, also beyond those listed.
+    pub findings_total: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings_total == 0
+    }
+}
+
+/// Why an audit could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// There is no ledger in the directory.
+    #[error("{path}: there is no ledger here; check --data and --network")]
+    NoLedger {
+        /// The directory.
+        path: String,
+    },
+    /// The files cannot be read, or belong to another network or a newer version.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Checks the whole ledger in `dir`. `now`: the system's clock. `progress` is told how many records have been checked.
+///
+/// # Errors
+/// [`AuditError`] when there is nothing to check or the system refuses to read it. Damage is no error: it is in the
+/// report.
+pub fn verify(dir: &Path, network: &Network, now: Time, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
+    run::Run::new(PathBuf::from(dir), network.clone(), now)?.finish(progress)
+}

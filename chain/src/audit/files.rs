@@ -1,0 +1,167 @@
+//! The files of a ledger as an audit finds them: their heads, and how many records the columns tell of.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use super::{AuditError, Finding, Problem};
+use crate::{
+    ids::{LedgerId, Link},
+    link::first_link,
+    store::{
+        StoreError,
+        disk::{
+            files::{self, DiskFile},
+            headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
+            scan,
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, HeaderFault},
+        },
+    },
+};
+
+/// A header segment, before it is read.
+pub(super) struct SegmentFile {
+    pub(super) first: u64,
+    pub(super) name: String,
+    /// The link that its head gives; `None` when the head is not what was written.
+    pub(super) link: Option<Link>,
+    /// The offset column without its head.
+    pub(super) offsets: Vec<u8>,
+}
+
+/// All that an audit reads, taken before the log itself is, so that the columns never tell of more than the log has.
+pub(super) struct Files {
+    pub(super) dir: PathBuf,
+    pub(super) log_id: Option<[u8; 16]>,
+    pub(super) segments: Vec<SegmentFile>,
+    /// Records that were committed, by what the columns tell.
+    pub(super) claimed: u64,
+    pub(super) scan: Option<DiskFile>,
+    /// Whole entries of the scan column.
+    pub(super) scan_entries: u64,
+    /// Days whose body file has a head that is not what was written.
+    pub(super) bad_days: BTreeSet<u32>,
+    pub(super) findings: Vec<Finding>,
+}
+
+pub(super) fn finding(file: &str, offset: u64, problem: Problem) -> Finding {
+    Finding { file: file.to_owned(), offset, position: None, id: None, problem }
+}
+
+/// Collects heads; what is wrong with them is judged once the log's id is known.
+struct Heads {
+    ledger: LedgerId,
+    read: BTreeMap<String, (u64, Result<FileHeader, String>)>,
+}
+
+impl Heads {
+    fn read(&mut self, name: &str, file: &DiskFile, kind: FileKind, number: u64) -> Result<(), StoreError> {
+        let head = match FileHeader::parse(kind, self.ledger, &file.read_at(0, FILE_HEADER_BYTES)?) {
+            Ok(head) => Ok(head),
+            Err(HeaderFault::Damaged(what)) => Err(what),
+            Err(foreign) => return Err(foreign.into_error(file.path())),
+        };
+        self.read.insert(name.to_owned(), (number, head));
+        Ok(())
+    }
+
+    /// The log's id: the one that most heads have.
+    fn log_id(&self) -> Option<[u8; 16]> {
+        let mut votes: BTreeMap<[u8; 16], u32> = BTreeMap::new();
+        for head in self.read.values().filter_map(|(_, head)| head.as_ref().ok()) {
+            let votes = votes.entry(head.log_id).or_default();
+            *votes = votes.saturating_add(1);
+        }
+        votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(log_id, _)| log_id)
+    }
+
+    /// The head of a file, if it is the right one for its place.
+    fn sound(&self, name: &str, log_id: Option<[u8; 16]>) -> Result<FileHeader, String> {
+        match self.read.get(name) {
+            Some((number, Ok(head))) if Some(head.log_id) == log_id && head.number == *number => Ok(*head),
+            Some((_, Ok(_))) => Err("it belongs to another log or another place".to_owned()),
+            Some((_, Err(what))) => Err(what.clone()),
+            None => Err("it is gone".to_owned()),
+        }
+    }
+}
+
+impl Files {
+    /// Takes stock of a ledger's directory.
+    pub(super) fn collect(dir: PathBuf, ledger: LedgerId) -> Result<Self, AuditError> {
+        let headers_dir = dir.join("headers");
+        let firsts = segment_firsts(&headers_dir)?;
+        if firsts.is_empty() {
+            return Err(AuditError::NoLedger { path: dir.display().to_string() });
+        }
+        let mut heads = Heads { ledger, read: BTreeMap::new() };
+        let scan_path = dir.join("scan.col");
+        let scan_entries = scan::claimed(&scan_path)?;
+        let scan = DiskFile::open(&scan_path, false)?;
+        if let Some(file) = &scan {
+            heads.read("scan.col", file, FileKind::Scan, 0)?;
+        }
+        let mut claimed = scan_entries;
+        let mut segments = Vec::new();
+        for first in firsts {
+            let (segment, shown) = read_segment_head(&headers_dir, first, &mut heads)?;
+            claimed = claimed.max(shown);
+            segments.push(segment);
+        }
+        let days = read_body_heads(&dir.join("bodies"), &mut heads)?;
+        let log_id = heads.log_id();
+        for segment in &mut segments {
+            segment.link = heads.sound(&segment.name, log_id).ok().map(|head| head.link);
+        }
+        let bad = |day: &&u32| heads.sound(&format!("bodies/{day}.seg"), log_id).is_err();
+        let bad_days = days.iter().filter(bad).copied().collect();
+        let wrong = |name: &String| heads.sound(name, log_id).err().map(|what| (name.clone(), what));
+        let wrong: Vec<(String, String)> = heads.read.keys().filter_map(wrong).collect();
+        let findings = wrong.into_iter().map(|(name, what)| finding(&name, 0, Problem::FileHeader(what))).collect();
+        Ok(Self { dir, log_id, segments, claimed, scan, scan_entries, bad_days, findings })
+    }
+
+    /// The head that a segment must have had, to read its records by.
+    pub(super) fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
+        let link = first_link(ledger);
+        self.log_id.map(|log_id| FileHeader { kind: FileKind::Headers, ledger, log_id, number: first, link })
+    }
+}
+
+fn read_segment_head(dir: &Path, first: u64, heads: &mut Heads) -> Result<(SegmentFile, u64), StoreError> {
+    let name = format!("headers/{first:016x}.seg");
+    let mut segment = SegmentFile { first, name, link: None, offsets: Vec::new() };
+    let mut claimed = 0;
+    if let Some(file) = DiskFile::open(&offsets_path(dir, first), false)? {
+        heads.read(&format!("headers/{first:016x}.off"), &file, FileKind::Offsets, first)?;
+        claimed = first.saturating_add(offsets_claimed(file.len()?));
+        segment.offsets = file.read_from(FILE_HEADER_BYTES as u64)?;
+    }
+    if let Some(file) = DiskFile::open(&segment_path(dir, first), false)? {
+        heads.read(&segment.name, &file, FileKind::Headers, first)?;
+    }
+    Ok((segment, claimed))
+}
+
+/// Days that have a body file.
+fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<u32>, StoreError> {
+    let mut days = Vec::new();
+    for name in files::names(dir)? {
+        let Some(day) = name.strip_suffix(".seg").and_then(|day| day.parse::<u32>().ok()) else {
+            continue;
+        };
+        // A running node may just have dropped it.
+        if let Some(file) = DiskFile::open(&dir.join(&name), false)? {
+            heads.read(&format!("bodies/{name}"), &file, FileKind::Bodies, u64::from(day))?;
+            days.push(day);
+        }
+    }
+    if let Some(file) = DiskFile::open(&dir.join("dropped"), false)? {
+        let bytes = file.read_at(0, FILE_HEADER_BYTES)?;
+        // Its number is what it says, not where it stands.
+        let number = FileHeader::parse(FileKind::Dropped, heads.ledger, &bytes).map_or(0, |head| head.number);
+        heads.read("bodies/dropped", &file, FileKind::Dropped, number)?;
+    }
+    Ok(days)
+}

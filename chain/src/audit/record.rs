@@ -1,0 +1,138 @@
+//! What can be checked of one record by itself: encoding, id, stamp, signature, body, columns. Runs on many threads.
+
+use std::collections::BTreeSet;
+
+use super::Problem;
+use crate::{
+    ids::TxId,
+    network::Network,
+    rules,
+    store::{
+        Body, StoreError,
+        disk::{
+            bodies::Bodies,
+            scan::{EntryBytes, author_u, entry_bytes, parse},
+            segment::{Place, TransactionEntry},
+        },
+    },
+    time::Time,
+    transaction::{Header, body_hash},
+};
+
+/// What the checks of a record need.
+pub(super) struct Checker<'a> {
+    pub(super) network: &'a Network,
+    pub(super) bodies: &'a Bodies,
+    /// Days whose file has a head that is not what was written: reported once, their bodies are left out.
+    pub(super) bad_days: &'a BTreeSet<u32>,
+    pub(super) now: Time,
+}
+
+/// A record to check, and what the scan column has for it.
+pub(super) struct Job<'a> {
+    pub(super) entry: TransactionEntry<'a>,
+    pub(super) scan: Option<EntryBytes>,
+}
+
+/// Where a problem lies, if not in the record itself.
+#[derive(Clone, Debug)]
+pub(super) enum Where {
+    Record,
+    Scan,
+    Body(Place),
+}
+
+/// What came of one record.
+pub(super) struct Checked {
+    /// The header, if it decodes and is the one of the id.
+    pub(super) header: Option<Header>,
+    /// The id that the evidence supports.
+    pub(super) id: TxId,
+    /// Whether the body is here and right; `None` when that could not be said.
+    pub(super) body: Option<bool>,
+    pub(super) problems: Vec<(Where, Problem)>,
+}
+
+impl Checker<'_> {
+    /// Checks one record.
+    pub(super) fn check(&self, job: &Job<'_>) -> Checked {
+        let entry = &job.entry;
+        let mut checked = Checked { header: None, id: entry.id, body: None, problems: Vec::new() };
+        let header = match Header::from_bytes(entry.header) {
+            Ok(header) => header,
+            Err(error) => {
+                checked.problems.push((Where::Record, Problem::Encoding(error)));
+                return checked;
+            }
+        };
+        let computed = header.id(self.network);
+        if computed != entry.id {
+            checked.problems.push((Where::Record, Problem::Id(computed)));
+        }
+        if let Err(error) = rules::verify_header(self.network, &header) {
+            checked.problems.push((Where::Record, Problem::Rule(error)));
+        }
+        self.check_body(entry, &header, entry.place, &mut checked);
+        if let Some(scan) = &job.scan {
+            self.check_scan(entry, &header, scan, &mut checked);
+        }
+        checked.header = Some(header);
+        checked
+    }
+
+    fn check_body(&self, entry: &TransactionEntry<'_>, header: &Header, place: Option<Place>, to: &mut Checked) {
+        let Some(place) = place else {
+            to.body = Some(false);
+            if !rules::body_may_be_absent(header.core(), entry.arrival) {
+                to.problems.push((Where::Record, Problem::BodyNeverCame));
+            }
+            return;
+        };
+        if self.bad_days.contains(&place.day) {
+            return;
+        }
+        let problem = match self.bodies.read(place, &entry.id, header.core().body_len()) {
+            Ok(Body::Present(body)) => {
+                to.body = Some(true);
+                (&body_hash(self.network, &body) != header.core().body_hash())
+                    .then(|| Problem::Body("it does not hash to what its header names".to_owned()))
+            }
+            Ok(Body::Absent) => {
+                to.body = Some(false);
+                self.check_absent(place)
+            }
+            Err(StoreError::Damaged { what, .. }) => Some(Problem::Body(what)),
+            Err(error) => Some(Problem::Body(error.to_string())),
+        };
+        if let Some(problem) = problem {
+            to.body = to.body.filter(|present| !present);
+            to.problems.push((Where::Body(place), problem));
+        }
+    }
+
+    /// A body that is gone: its day must have been dropped, and not before it was past.
+    fn check_absent(&self, place: Place) -> Option<Problem> {
+        // A running node may have dropped days since this audit began.
+        let kept_from = self.bodies.current_line().ok()?;
+        if place.day >= kept_from {
+            return Some(Problem::BodyMissing);
+        }
+        (u64::from(place.day) > self.now.day()).then_some(Problem::BodyDroppedEarly(place.day))
+    }
+
+    fn check_scan(&self, entry: &TransactionEntry<'_>, header: &Header, found: &EntryBytes, to: &mut Checked) {
+        let author = author_u(header.core());
+        if *found == entry_bytes(header.core(), &author, entry.place) {
+            return;
+        }
+        // A body that came later shows in the column alone; it then has to be there.
+        let late = parse(found).and_then(|(_, place)| place).filter(|_| entry.place.is_none());
+        let holds = late.is_some_and(|place| {
+            *found == entry_bytes(header.core(), &author, Some(place))
+                && matches!(self.bodies.read(place, &entry.id, header.core().body_len()), Ok(Body::Present(_)))
+        });
+        if !holds {
+            to.problems.push((Where::Scan, Problem::ScanEntry));
+        }
+    }
+}

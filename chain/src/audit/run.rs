@@ -1,0 +1,358 @@
+//! One audit: segments in order; each record by itself on all cores, then against what stands before it.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    num::NonZero,
+    path::PathBuf,
+    thread,
+};
+
+use super::{
+    AuditError, FINDINGS_MAX, Finding, Problem, Report,
+    files::{Files, SegmentFile, finding},
+    record::{Checked, Checker, Job, Where},
+    walk::{Item, Walk, last_commit},
+};
+use crate::{
+    block::{Block, chained, contents, first_previous},
+    ids::{Depth, Link, Position, TxId},
+    ledger::state::State,
+    network::Network,
+    rules::{Parent, ParentsError, check_parents},
+    store::{
+        CommitPoint, StoreError,
+        disk::{
+            bodies::Bodies,
+            files::DiskFile,
+            headers::segment_path,
+            scan::{ENTRY_BYTES, EntryBytes, entry_at},
+            segment::{FILE_HEADER_BYTES, TransactionEntry},
+        },
+    },
+    time::{Time, own_clock},
+    transaction::Header,
+};
+
+/// Records that are checked between two reports of progress.
+const PAGE: usize = 2_048;
+
+/// An audit under way.
+pub(super) struct Run {
+    network: Network,
+    now: Time,
+    files: Files,
+    bodies: Bodies,
+    state: State,
+    /// Position after the last record that was accounted for.
+    count: u64,
+    /// The link so far; `None` behind what could not be read, until a commit marker tells it.
+    link: Option<Link>,
+    known: HashMap<TxId, (Time, Depth)>,
+    /// Ids of records that were changed, of which no more is known.
+    unread: HashSet<TxId>,
+    /// Whether there were records of which not even the id is known.
+    gaps: bool,
+    hours: BTreeMap<u64, Vec<TxId>>,
+    present: u64,
+    absent: u64,
+    tail: u64,
+    last_time: Time,
+    findings: Vec<Finding>,
+    findings_total: u64,
+}
+
+impl Run {
+    pub(super) fn new(dir: PathBuf, network: Network, now: Time) -> Result<Self, AuditError> {
+        let ledger = network.ledger();
+        let files = Files::collect(dir, ledger)?;
+        let bodies = Bodies::open_to_read(files.dir.join("bodies"), ledger, files.log_id.unwrap_or_default());
+        let mut run = Self {
+            network,
+            now,
+            files,
+            bodies,
+            state: State::new(ledger),
+            count: 0,
+            link: Some(crate::link::first_link(ledger)),
+            known: HashMap::new(),
+            unread: HashSet::new(),
+            gaps: false,
+            hours: BTreeMap::new(),
+            present: 0,
+            absent: 0,
+            tail: 0,
+            last_time: Time::default(),
+            findings: Vec::new(),
+            findings_total: 0,
+        };
+        std::mem::take(&mut run.files.findings).into_iter().for_each(|found| run.found(found));
+        Ok(run)
+    }
+
+    pub(super) fn finish(mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
+        let segments = std::mem::take(&mut self.files.segments);
+        for (nth, segment) in segments.iter().enumerate() {
+            let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
+            self.check_segment(segment, next, progress)?;
+        }
+        if self.count < self.files.claimed
+            && let Some(last) = segments.last()
+        {
+            let problem = Problem::Lost { claimed: self.files.claimed, count: self.count };
+            let len = DiskFile::open(&self.files.dir.join(&last.name), false)?.map_or(Ok(0), |file| file.len())?;
+            self.found(finding(&last.name, len, problem));
+        }
+        Ok(self.report())
+    }
+
+    fn report(self) -> Report {
+        let ledger = self.network.ledger();
+        let summary = self.state.summary();
+        let clock = own_clock(self.now, self.last_time);
+        let (mut chain, mut newest, mut blocks) = (first_previous(ledger), None, 0u64);
+        for (number, ids) in self.hours {
+            let block: Block = chained(ledger, chain, number, contents(ledger, ids));
+            chain = block.chain;
+            blocks = blocks.saturating_add(1);
+            newest = if block.has_begun(clock) { Some(block) } else { newest };
+        }
+        Report {
+            count: self.count,
+            link: self.link.unwrap_or(summary.link),
+            root: summary.root,
+            digest: summary.digest,
+            blocks,
+            newest_block: newest,
+            bodies_present: self.present,
+            bodies_absent: self.absent,
+            scan_entries: self.files.scan_entries,
+            unfinished_tail_bytes: self.tail,
+            findings: self.findings,
+            findings_total: self.findings_total,
+        }
+    }
+
+    fn found(&mut self, found: Finding) {
+        self.findings_total = self.findings_total.saturating_add(1);
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(found);
+        }
+    }
+
+    /// A segment follows the one before it.
+    fn check_place(&mut self, segment: &SegmentFile) {
+        if segment.first != self.count {
+            let what = format!("position {} should come next, but this one begins with {}", self.count, segment.first);
+            self.found(finding(&segment.name, 0, Problem::Segments(what)));
+            self.gaps = true;
+            self.link = segment.link;
+            self.count = segment.first;
+        } else if let (Some(link), Some(head)) = (self.link, segment.link)
+            && link != head
+        {
+            let what = "its head names another link than the one before it ends with".to_owned();
+            self.found(finding(&segment.name, 0, Problem::Segments(what)));
+        }
+        self.link = self.link.or(segment.link);
+    }
+
+    fn check_segment(
+        &mut self,
+        segment: &SegmentFile,
+        next: Option<u64>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), StoreError> {
+        self.check_place(segment);
+        let path = segment_path(&self.files.dir.join("headers"), segment.first);
+        let bytes = match DiskFile::open(&path, false)? {
+            Some(file) => file.read_from(0)?,
+            None => Vec::new(),
+        };
+        let Some(head) = self.files.segment_head(self.network.ledger(), segment.first) else {
+            self.found(finding(&segment.name, 0, Problem::RestUnchecked(bytes.len() as u64)));
+            return Ok(());
+        };
+        let framing = head.framing();
+        let (mut end, mut until) = (bytes.len(), next);
+        if next.is_none() {
+            let (commit_end, committed) = last_commit(&framing, &bytes)
+                .map_or((FILE_HEADER_BYTES.min(end), segment.first), |(end, point)| (end, point.count));
+            // The columns are written behind the fsync of a commit: what they tell of was committed once.
+            if self.files.claimed > committed {
+                until = Some(self.files.claimed);
+            } else {
+                (end, until) = (commit_end, Some(committed));
+            }
+        }
+        self.tail = bytes.len().saturating_sub(end) as u64;
+        let network = self.network.clone();
+        let bytes = bytes.get(..end).unwrap_or_default();
+        let walk = Walk { network: &network, framing, bytes, first: segment.first, until };
+        self.check_items(segment, &walk.items(), progress)?;
+        if next.is_some() && !matches!(last_commit(&framing, bytes), Some((at, _)) if at == bytes.len()) {
+            let what = "it does not end with a commit marker".to_owned();
+            self.found(finding(&segment.name, bytes.len() as u64, Problem::Segments(what)));
+        }
+        Ok(())
+    }
+
+    fn check_items(
+        &mut self,
+        segment: &SegmentFile,
+        items: &[Item<'_>],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(), StoreError> {
+        for page in items.chunks(PAGE) {
+            let mut jobs = Vec::new();
+            for item in page {
+                if let Item::Transaction { entry, .. } = item {
+                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)? });
+                }
+            }
+            let mut checked = self.check_jobs(&jobs).into_iter();
+            for item in page {
+                self.take_item(segment, item, &mut checked);
+            }
+            progress(self.count);
+        }
+        Ok(())
+    }
+
+    /// What the scan column had for a position when the audit began.
+    fn scan_entry(&self, position: u64) -> Result<Option<EntryBytes>, StoreError> {
+        match &self.files.scan {
+            Some(file) if position < self.files.scan_entries => {
+                Ok(file.read_at(entry_at(position), ENTRY_BYTES)?.first_chunk().copied())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Checks records by themselves, on all cores, and returns what came of them in order.
+    fn check_jobs(&self, jobs: &[Job<'_>]) -> Vec<Checked> {
+        let checker = Checker {
+            network: &self.network,
+            bodies: &self.bodies,
+            bad_days: &self.files.bad_days,
+            now: own_clock(self.now, self.last_time),
+        };
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = jobs.len().div_ceil(threads).max(1);
+        thread::scope(|scope| {
+            let checker = &checker;
+            let check_all = move |jobs: &[Job<'_>]| jobs.iter().map(|job| checker.check(job)).collect::<Vec<_>>();
+            let workers: Vec<_> = jobs.chunks(share).map(|jobs| (jobs, scope.spawn(move || check_all(jobs)))).collect();
+            // A worker that broke off is no reason to leave its records out.
+            workers.into_iter().flat_map(|(jobs, worker)| worker.join().unwrap_or_else(|_| check_all(jobs))).collect()
+        })
+    }
+
+    fn take_item(&mut self, segment: &SegmentFile, item: &Item<'_>, checked: &mut impl Iterator<Item = Checked>) {
+        let name = &segment.name;
+        match item {
+            Item::Transaction { at, entry } => {
+                if let Some(checked) = checked.next() {
+                    self.take_transaction(segment, *at, entry, checked);
+                }
+            }
+            Item::Changed { at, position, why, id, header } => {
+                let problem = Problem::Record(why);
+                let at_position = Some(Position::new(*position));
+                self.found(Finding { position: at_position, id: *id, ..finding(name, *at as u64, problem) });
+                self.take_changed(*position, *id, header.as_deref());
+            }
+            Item::Unreadable { at, position, count } => {
+                let problem = Problem::Unreadable(*count);
+                self.found(Finding { position: Some(Position::new(*position)), ..finding(name, *at as u64, problem) });
+                self.count = position.saturating_add(*count);
+                self.gaps = true;
+                self.link = None;
+            }
+            Item::Commit { at, point } => self.take_commit(name, *at as u64, point),
+            Item::ChangedMarker { at, why } => self.found(finding(name, *at as u64, Problem::CommitMarker(why))),
+            Item::Rest { at, bytes } => self.found(finding(name, *at as u64, Problem::RestUnchecked(*bytes))),
+            Item::Contradiction { at, what } => self.found(finding(name, *at as u64, Problem::Contradiction(what))),
+        }
+    }
+
+    fn take_commit(&mut self, name: &str, at: u64, point: &CommitPoint) {
+        if self.link.is_some_and(|link| link != point.link) {
+            self.found(finding(name, at, Problem::Link));
+        }
+        self.link = Some(point.link);
+        self.last_time = point.time;
+    }
+
+    /// Counts an id into link, root and digest.
+    fn push(&mut self, position: u64, id: &TxId) {
+        self.link = self.link.map(|link| crate::link::next_link(link, id));
+        self.state.push(id);
+        self.count = position.saturating_add(1);
+    }
+
+    fn take_changed(&mut self, position: u64, id: Option<TxId>, header: Option<&Header>) {
+        let Some(id) = id else {
+            (self.gaps, self.link, self.count) = (true, None, position.saturating_add(1));
+            return;
+        };
+        self.push(position, &id);
+        self.unread.insert(id);
+        if let Some(header) = header {
+            self.hours.entry(header.core().time().hour()).or_default().push(id);
+        }
+    }
+
+    fn take_transaction(&mut self, segment: &SegmentFile, at: usize, entry: &TransactionEntry<'_>, checked: Checked) {
+        let position = Some(Position::new(entry.position));
+        let in_log =
+            Finding { position, id: Some(checked.id), ..finding(&segment.name, at as u64, Problem::Duplicate) };
+        for (place, problem) in checked.problems {
+            let (file, offset) = match place {
+                Where::Record => (segment.name.clone(), at as u64),
+                Where::Scan => ("scan.col".to_owned(), entry_at(entry.position)),
+                Where::Body(place) => (format!("bodies/{}.seg", place.day), place.offset),
+            };
+            self.found(Finding { file, offset, problem, ..in_log.clone() });
+        }
+        let nth = usize::try_from(entry.position.saturating_sub(segment.first)).unwrap_or(usize::MAX);
+        let column = segment.offsets.as_chunks::<4>().0.get(nth).map(|bytes| u32::from_le_bytes(*bytes));
+        if column.is_some_and(|column| u32::try_from(at) != Ok(column)) {
+            let file = segment.name.replace(".seg", ".off");
+            let offset = (nth as u64).saturating_mul(4).saturating_add(FILE_HEADER_BYTES as u64);
+            self.found(Finding { file, offset, problem: Problem::OffsetEntry, ..in_log.clone() });
+        }
+        match checked.body {
+            Some(true) => self.present = self.present.saturating_add(1),
+            Some(false) => self.absent = self.absent.saturating_add(1),
+            None => {}
+        }
+        if self.known.contains_key(&checked.id) || self.unread.contains(&checked.id) {
+            self.found(in_log.clone());
+        }
+        self.push(entry.position, &checked.id);
+        let Some(header) = checked.header else {
+            self.unread.insert(checked.id);
+            return;
+        };
+        self.hours.entry(header.core().time().hour()).or_default().push(checked.id);
+        for problem in self.parent_problems(&header, entry.depth) {
+            self.found(Finding { problem, ..in_log.clone() });
+        }
+        self.known.insert(checked.id, (header.core().time(), entry.depth));
+    }
+
+    /// What is wrong between a transaction and its parents.
+    fn parent_problems(&self, header: &Header, found: Depth) -> Vec<Problem> {
+        let known = |id: &TxId| self.known.get(id).map(|(time, depth)| Parent { time: *time, depth: *depth });
+        match check_parents(&self.network, header.core(), known) {
+            Ok(expected) if expected == found => Vec::new(),
+            Ok(expected) => vec![Problem::Depth { found, expected }],
+            Err(ParentsError::Rule(rule)) => vec![Problem::Rule(rule)],
+            // Parents whose records were changed have been reported already.
+            Err(ParentsError::Unknown(ids)) => {
+                let missing = |id: &TxId| !self.gaps && !self.unread.contains(id);
+                ids.into_iter().filter(missing).map(Problem::Parent).collect()
+            }
+        }
+    }
+}

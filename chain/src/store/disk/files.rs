@@ -1,0 +1,231 @@
+//! The one thin layer between this store and the system's files: every read, write and fsync of our own goes
+//! through here, so that errors name the file, and so that faults can be injected in one place.
+//!
+//! Directories are made with mode 0700 and files with 0600 where the system has modes. A file that must never be
+//! seen half made is written under another name, fsynced, and renamed ([`create_whole`]).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::store::StoreError;
+
+/// Ending of files that are being made. What has it after a crash was never part of the store.
+pub(crate) const UNFINISHED: &str = ".unfinished";
+
+/// Names the file in an error of the system.
+pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { what, path: path.display().to_string(), source }
+}
+
+/// An open file that knows its path. All access names its offset, so that threads can share it.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile {
+    /// Opens an existing file; `None` when there is none.
+    pub(crate) fn open(path: &Path, write: bool) -> Result<Option<Self>, StoreError> {
+        match OpenOptions::new().read(true).write(write).open(path) {
+            Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error("cannot open", path, error)),
+        }
+    }
+
+    /// The path it was opened by.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn len(&self) -> Result<u64, StoreError> {
+        self.file.metadata().map(|meta| meta.len()).map_err(|error| io_error("cannot read", &self.path, error))
+    }
+
+    /// Reads `len` bytes from `offset` on; fewer only where the file ends.
+    pub(crate) fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let mut bytes = vec![0; len];
+        let mut filled = 0usize;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match pread(&self.file, rest, offset.saturating_add(filled as u64)) {
+                Ok(0) => break,
+                Ok(read) => filled = filled.saturating_add(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(io_error("cannot read", &self.path, error)),
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Reads everything from `offset` to the end that the file has now.
+    pub(crate) fn read_from(&self, offset: u64) -> Result<Vec<u8>, StoreError> {
+        let len = usize::try_from(self.len()?.saturating_sub(offset)).unwrap_or(usize::MAX);
+        self.read_at(offset, len)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub(crate) fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), StoreError> {
+        while !bytes.is_empty() {
+            match pwrite(&self.file, bytes, offset) {
+                Ok(0) => return Err(io_error("cannot write", &self.path, io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    offset = offset.saturating_add(written as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(io_error("cannot write", &self.path, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts the file to `len` bytes.
+    pub(crate) fn truncate(&self, len: u64) -> Result<(), StoreError> {
+        self.file.set_len(len).map_err(|error| io_error("cannot cut", &self.path, error))
+    }
+
+    /// fsync: on disk when this returns.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.file.sync_all().map_err(|error| io_error("cannot make durable", &self.path, error))
+    }
+}
+
+#[cfg(unix)]
+fn pread(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, bytes, offset)
+}
+
+#[cfg(unix)]
+fn pwrite(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn pread(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, bytes, offset)
+}
+
+#[cfg(windows)]
+fn pwrite(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
+}
+
+/// Options that give a new file the mode 0600.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.read(true).write(true).create(true);
+    options
+}
+
+/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    let unfinished = PathBuf::from(name);
+    let file =
+        private().truncate(true).open(&unfinished).map_err(|error| io_error("cannot create", &unfinished, error))?;
+    let file = DiskFile { file, path: unfinished };
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    rename(&file.path, path)?;
+    Ok(DiskFile { path: path.to_owned(), ..file })
+}
+
+/// Takes the lock of a directory, an advisory lock on the file `path`, until the file is closed.
+pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
+    let file = private().truncate(false).open(path).map_err(|error| io_error("cannot open", path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(StoreError::InUse { path: path.parent().unwrap_or(path).display().to_string() })
+        }
+        Err(fs::TryLockError::Error(error)) => Err(io_error("cannot lock", path, error)),
+    }
+}
+
+/// Makes a directory of mode 0700 if there is none, and its missing parents; durable when this returns.
+pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_dir(parent)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("cannot create", path, error)),
+        _ => sync_parent(path),
+    }
+}
+
+/// fsync of a directory: names in it are on disk when this returns. Systems without it do so by themselves.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| io_error("cannot make durable", path, error))?;
+    let _ = path;
+    Ok(())
+}
+
+fn sync_parent(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
+        Some(parent) => sync_dir(parent),
+        None => Ok(()),
+    }
+}
+
+/// Renames within one directory, durably.
+pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(|error| io_error("cannot rename", from, error))?;
+    sync_parent(to)
+}
+
+/// Removes a file; no error when there is none.
+pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Names in a directory, ascending; none when there is no such directory.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| io_error("cannot read", path, error))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io_error("cannot read", path, error))?;
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Bytes of all files under a path, 0 for what cannot be read.
+pub(crate) fn bytes_under(path: &Path) -> u64 {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return 0;
+    };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let names = names(path).unwrap_or_default();
+    names.iter().map(|name| bytes_under(&path.join(name))).fold(0, u64::saturating_add)
+}
+
+/// fsync of a file that another library writes.
+pub(crate) fn sync_file(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| io_error("cannot make durable", path, error))
+}

@@ -1,0 +1,322 @@
+//! Framing: the file header that every file of the store begins with, and records with their checks
+//! (`docs/storage.md`, "Files" and "Records").
+//!
+//! A record is `len u32 | kind u8 | payload | check [8]`; the check covers the file's identity, the record's offset
+//! in it, and every byte of the record, so that no byte can change and no record can be moved unseen.
+
+use crate::{
+    hash::{Context, hash_prefix},
+    ids::{Depth, LedgerId, Link, TxId},
+    store::{CommitPoint, StoreError},
+    time::Time,
+    transaction::HEADER_MAX_BYTES,
+};
+
+/// Format of these files. A file of a later format is left alone.
+pub(crate) const FORMAT: u32 = 1;
+/// Bytes of a file header.
+pub(crate) const FILE_HEADER_BYTES: usize = 128;
+/// Bytes of a record beside its payload: len, kind and check.
+pub(crate) const FRAME_BYTES: usize = 13;
+const CHECK_BYTES: usize = 8;
+/// Bytes of a file header that identify the file: all up to and with its number.
+const IDENTITY_BYTES: usize = 68;
+
+/// Kinds of records in header segments, and of the one kind in body files.
+pub(crate) const KIND_TRANSACTION: u8 = 1;
+pub(crate) const KIND_LATE_BODY: u8 = 2;
+pub(crate) const KIND_COMMIT: u8 = 3;
+pub(crate) const KIND_BODY: u8 = 4;
+
+/// Bytes of a transaction record's payload before its header.
+pub(crate) const TRANSACTION_FIXED_BYTES: usize = 68;
+/// Bytes of a commit marker's payload.
+pub(crate) const COMMIT_BYTES: usize = 48;
+/// Bytes of a whole commit marker.
+pub(crate) const COMMIT_RECORD_BYTES: usize = COMMIT_BYTES + FRAME_BYTES;
+/// Bytes of the payload of a body that came later.
+const LATE_BODY_BYTES: usize = 20;
+/// Bytes of the longest payload in a header segment.
+pub(crate) const PAYLOAD_MAX_BYTES: usize = TRANSACTION_FIXED_BYTES + HEADER_MAX_BYTES;
+/// `body_day` of a record without a body.
+const NO_BODY: u32 = u32::MAX;
+
+/// What a file of the store holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// Header segment; its number is its first position.
+    Headers,
+    /// Offsets of the records of one header segment; its number is that segment's first position.
+    Offsets,
+    /// Bodies that go on one day; its number is that day.
+    Bodies,
+    /// How far bodies have been dropped; its number is the first day that has not been.
+    Dropped,
+    /// Scan column; its number is 0.
+    Scan,
+}
+
+impl FileKind {
+    const fn magic(self) -> [u8; 8] {
+        match self {
+            FileKind::Headers => *b"qasedakh",
+            FileKind::Offsets => *b"qasedako",
+            FileKind::Bodies => *b"qasedakb",
+            FileKind::Dropped => *b"qasedakd",
+            FileKind::Scan => *b"qasedaks",
+        }
+    }
+}
+
+/// What a file header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileHeader {
+    pub(crate) kind: FileKind,
+    pub(crate) ledger: LedgerId,
+    pub(crate) log_id: [u8; 16],
+    pub(crate) number: u64,
+    /// The link before the first record of a header segment; the ledger id in other files.
+    pub(crate) link: Link,
+}
+
+/// What is wrong with a file header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// Its bytes are not what was written.
+    Damaged(String),
+    /// It belongs to something else.
+    Foreign(String),
+}
+
+impl HeaderFault {
+    pub(crate) fn into_error(self, path: &std::path::Path) -> StoreError {
+        let path = path.display().to_string();
+        match self {
+            Self::Damaged(what) => StoreError::Damaged { path, offset: 0, what },
+            Self::Foreign(what) => StoreError::Foreign { path, what },
+        }
+    }
+}
+
+impl FileHeader {
+    fn identity(&self) -> [u8; IDENTITY_BYTES] {
+        let parts: [&[u8]; 5] = [
+            &self.kind.magic(),
+            &FORMAT.to_le_bytes(),
+            self.ledger.as_bytes(),
+            &self.log_id,
+            &self.number.to_le_bytes(),
+        ];
+        let mut identity = [0; IDENTITY_BYTES];
+        identity.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
+        identity
+    }
+
+    /// The 128 bytes: identity | link | 20 zero bytes | check.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = [&self.identity()[..], self.link.as_bytes(), &[0; 20]].concat();
+        let check: [u8; CHECK_BYTES] = hash_prefix(Context::Record, &[&bytes]);
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    /// Reads a file header at the start of `bytes`.
+    pub(crate) fn parse(kind: FileKind, ledger: LedgerId, bytes: &[u8]) -> Result<Self, HeaderFault> {
+        let damaged = |what: &str| HeaderFault::Damaged(what.to_owned());
+        let bytes = bytes.get(..FILE_HEADER_BYTES).ok_or_else(|| damaged("the file header is cut short"))?;
+        let (covered, check) = bytes.split_at_checked(FILE_HEADER_BYTES - CHECK_BYTES).unwrap_or_default();
+        if hash_prefix::<CHECK_BYTES>(Context::Record, &[covered]) != check {
+            return Err(damaged("the file header fails its check"));
+        }
+        let mut rest = Fields(covered);
+        let (Some(magic), Some(format), Some(found), Some(log_id), Some(number), Some(link)) =
+            (rest.take(), rest.u32(), rest.take(), rest.take(), rest.u64(), rest.take())
+        else {
+            return Err(damaged("the file header is cut short"));
+        };
+        if magic != kind.magic() {
+            return Err(damaged("the file is of another kind"));
+        }
+        if format > FORMAT {
+            let what = format!("written by a newer version (format {format}, this one knows {FORMAT}); use that one");
+            return Err(HeaderFault::Foreign(what));
+        }
+        if format < FORMAT {
+            return Err(damaged("the file has a format that never was"));
+        }
+        if LedgerId::from_bytes(found) != ledger {
+            let what = "belongs to another network; choose that one with --network, or another directory with --data";
+            return Err(HeaderFault::Foreign(what.to_owned()));
+        }
+        Ok(Self { kind, ledger, log_id, number, link: Link::from_bytes(link) })
+    }
+
+    /// The framing of this file's records.
+    pub(crate) fn framing(&self) -> Framing {
+        Framing(self.identity())
+    }
+}
+
+/// Takes fixed-size little-endian fields off the front of a byte string.
+pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Fields<'a> {
+    pub(crate) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+    pub(crate) fn u8(&mut self) -> Option<u8> {
+        self.take().map(u8::from_le_bytes)
+    }
+    pub(crate) fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+    pub(crate) fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+}
+
+/// Writes and reads records of one file.
+#[derive(Clone, Copy)]
+pub(crate) struct Framing([u8; IDENTITY_BYTES]);
+
+/// A record whose check is right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) kind: u8,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Bytes of the whole record.
+    pub(crate) fn len(&self) -> usize {
+        self.payload.len().saturating_add(FRAME_BYTES)
+    }
+}
+
+impl Framing {
+    fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
+        hash_prefix(Context::Record, &[&self.0, &offset.to_le_bytes(), covered])
+    }
+
+    /// The bytes of a record that will stand at `offset` of the file.
+    pub(crate) fn frame(&self, offset: u64, kind: u8, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+        let mut bytes = [&len.to_le_bytes()[..], &[kind], payload].concat();
+        let check = self.check(offset, &bytes);
+        bytes.extend_from_slice(&check);
+        bytes
+    }
+
+    /// Reads the record at the start of `bytes`, which stands at `offset` of the file.
+    pub(crate) fn read<'a>(&self, offset: u64, bytes: &'a [u8], max: usize) -> Result<Frame<'a>, &'static str> {
+        const SHORT: &str = "a record is cut short";
+        let mut fields = Fields(bytes);
+        let len = fields.u32().ok_or(SHORT)?;
+        let kind = fields.u8().ok_or(SHORT)?;
+        let len = usize::try_from(len).ok().filter(|len| *len <= max).ok_or("a record has an impossible length")?;
+        let end = len.saturating_add(FRAME_BYTES);
+        let (covered, check) =
+            bytes.get(..end).and_then(|whole| whole.split_at_checked(end.saturating_sub(CHECK_BYTES))).ok_or(SHORT)?;
+        if self.check(offset, covered) != check {
+            return Err("a record fails its check");
+        }
+        Ok(Frame { kind, payload: covered.get(5..).unwrap_or_default() })
+    }
+}
+
+/// Where a body stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The day that names the file.
+    pub(crate) day: u32,
+    /// Offset of its record.
+    pub(crate) offset: u64,
+}
+
+/// A transaction record of a header segment, its header not yet decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TransactionEntry<'a> {
+    pub(crate) position: u64,
+    pub(crate) id: TxId,
+    pub(crate) arrival: Time,
+    pub(crate) depth: Depth,
+    pub(crate) place: Option<Place>,
+    pub(crate) header: &'a [u8],
+}
+
+/// What a record of a header segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entry<'a> {
+    Transaction(TransactionEntry<'a>),
+    /// The body of an earlier record has come.
+    LateBody {
+        position: u64,
+        place: Place,
+    },
+    Commit(CommitPoint),
+}
+
+impl<'a> Entry<'a> {
+    /// Reads a payload; `None` when it is no known kind or not exactly one.
+    pub(crate) fn parse(kind: u8, payload: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields(payload);
+        match kind {
+            KIND_TRANSACTION => Self::parse_transaction(fields),
+            KIND_LATE_BODY if payload.len() == LATE_BODY_BYTES => {
+                let position = fields.u64()?;
+                Some(Self::LateBody { position, place: Place { day: fields.u32()?, offset: fields.u64()? } })
+            }
+            KIND_COMMIT if payload.len() == COMMIT_BYTES => Some(Self::Commit(CommitPoint {
+                count: fields.u64()?,
+                link: Link::from_bytes(fields.take()?),
+                time: Time::from_secs(fields.u64()?),
+            })),
+            _ => None,
+        }
+    }
+
+    fn parse_transaction(mut fields: Fields<'a>) -> Option<Self> {
+        let position = fields.u64()?;
+        let id = TxId::from_bytes(fields.take()?);
+        let arrival = Time::from_secs(fields.u64()?);
+        let depth = Depth::new(fields.u64()?);
+        let (day, offset) = (fields.u32()?, fields.u64()?);
+        let place = match (day, offset) {
+            (NO_BODY, 0) => None,
+            (NO_BODY, _) => return None,
+            (day, offset) => Some(Place { day, offset }),
+        };
+        Some(Self::Transaction(TransactionEntry { position, id, arrival, depth, place, header: fields.0 }))
+    }
+
+    /// Kind and payload, as [`parse`](Self::parse) reads them.
+    pub(crate) fn to_payload(self) -> (u8, Vec<u8>) {
+        match self {
+            Self::Transaction(entry) => {
+                let (day, offset) = entry.place.map_or((NO_BODY, 0), |place| (place.day, place.offset));
+                let parts: [&[u8]; 7] = [
+                    &entry.position.to_le_bytes(),
+                    entry.id.as_bytes(),
+                    &entry.arrival.secs().to_le_bytes(),
+                    &entry.depth.get().to_le_bytes(),
+                    &day.to_le_bytes(),
+                    &offset.to_le_bytes(),
+                    entry.header,
+                ];
+                (KIND_TRANSACTION, parts.concat())
+            }
+            Self::LateBody { position, place } => {
+                let parts: [&[u8]; 3] =
+                    [&position.to_le_bytes(), &place.day.to_le_bytes(), &place.offset.to_le_bytes()];
+                (KIND_LATE_BODY, parts.concat())
+            }
+            Self::Commit(point) => {
+                let parts: [&[u8]; 3] =
+                    [&point.count.to_le_bytes(), point.link.as_bytes(), &point.time.secs().to_le_bytes()];
+                (KIND_COMMIT, parts.concat())
+            }
+        }
+    }
+}

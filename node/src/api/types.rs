@@ -1,0 +1,217 @@
+//! What the local API sends and takes, and what `--json` prints: the same stable fields in both
+//! (`docs/api.md`). Times are seconds since 1970 unless a name ends in `_ms`; ids and hashes are hexadecimal.
+
+use serde::{Deserialize, Serialize};
+
+/// State of the running node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the program.
+    pub version: String,
+    /// Name of the network.
+    pub network: String,
+    /// Transactions in the log.
+    pub transactions: u64,
+    /// Digest of the set: equal on any two nodes that hold the same transactions.
+    pub digest: String,
+    /// Merkle root over the ids in log order.
+    pub root: String,
+    /// The link after the last transaction of the log.
+    pub link: String,
+    /// The last block whose hour has begun, if there is one.
+    pub newest_block: Option<Block>,
+    /// Tips of the frontier.
+    pub frontier: usize,
+    /// Transactions in the outbox.
+    pub outbox: usize,
+    /// Connected peers.
+    pub peers: usize,
+    /// Transactions that wait for their parents.
+    pub waiting: usize,
+    /// Whether transactions are being fetched from a peer right now.
+    pub syncing: bool,
+    /// Own address, absent on a relay.
+    pub address: Option<String>,
+    /// Addresses that peers can connect to.
+    pub listen: Vec<String>,
+    /// Bytes on disk.
+    pub disk: Disk,
+}
+
+/// Bytes on disk.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Disk {
+    /// Header segments.
+    pub headers: u64,
+    /// Bodies.
+    pub bodies: u64,
+    /// Scan column.
+    pub scan: u64,
+    /// Index.
+    pub index: u64,
+}
+
+/// A derived block.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Block {
+    /// UTC hours since 1970.
+    pub number: u64,
+    /// First second of that hour.
+    pub start: u64,
+    /// How many transactions it holds.
+    pub count: u64,
+    /// Merkle root over their ids, ascending.
+    pub root: String,
+    /// The chain value up to this block.
+    pub chain: String,
+    /// `open`, `closed` (two hours after its hour ended; not final), or `future`.
+    pub state: String,
+    /// Ids of its transactions, ascending; at most 10,000 of them, and only where one block was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transactions: Option<Vec<String>>,
+}
+
+/// One transaction of the log or the outbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Transaction {
+    /// The id.
+    pub id: String,
+    /// `ledger`, or `outbox` while it is not part of the ledger yet.
+    pub place: String,
+    /// Index in this node's log.
+    pub position: Option<u64>,
+    /// 1 + the greatest depth among the parents.
+    pub depth: Option<u64>,
+    /// When this node received it, by its own clock.
+    pub arrival: Option<u64>,
+    /// Number of its block.
+    pub block: u64,
+    /// The sender's clock, to the minute.
+    pub time: u64,
+    /// How long the body is kept, in seconds.
+    pub lifetime: u32,
+    /// `sealed` or `tagged`.
+    pub kind: String,
+    /// 16 bytes by which the recipient finds it.
+    pub hint: String,
+    /// The one-time key that signed it.
+    pub author: String,
+    /// Ids of its parents.
+    pub parents: Vec<String>,
+    /// Hash of the body.
+    pub body_hash: String,
+    /// The body's length in bytes.
+    pub body_len: u32,
+    /// `present`, `expired`, or `missing`.
+    pub body: String,
+    /// The effort that its stamp meets.
+    pub work: u64,
+}
+
+/// A connected peer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its libp2p peer id.
+    pub id: String,
+    /// The address of the connection.
+    pub address: String,
+    /// `tcp` or `quic`.
+    pub transport: String,
+    /// `in` when the peer connected to us, `out` when we did.
+    pub direction: String,
+    /// Since when.
+    pub since: u64,
+}
+
+/// The wallet's own identity.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Identity {
+    /// The address.
+    pub address: String,
+    /// When the own card was last published, if it was.
+    pub card_published: Option<u64>,
+}
+
+/// A contact.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Contact {
+    /// The name that the wallet's owner gave.
+    pub name: String,
+    /// The address.
+    pub address: String,
+    /// When the newest card that was found was made; absent while none is found, and then they cannot be written to.
+    #[serde(default)]
+    pub card: Option<u64>,
+}
+
+/// A contact to add.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewContact {
+    /// The name.
+    pub name: String,
+    /// The address.
+    pub address: String,
+}
+
+/// A message to send.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct NewMessage {
+    /// A contact's name, or an address.
+    pub to: String,
+    /// The text.
+    pub text: String,
+}
+
+impl std::fmt::Debug for NewMessage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NewMessage(..)")
+    }
+}
+
+/// A message that was accepted: it is in the outbox, on disk, and will reach the ledger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sent {
+    /// The transaction's id.
+    pub id: String,
+    /// How long stamping took, in milliseconds.
+    pub stamping_ms: u64,
+}
+
+/// A message that was received and opened.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Message {
+    /// Counts the received messages, from 1.
+    pub number: u64,
+    /// The transaction that carried it.
+    pub id: String,
+    /// The sender's address, proven by the signature inside.
+    pub from: String,
+    /// The contact's name for that address, if there is one.
+    pub name: Option<String>,
+    /// When the sender says that it was written, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// When it was opened here.
+    pub received: u64,
+    /// The text, as it was sent: treat it as hostile.
+    pub text: String,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Message(..)")
+    }
+}
+
+/// A page of the inbox.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inbox {
+    /// Messages in the order in which they were opened.
+    pub messages: Vec<Message>,
+}
+
+/// Why the API refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Problem {
+    /// One sentence: what is wrong and what to do.
+    pub error: String,
+}

@@ -1,0 +1,132 @@
+//! What the command line understands. Parsing only; nothing here does anything.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Send sealed messages with no server in the middle, and audit that none was altered or removed.
+#[derive(Debug, Parser)]
+#[command(name = "qasedak", version, about, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Settings that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Settings that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Directory that holds everything of this node
+    #[arg(long, global = true, env = "QASEDAK_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Which network: main, dev, or a name of your own [default: main]
+    #[arg(long, global = true, env = "QASEDAK_NETWORK", value_name = "NAME")]
+    pub network: Option<String>,
+    /// Print JSON with stable fields instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Read the wallet's passphrase from the first line of this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a wallet from 24 new words, shown once
+    Init {
+        /// Restore the wallet from the 24 words in this file
+        #[arg(long, value_name = "FILE")]
+        phrase_file: Option<PathBuf>,
+    },
+    /// Run a peer until Ctrl-C
+    Run(RunArgs),
+    /// Show your own address
+    Id {
+        /// Draw the address as a QR code too
+        #[arg(long)]
+        qr: bool,
+    },
+    /// Keep names for addresses
+    #[command(subcommand)]
+    Contact(ContactCommand),
+    /// Send a message and print its transaction id
+    Send {
+        /// A contact's name, or an address
+        who: String,
+        /// The text; '-' reads it from standard input
+        #[arg(allow_hyphen_values = true)]
+        text: String,
+    },
+    /// Show the messages that were opened
+    Inbox {
+        /// Keep running and show new messages as they are opened
+        #[arg(long)]
+        follow: bool,
+    },
+    /// Show the state of the running node
+    Status,
+    /// Show who is connected, how, and since when
+    Peers,
+    /// Show a block: by default the newest
+    Block {
+        /// The block's number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH
+        which: Option<String>,
+    },
+    /// Show one transaction
+    Show {
+        /// The transaction's id: 64 hexadecimal digits
+        id: String,
+    },
+    /// Check the ledger
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Watch three nodes on this machine exchange a message, end to end, in ten seconds
+    Demo,
+}
+
+/// Settings of `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Address to listen on, as a multiaddress; may be given more than once
+    #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
+    pub listen: Vec<String>,
+    /// Address of a peer to connect to; may be given more than once
+    #[arg(long, value_name = "MULTIADDR", num_args = 1..)]
+    pub peer: Vec<String>,
+    /// Where the local API listens; loopback only [default: 127.0.0.1, a free port]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub api: Option<SocketAddr>,
+    /// Run as a relay, without opening a wallet
+    #[arg(long)]
+    pub no_wallet: bool,
+}
+
+/// Contacts.
+#[derive(Debug, Subcommand)]
+pub enum ContactCommand {
+    /// Keep a name for an address
+    Add {
+        /// The name, as you want to call them
+        name: String,
+        /// Their address, qsd1…
+        address: String,
+    },
+    /// List the names
+    List,
+    /// Forget a name
+    Remove {
+        /// The name
+        name: String,
+    },
+}
+
+/// Audits.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Check the whole ledger from its files, with or without a running node
+    Verify,
+}

@@ -1,0 +1,115 @@
+//! `run`: the peer, until Ctrl-C or SIGTERM.
+
+use std::io::{IsTerminal, Write};
+
+use qasedak_wallet::Wallet;
+use serde::Serialize;
+
+use super::{Context, args::RunArgs, init};
+use crate::{
+    config::{self, Config},
+    failure::{Failure, Outcome},
+    logging,
+    node::{self, Options},
+    passphrase,
+};
+
+/// What `run --json` prints once the node is ready.
+#[derive(Debug, Serialize)]
+struct Ready {
+    network: String,
+    address: Option<String>,
+    peer: String,
+    listen: Vec<String>,
+    api: String,
+}
+
+pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
+    let file = config::read_file(context.paths.data())?;
+    let config = Config::resolve(&context.network, file, |name| std::env::var(name).ok(), flags)?;
+    logging::start(&config.log)?;
+    let lock = context.paths.take()?;
+    let wallet = if config.wallet { Some(open_wallet(context)?) } else { None };
+    let options = Options { network: context.network.clone(), paths: context.paths.clone(), config, wallet, lock };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(run_node(context, options))
+}
+
+async fn run_node(context: &Context, options: Options) -> Outcome {
+    // Signals are caught from here on, so that one that comes during the start is not lost.
+    let stop = stop_signal()?;
+    let running = node::start(options).await?;
+    let node = running.node();
+    let ready = Ready {
+        network: node.network().name().to_owned(),
+        address: node.mail().map(|mail| mail.address().to_string()),
+        peer: node.p2p().peer_id().to_owned(),
+        listen: node.p2p().listen_addresses().iter().map(ToString::to_string).collect(),
+        api: running.api().to_string(),
+    };
+    context.output.show(&ready, text)?;
+    let result = tokio::select! {
+        () = stop => Ok(()),
+        ended = running.ended() => ended,
+    };
+    let stopped = running.shutdown().await;
+    result.and(stopped)
+}
+
+fn text(ready: &Ready) -> String {
+    let who = ready.address.clone().unwrap_or_else(|| "a relay, without a wallet".to_owned());
+    let listen: String =
+        ready.listen.iter().map(|address| format!("  listens on {address}/p2p/{}\n", ready.peer)).collect();
+    format!("running on network {} as {who}\n{listen}Ctrl-C stops it.", ready.network)
+}
+
+/// Ends when the process is asked to stop.
+fn stop_signal() -> Outcome<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let catch = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot catch signals: {error}")));
+        let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
+        Ok(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
+}
+
+fn open_wallet(context: &Context) -> Outcome<Wallet> {
+    let dir = context.paths.wallet();
+    if !Wallet::exists(&dir) {
+        return offer_wallet(context);
+    }
+    let secret = passphrase::existing(context.passphrase_file.as_deref())?;
+    Wallet::open(&dir, &context.network, &secret).map_err(Failure::failed)
+}
+
+/// There is no wallet yet: on a terminal, make one if the person wants it.
+fn offer_wallet(context: &Context) -> Outcome<Wallet> {
+    let advice = format!(
+        "there is no wallet in {} yet; make one with: qasedak --data {} --network {} init, or run as a relay with: run --no-wallet",
+        context.paths.wallet().display(),
+        context.paths.data().display(),
+        context.network.name(),
+    );
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::failed(advice));
+    }
+    let mut out = std::io::stdout();
+    let asked = write!(out, "There is no wallet here yet. Make one now? [y/N] ").and_then(|()| out.flush());
+    asked.map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
+    let mut answer = String::new();
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") { init::create(context, None) } else { Err(Failure::failed(advice)) }
+}

@@ -1,0 +1,87 @@
+//! `audit verify`: checks the whole ledger from its files, with or without a running node.
+
+use qasedak_chain::audit;
+use serde::Serialize;
+
+use super::{Context, output::fields};
+use crate::{
+    failure::{Failure, Outcome},
+    node::now,
+};
+
+/// What `audit verify --json` prints.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    /// Whether nothing was found.
+    intact: bool,
+    /// Transactions that were checked.
+    transactions: u64,
+    /// The link after the last of them.
+    link: String,
+    /// Merkle root over the ids in log order.
+    root: String,
+    /// Digest of the set.
+    digest: String,
+    /// How many blocks they make.
+    blocks: u64,
+    /// Chain value of the last of these.
+    chain: Option<String>,
+    /// Bodies that are here.
+    bodies: u64,
+    /// What is wrong, one sentence each; at most the first 1,000.
+    findings: Vec<String>,
+    /// How many findings there are in all.
+    findings_total: u64,
+}
+
+pub(super) fn verify(context: &Context) -> Outcome {
+    let dir = context.paths.ledger();
+    if !dir.is_dir() {
+        return Err(Failure::failed(format!(
+            "there is no ledger in {}; check --data and --network, or make one with: qasedak run",
+            dir.display()
+        )));
+    }
+    let report = audit::verify(&dir, &context.network, now(), &mut |_| {}).map_err(Failure::failed)?;
+    let verdict = Verdict {
+        intact: report.findings.is_empty(),
+        transactions: report.count,
+        link: report.link.to_string(),
+        root: report.root.to_string(),
+        digest: report.digest.to_string(),
+        blocks: report.blocks,
+        chain: report.newest_block.map(|block| block.chain.to_string()),
+        bodies: report.bodies_present,
+        findings: report.findings.iter().map(ToString::to_string).collect(),
+        findings_total: report.findings_total,
+    };
+    context.output.show(&verdict, |verdict| text(context, verdict))?;
+    if verdict.intact {
+        Ok(())
+    } else {
+        Err(Failure::failed(format!(
+            "the ledger is damaged in {} places; keep a copy of {} and fetch the ledger anew from peers",
+            verdict.findings_total,
+            dir.display()
+        )))
+    }
+}
+
+fn text(context: &Context, verdict: &Verdict) -> String {
+    let mut text = fields(&[
+        ("transactions", verdict.transactions.to_string()),
+        ("bodies", verdict.bodies.to_string()),
+        ("blocks", verdict.blocks.to_string()),
+        ("digest", verdict.digest.clone()),
+        ("root", verdict.root.clone()),
+        ("link", verdict.link.clone()),
+        ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
+    ]);
+    text.extend(verdict.findings.iter().map(|finding| format!("{} {finding}\n", context.output.bad("damaged:"))));
+    if verdict.intact {
+        text.push_str(
+            &context.output.good("intact: encodings, stamps, signatures, parents, links and bodies all check"),
+        );
+    }
+    text
+}

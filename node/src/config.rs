@@ -1,0 +1,202 @@
+//! Configuration: defaults < file < environment < flags. Unknown keys in the file are refused.
+//!
+//! The file is `config.toml` in the data directory, and need not exist. [`FileConfig`] is its documentation;
+//! `docs/operations.md` repeats it for operators.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use qasedak_chain::Network;
+use qasedak_p2p::Multiaddr;
+use serde::Deserialize;
+
+use crate::{
+    cli::args::RunArgs,
+    failure::{Failure, Outcome},
+};
+
+/// Name of the configuration file in the data directory.
+pub const FILE_NAME: &str = "config.toml";
+
+/// Port on which nodes of `main` listen, TCP and UDP.
+pub const MAIN_PORT: u16 = 7337;
+
+/// The keys of `config.toml`. All may be left out.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileConfig {
+    /// Addresses to listen on, as multiaddresses.
+    pub listen: Option<Vec<String>>,
+    /// Peers to connect to, as multiaddresses.
+    pub peers: Option<Vec<String>>,
+    /// Where the local API listens, as ADDR:PORT; loopback only. Port 0 takes a free one.
+    pub api: Option<SocketAddr>,
+    /// Whether to look for peers on the local network.
+    pub mdns: Option<bool>,
+    /// What to log: error, warn, info, debug, or a filter like `qasedak=debug`.
+    pub log: Option<String>,
+    /// Whether `run` opens the wallet; false makes it a relay.
+    pub wallet: Option<bool>,
+}
+
+/// What a node runs with, all sources taken together.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Addresses to listen on.
+    pub listen: Vec<Multiaddr>,
+    /// Peers to connect to.
+    pub peers: Vec<Multiaddr>,
+    /// Where the local API listens.
+    pub api: SocketAddr,
+    /// Whether to look for peers on the local network.
+    pub mdns: bool,
+    /// What to log.
+    pub log: String,
+    /// Whether to open the wallet.
+    pub wallet: bool,
+}
+
+/// Reads `config.toml` from a data directory; a missing file is an empty one.
+///
+/// # Errors
+/// [`Failure`] when the file cannot be read, is no TOML, or has unknown keys.
+pub fn read_file(data: &Path) -> Outcome<FileConfig> {
+    let path = data.join(FILE_NAME);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
+        Err(error) => {
+            return Err(Failure::usage(format!(
+                "cannot read the configuration {}: {error}; mend its permissions or remove it",
+                path.display()
+            )));
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+        Failure::usage(format!(
+            "the configuration {} is not valid near line {line}: {}; mend that line or remove the file",
+            path.display(),
+            error.message().trim().replace('\n', " ")
+        ))
+    })
+}
+
+impl Config {
+    /// Puts defaults, file, environment and flags together. `env` looks a variable up.
+    ///
+    /// # Errors
+    /// [`Failure`] that names the source and the value that is wrong.
+    pub fn resolve(
+        network: &Network,
+        file: FileConfig,
+        env: impl Fn(&str) -> Option<String>,
+        flags: &RunArgs,
+    ) -> Outcome<Self> {
+        let list = |name: &str| env(name).map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+        let some = |flags: &[String]| (!flags.is_empty()).then(|| flags.to_vec());
+        let listen = some(&flags.listen)
+            .or_else(|| list("QASEDAK_LISTEN"))
+            .or(file.listen)
+            .unwrap_or_else(|| default_listen(network));
+        let peers = some(&flags.peer).or_else(|| list("QASEDAK_PEERS")).or(file.peers).unwrap_or_default();
+        let env_api = env("QASEDAK_API").map(|text| parse(&text, "QASEDAK_API", "ADDR:PORT")).transpose()?;
+        let env_mdns = env("QASEDAK_MDNS").map(|text| parse(&text, "QASEDAK_MDNS", "true or false")).transpose()?;
+        let env_wallet =
+            env("QASEDAK_WALLET").map(|text| parse(&text, "QASEDAK_WALLET", "true or false")).transpose()?;
+        let api = flags.api.or(env_api).or(file.api).unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+        if !api.ip().is_loopback() {
+            return Err(Failure::usage(format!(
+                "the API may listen on loopback only, and {api} is not; use 127.0.0.1:{}",
+                api.port()
+            )));
+        }
+        Ok(Self {
+            listen: addresses(&listen, "listen")?,
+            peers: addresses(&peers, "peer")?,
+            api,
+            mdns: env_mdns.or(file.mdns).unwrap_or_else(|| network.is_main()),
+            log: env("QASEDAK_LOG").or(file.log).unwrap_or_else(|| "warn,qasedak=info,qasedak_p2p=info".to_owned()),
+            wallet: !flags.no_wallet && env_wallet.or(file.wallet).unwrap_or(true),
+        })
+    }
+}
+
+/// Fixed and documented on `main`; loopback and a free port elsewhere.
+fn default_listen(network: &Network) -> Vec<String> {
+    if network.is_main() {
+        vec![
+            format!("/ip4/0.0.0.0/tcp/{MAIN_PORT}"),
+            format!("/ip6/::/tcp/{MAIN_PORT}"),
+            format!("/ip4/0.0.0.0/udp/{MAIN_PORT}/quic-v1"),
+            format!("/ip6/::/udp/{MAIN_PORT}/quic-v1"),
+        ]
+    } else {
+        vec!["/ip4/127.0.0.1/tcp/0".to_owned(), "/ip4/127.0.0.1/udp/0/quic-v1".to_owned()]
+    }
+}
+
+fn addresses(texts: &[String], what: &str) -> Outcome<Vec<Multiaddr>> {
+    texts
+        .iter()
+        .map(|text| {
+            text.parse().map_err(|_| {
+                Failure::usage(format!(
+                    "{what} address {text:?} is no multiaddress; write it like /ip4/192.0.2.7/tcp/{MAIN_PORT}"
+                ))
+            })
+        })
+        .collect()
+}
+
+fn parse<T: std::str::FromStr>(text: &str, name: &str, form: &str) -> Outcome<T> {
+    text.parse().map_err(|_| Failure::usage(format!("{name} is {text:?}, but must be {form}; mend or unset it")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags() -> RunArgs {
+        RunArgs { listen: Vec::new(), peer: Vec::new(), api: None, no_wallet: false }
+    }
+
+    fn file(text: &str) -> FileConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn each_source_outranks_the_one_before() {
+        let dev = Network::dev();
+        let env = |name: &str| (name == "QASEDAK_API").then(|| "127.0.0.1:2".to_owned());
+        let mut flags = flags();
+        let from_file = file("api = '127.0.0.1:1'\npeers = ['/ip4/127.0.0.1/tcp/9']");
+        let only_file = Config::resolve(&dev, from_file.clone(), |_| None, &flags).unwrap();
+        assert_eq!((only_file.api.port(), only_file.peers.len()), (1, 1));
+        assert_eq!(Config::resolve(&dev, from_file.clone(), env, &flags).unwrap().api.port(), 2);
+        flags.api = Some("127.0.0.1:3".parse().unwrap());
+        assert_eq!(Config::resolve(&dev, from_file, env, &flags).unwrap().api.port(), 3);
+    }
+
+    #[test]
+    fn main_listens_where_the_documents_say() {
+        let config = Config::resolve(&Network::main(), FileConfig::default(), |_| None, &flags()).unwrap();
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        assert!(listen.contains(&"/ip4/0.0.0.0/tcp/7337".to_owned()), "{listen:?}");
+        assert!(config.mdns);
+    }
+
+    #[test]
+    fn unknown_keys_public_apis_and_bad_addresses_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(FILE_NAME), "listen = []\nfoo = 1\n").unwrap();
+        let failure = read_file(dir.path()).unwrap_err();
+        assert!(failure.to_string().contains("line 2") && failure.to_string().contains("foo"), "{failure}");
+        assert_eq!(failure.code(), 2);
+        for bad in ["api = '0.0.0.0:1'", "listen = ['localhost:1']", "peers = ['x']"] {
+            assert!(Config::resolve(&Network::dev(), file(bad), |_| None, &flags()).is_err(), "{bad}");
+        }
+    }
+}

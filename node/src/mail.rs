@@ -1,0 +1,373 @@
+//! What a node does for its wallet: finds and opens what is for it, keeps its card published, sends.
+//!
+//! The wallet and the ledger have a lock each, and neither is taken while the other is held. Both are touched on
+//! blocking threads only. Received messages and the scan cursor are one commit, so a crash loses and repeats nothing;
+//! only durable positions are scanned, so the cursor never runs ahead of the log.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use qasedak_chain::{
+    Network, Position, TxId,
+    store::{Outbox, StoreError, disk::DiskOutbox},
+};
+use qasedak_p2p::driver::{DriverError, Handle};
+use qasedak_wallet::{
+    Address, Content, Draft, Wallet, WalletError,
+    wallet::{LogId, StoredMessage},
+};
+use tokio::sync::watch;
+
+use crate::{
+    node::{DiskLedger, lock, now, read, rng},
+    stamping::{Stamped, Stamper, StampingError},
+};
+
+mod cards;
+
+/// Entries of the scan column that are scanned under one lock of the ledger.
+const SCAN_PAGE: usize = 4_096;
+/// How often the node looks whether its card is due.
+const CARD_LOOK_EVERY: Duration = Duration::from_secs(3_600);
+/// How soon it looks again when publishing failed.
+const CARD_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Why something could not be done for the wallet.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// The wallet's own reason.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The ledger's or outbox' own reason.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no stamp.
+    #[error(transparent)]
+    Stamping(#[from] StampingError),
+    /// The network has stopped.
+    #[error(transparent)]
+    Network(#[from] DriverError),
+    /// The recipient's card is not here.
+    #[error(
+        "no card of that address has reached this node yet, so nothing can be sealed to it; its owner's node must have \
+         run in the last 30 days and this node must have a peer: try again in a minute"
+    )]
+    NoCard,
+    /// There is nothing to send.
+    #[error("the text is empty; nothing was sent")]
+    Empty,
+    /// The system gives no randomness.
+    #[error("the system gives no randomness; nothing was sent")]
+    Randomness,
+    /// The work broke off.
+    #[error("the work broke off; try again, and report this if it comes back")]
+    Broken,
+}
+
+/// A message that was accepted: in the outbox, on disk.
+#[derive(Debug, Clone, Copy)]
+pub struct Accepted {
+    /// The transaction's id.
+    pub id: TxId,
+    /// How long its stamp took, in milliseconds.
+    pub stamping_ms: u64,
+}
+
+/// A message of the inbox.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// As the wallet keeps it.
+    pub stored: StoredMessage,
+    /// Its text, or what stands for content that this version does not know.
+    pub text: String,
+}
+
+/// A contact as it is shown.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The name.
+    pub name: String,
+    /// The address.
+    pub address: Address,
+    /// When the newest card that was found was made, in seconds since 1970.
+    pub card: Option<u64>,
+}
+
+/// The wallet of a running node.
+pub struct Mail {
+    network: Network,
+    address: Address,
+    wallet: Arc<Mutex<Wallet>>,
+    ledger: Arc<RwLock<DiskLedger>>,
+    outbox: Arc<DiskOutbox>,
+    p2p: Handle,
+    stamper: Stamper,
+    /// The number of the newest received message.
+    received: watch::Sender<u64>,
+}
+
+impl Mail {
+    /// Takes an opened wallet into a node.
+    pub fn new(
+        wallet: Wallet,
+        ledger: Arc<RwLock<DiskLedger>>,
+        outbox: Arc<DiskOutbox>,
+        p2p: Handle,
+        stamper: Stamper,
+    ) -> Self {
+        let received = watch::Sender::new(wallet.last_received().unwrap_or(0));
+        Self {
+            network: wallet.network().clone(),
+            address: wallet.address(),
+            wallet: Arc::new(Mutex::new(wallet)),
+            ledger,
+            outbox,
+            p2p,
+            stamper,
+            received,
+        }
+    }
+
+    /// The wallet's own address.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn wallet(&self) -> MutexGuard<'_, Wallet> {
+        // The wallet commits as a whole, so a panic of another holder leaves nothing half done.
+        self.wallet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs work that touches files on a blocking thread.
+    async fn off_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T, MailError> + Send + 'static,
+    ) -> Result<T, MailError> {
+        let mail = Arc::clone(self);
+        tokio::task::spawn_blocking(move || work(&mail)).await.unwrap_or(Err(MailError::Broken))
+    }
+
+    /// Scans whatever becomes durable, and keeps the card published, until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        tokio::join!(Arc::clone(&self).keep_scanning(), self.keep_card());
+    }
+
+    async fn keep_scanning(self: Arc<Self>) {
+        let mut durable = self.p2p.durable();
+        loop {
+            let end = Position::new(*durable.borrow_and_update());
+            if let Err(error) = self.off_thread(move |mail| mail.scan_to(end)).await {
+                tracing::error!("cannot scan: {error}");
+            }
+            if durable.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn keep_card(self: Arc<Self>) {
+        loop {
+            let wait = match self.publish_card().await {
+                Ok(()) => CARD_LOOK_EVERY,
+                Err(MailError::Stamping(StampingError::Stopped) | MailError::Network(_)) => return,
+                Err(error) => {
+                    tracing::warn!("cannot publish the own card: {error}");
+                    CARD_RETRY_AFTER
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits until no work holds the wallet any more.
+    pub async fn finish(self: &Arc<Self>) {
+        let held = self.off_thread(|mail| {
+            drop(mail.wallet());
+            Ok(())
+        });
+        drop(held.await);
+    }
+
+    /// Scans from the cursor up to `end` (excluded) and keeps what opens.
+    fn scan_to(&self, end: Position) -> Result<(), MailError> {
+        let (log, scanner) = {
+            let log = LogId::from_bytes(read(&self.ledger).store().log_id());
+            (log, self.wallet().scanner())
+        };
+        loop {
+            let from = self.wallet().cursor(&log)?;
+            let most = end.get().saturating_sub(from.get()).min(SCAN_PAGE as u64);
+            if most == 0 {
+                return Ok(());
+            }
+            let entries = read(&self.ledger).scan(from, usize::try_from(most).unwrap_or(SCAN_PAGE))?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let mut opened = Vec::new();
+            for index in scanner.matches(&entries) {
+                let position = Position::new(from.get().saturating_add(index as u64));
+                let Some(transaction) = read(&self.ledger).transaction(position)? else {
+                    continue;
+                };
+                match self.wallet().open_transaction(&transaction) {
+                    Ok(message) => opened.push(message),
+                    // Said without the transaction: a log must not tell which ones were for this wallet.
+                    Err(error) => tracing::warn!("an envelope for this wallet does not open: {error}"),
+                }
+            }
+            let next = Position::new(from.get().saturating_add(entries.len() as u64));
+            let new = self.wallet().record_scanned(&log, next, opened, now())?;
+            if let Some(last) = new.last() {
+                self.received.send_replace(last.seq);
+            }
+        }
+    }
+
+    /// Seals, stamps and posts a text; the transaction is in the outbox, on disk, when this returns.
+    ///
+    /// # Errors
+    /// [`MailError`] that says why nothing was sent.
+    pub async fn send(self: &Arc<Self>, who: &str, text: &str) -> Result<Accepted, MailError> {
+        if text.trim().is_empty() {
+            return Err(MailError::Empty);
+        }
+        let (who, text) = (who.to_owned(), text.to_owned());
+        let sealed = self
+            .off_thread(move |mail| {
+                let address = mail.wallet().resolve(&who)?;
+                let card = mail.card_of(&address)?.ok_or(MailError::NoCard)?;
+                let draft = mail.draft()?;
+                let mut rng = rng().map_err(|_| MailError::Randomness)?;
+                let content = Content::Text(text);
+                Ok(mail.wallet().seal(&card, content, now_ms(), &draft, &mut rng).map_err(WalletError::from)?)
+            })
+            .await?;
+        let stamped = self.stamper.stamp(sealed.unstamped).await?;
+        let record = sealed.record;
+        self.post(stamped, move |wallet, id| wallet.record_sent(id, &record).map(drop)).await
+    }
+
+    /// Parents and time of a new transaction.
+    fn draft(&self) -> Result<Draft, MailError> {
+        let mut rng = rng().map_err(|_| MailError::Randomness)?;
+        let (parents, time) = lock(&self.ledger).next_place(now(), &mut rng)?;
+        Ok(Draft::new(parents, time))
+    }
+
+    /// Keeps a stamped transaction durably and hands it to the network. Runs to its end even when the caller is gone, so
+    /// that nothing stays half posted.
+    async fn post(
+        self: &Arc<Self>,
+        stamped: Stamped,
+        record: impl FnOnce(&mut Wallet, TxId) -> Result<(), WalletError> + Send + 'static,
+    ) -> Result<Accepted, MailError> {
+        let mail = Arc::clone(self);
+        let posting = tokio::spawn(async move {
+            let Stamped { verified, took_ms } = stamped;
+            let id = verified.transaction().id();
+            let verified = mail
+                .off_thread(move |mail| {
+                    record(&mut mail.wallet(), id)?;
+                    mail.outbox.put(verified.transaction())?;
+                    Ok(verified)
+                })
+                .await?;
+            // From here on it is acknowledged: even if the network has stopped, the next start sends it.
+            drop(mail.p2p.submit(verified).await);
+            Ok(Accepted { id, stamping_ms: took_ms })
+        });
+        posting.await.unwrap_or(Err(MailError::Broken))
+    }
+
+    /// At most `limit` messages behind the number `after`; when there is none, waits up to `patience` for one.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub async fn inbox(
+        self: &Arc<Self>,
+        after: u64,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Vec<Letter>, MailError> {
+        let mut received = self.received.subscribe();
+        let arrived = received.wait_for(|last| *last > after);
+        // Whether one came or the time is up, the wallet says what there is.
+        drop(tokio::time::timeout(patience, arrived).await);
+        self.off_thread(move |mail| {
+            let stored = mail.wallet().inbox(Some(after), limit)?;
+            Ok(stored.into_iter().map(Letter::new).collect())
+        })
+        .await
+    }
+
+    /// All contacts, each with the newest card that is found.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub async fn contacts(self: &Arc<Self>) -> Result<Vec<Known>, MailError> {
+        self.off_thread(|mail| {
+            let contacts: Vec<(String, Address)> =
+                mail.wallet().contacts().map(|contact| (contact.name.to_string(), contact.address)).collect();
+            contacts
+                .into_iter()
+                .map(|(name, address)| {
+                    let card = mail.card_of(&address)?.map(|card| card.sequence().get());
+                    Ok(Known { name, address, card })
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Gives an address a name.
+    ///
+    /// # Errors
+    /// [`MailError::Wallet`] when name or address are not acceptable.
+    pub async fn add_contact(self: &Arc<Self>, name: &str, address: &str) -> Result<Known, MailError> {
+        let (name, address) = (name.to_owned(), address.to_owned());
+        self.off_thread(move |mail| {
+            let address: Address = address.parse().map_err(WalletError::from)?;
+            mail.wallet().add_contact(&name, address)?;
+            let card = mail.card_of(&address)?.map(|card| card.sequence().get());
+            Ok(Known { name: name.trim().to_owned(), address, card })
+        })
+        .await
+    }
+
+    /// Forgets a name; messages stay.
+    ///
+    /// # Errors
+    /// [`MailError::Wallet`] when there is no such name.
+    pub async fn remove_contact(self: &Arc<Self>, name: &str) -> Result<Known, MailError> {
+        let name = name.to_owned();
+        self.off_thread(move |mail| {
+            let removed = mail.wallet().remove_contact(&name)?;
+            Ok(Known { name: removed.name.to_string(), address: removed.address, card: None })
+        })
+        .await
+    }
+}
+
+impl Letter {
+    fn new(stored: StoredMessage) -> Self {
+        let text = match &stored.content {
+            Content::Text(text) => text.clone(),
+            Content::Unsupported { kind, bytes } => {
+                format!(
+                    "[a message of type {kind}, {} bytes, that this version cannot show; a newer one may]",
+                    bytes.len()
+                )
+            }
+        };
+        Self { stored, text }
+    }
+}
+
+/// Milliseconds since 1970 by the system's clock.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

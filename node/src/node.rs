@@ -1,0 +1,269 @@
+//! Assembly: one running node out of ledger, wallet, network and API, started and stopped in order.
+//!
+//! Start: lock → ledger → network → mail → API; each is ready before the next begins. Shutdown goes the other way:
+//! no more calls, no more stamps, then the network, which flushes the ledger last. All channels are bounded.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use qasedak_chain::{
+    Ledger, Network, Time, Transaction,
+    store::{
+        Outbox, StoreError,
+        disk::{DiskOutbox, DiskStore},
+    },
+};
+use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
+use qasedak_wallet::Wallet;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    api::{self, Guard},
+    config::Config,
+    failure::{Failure, Outcome, io_failure},
+    mail::Mail,
+    paths::{Paths, write_private},
+    stamping::Stamper,
+};
+
+/// The ledger on disk.
+pub type DiskLedger = Ledger<DiskStore>;
+
+/// The system's clock. Read at the edge of the node; everything below is handed the time.
+pub fn now() -> Time {
+    Time::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// A running node, as its API sees it.
+pub struct Node {
+    network: Network,
+    ledger: Arc<RwLock<DiskLedger>>,
+    outbox: Arc<DiskOutbox>,
+    p2p: Handle,
+    stamper: Stamper,
+    mail: Option<Arc<Mail>>,
+}
+
+impl Node {
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+    /// The handle on the network.
+    pub fn p2p(&self) -> &Handle {
+        &self.p2p
+    }
+    /// What belongs to the wallet; `None` on a relay.
+    pub fn mail(&self) -> Option<&Arc<Mail>> {
+        self.mail.as_ref()
+    }
+
+    /// Works with the ledger on a blocking thread, under its lock: keep it short.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn with_ledger<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut DiskLedger) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let ledger = Arc::clone(&self.ledger);
+        off_thread(move || work(&mut lock(&ledger))).await
+    }
+
+    /// Own transactions that are not in the ledger yet.
+    ///
+    /// # Errors
+    /// The store's own.
+    pub async fn outbox(&self) -> Result<Vec<Transaction>, StoreError> {
+        let outbox = Arc::clone(&self.outbox);
+        off_thread(move || outbox.all()).await
+    }
+}
+
+/// Locks the ledger for writing. A panic of another holder does not spread: every change to the ledger is staged as a whole.
+pub(crate) fn lock(ledger: &RwLock<DiskLedger>) -> RwLockWriteGuard<'_, DiskLedger> {
+    ledger.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Locks the ledger for reading.
+pub(crate) fn read(ledger: &RwLock<DiskLedger>) -> RwLockReadGuard<'_, DiskLedger> {
+    ledger.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Poisoned))
+}
+
+/// What a node is started from.
+pub struct Options {
+    /// The network.
+    pub network: Network,
+    /// Where its files are.
+    pub paths: Paths,
+    /// How it runs.
+    pub config: Config,
+    /// The opened wallet; `None` makes the node a relay.
+    pub wallet: Option<Wallet>,
+    /// The lock on the data directory, from [`Paths::take`]; held until the node has stopped.
+    pub lock: std::fs::File,
+}
+
+/// A started node and what it takes to stop it.
+pub struct Running {
+    node: Arc<Node>,
+    api: SocketAddr,
+    server: JoinHandle<std::io::Result<()>>,
+    mail_task: Option<JoinHandle<()>>,
+    paths: Paths,
+    _lock: std::fs::File,
+}
+
+impl Running {
+    /// The node.
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+    /// Where the API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Waits until the network ends by itself, which it does only when something is broken.
+    ///
+    /// # Errors
+    /// [`Failure`] that says what.
+    pub async fn ended(&self) -> Outcome {
+        self.node.p2p.ended().await.map_err(Failure::failed)
+    }
+
+    /// Stops in order; when it returns, everything acknowledged is on disk and the files are free.
+    ///
+    /// # Errors
+    /// [`Failure`] when the ledger could not be flushed.
+    pub async fn shutdown(self) -> Outcome {
+        // The address goes first, so that a command started now says that no node runs.
+        drop(std::fs::remove_file(self.paths.api_address()));
+        self.node.stamper.stop();
+        // Long polls must not hold the shutdown up: what is not answered now will not be.
+        self.server.abort();
+        if let Some(task) = &self.mail_task {
+            task.abort();
+        }
+        let result = self.node.p2p.shutdown().await.map_err(Failure::failed);
+        if let Some(mail) = &self.node.mail {
+            mail.finish().await;
+        }
+        result
+    }
+}
+
+/// Starts a node on the current tokio runtime.
+///
+/// # Errors
+/// [`Failure`] in one sentence: what could not be started, and what to do.
+pub async fn start(options: Options) -> Outcome<Running> {
+    let Options { network, paths, config, wallet, lock } = options;
+    let (ledger, outbox) = open_files(&network, &paths).await?;
+    let driver_config = driver::Config {
+        key: peer_key(&paths)?,
+        listen: config.listen.clone(),
+        peers: config.peers.clone(),
+        mdns: config.mdns,
+        seed: random()?,
+        limits: Limits::default(),
+    };
+    let kept: Arc<dyn Outbox> = outbox.clone();
+    let p2p = driver::start(driver_config, Arc::clone(&ledger), kept).await.map_err(Failure::failed)?;
+    for refused in p2p.refused_addresses() {
+        tracing::warn!("{refused}");
+    }
+    let stamper = Stamper::new(network.clone());
+    let mail = wallet.map(|wallet| {
+        Arc::new(Mail::new(wallet, Arc::clone(&ledger), Arc::clone(&outbox), p2p.clone(), stamper.clone()))
+    });
+    let node = Arc::new(Node { network, ledger, outbox, p2p, stamper, mail });
+    let (api, server) = match serve(&node, &config, &paths).await {
+        Ok(served) => served,
+        Err(failure) => {
+            drop(node.p2p.shutdown().await);
+            return Err(failure);
+        }
+    };
+    let mail_task = node.mail.clone().map(|mail| tokio::spawn(mail.run()));
+    Ok(Running { node, api, server, mail_task, paths, _lock: lock })
+}
+
+async fn open_files(network: &Network, paths: &Paths) -> Outcome<(Arc<RwLock<DiskLedger>>, Arc<DiskOutbox>)> {
+    let (network, ledger_dir, outbox_dir) = (network.clone(), paths.ledger(), paths.outbox());
+    let log_id: [u8; 16] = random()?;
+    let open = move || -> Result<_, StoreError> {
+        let store = DiskStore::open(&ledger_dir, &network, log_id)?;
+        let outbox = DiskOutbox::open(&outbox_dir, &network)?;
+        let mut ledger = Ledger::open(network, store)?;
+        // What a rebuilt index gained is written now, while nothing waits for it.
+        ledger.flush_now(now())?;
+        Ok((Arc::new(RwLock::new(ledger)), Arc::new(outbox)))
+    };
+    off_thread(open).await.map_err(Failure::failed)
+}
+
+async fn serve(
+    node: &Arc<Node>,
+    config: &Config,
+    paths: &Paths,
+) -> Outcome<(SocketAddr, JoinHandle<std::io::Result<()>>)> {
+    let refused = |error| {
+        Failure::failed(format!(
+            "the API cannot listen on {}: {error}; stop the program that uses that port, or leave --api out to take a free one",
+            config.api
+        ))
+    };
+    let listener = TcpListener::bind(config.api).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    let token = hex::encode(random::<32>()?);
+    write_private(&paths.api_token(), token.as_bytes()).map_err(io_failure("cannot write", &paths.api_token()))?;
+    write_private(&paths.api_address(), address.to_string().as_bytes())
+        .map_err(io_failure("cannot write", &paths.api_address()))?;
+    let router = api::router(Arc::clone(node), Arc::new(Guard::new(token, address)));
+    let server = tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok((address, server))
+}
+
+/// The peer key of this data directory, made at the first start. It has nothing to do with any wallet.
+fn peer_key(paths: &Paths) -> Outcome<PeerKey> {
+    let path = paths.peer_key();
+    let bytes: [u8; 32] = match std::fs::read(&path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            Failure::failed(format!(
+                "{} does not hold 32 bytes; remove it, and a new peer key is made at the next start",
+                path.display()
+            ))
+        })?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let new = random()?;
+            write_private(&path, &new).map_err(io_failure("cannot write", &path))?;
+            new
+        }
+        Err(error) => return Err(io_failure("cannot read", &path)(error)),
+    };
+    PeerKey::from_bytes(bytes).map_err(Failure::failed)
+}
+
+/// Fresh random bytes from the system.
+pub(crate) fn random<const N: usize>() -> Outcome<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Failure::failed(format!("the system gives no randomness: {error}; try again after a restart"))
+    })?;
+    Ok(bytes)
+}
+
+/// A generator for wallets and drafts, seeded by the system.
+pub(crate) fn rng() -> Outcome<rand::rngs::StdRng> {
+    Ok(rand::SeedableRng::from_seed(random::<32>()?))
+}

@@ -1,0 +1,129 @@
+//! Where a node keeps its files. One directory holds everything; each network has a directory of its own in it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::failure::{Failure, Outcome, io_failure};
+
+/// The files of one node in one network.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    data: PathBuf,
+    network: String,
+}
+
+impl Paths {
+    /// Paths below `data`, or below the platform's directory for application data.
+    ///
+    /// # Errors
+    /// [`Failure`] when the platform names no such directory.
+    pub fn new(data: Option<PathBuf>, network: &str) -> Outcome<Self> {
+        let data = match data {
+            Some(data) => data,
+            None => directories::ProjectDirs::from("", "", "qasedak")
+                .map(|dirs| dirs.data_dir().to_owned())
+                .ok_or_else(|| Failure::usage("no home directory is set; say where to keep data with --data DIR"))?,
+        };
+        Ok(Self { data, network: network.to_owned() })
+    }
+
+    /// The directory that holds everything.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+    /// The directory of this network.
+    pub fn network_dir(&self) -> PathBuf {
+        self.data.join(&self.network)
+    }
+    /// The ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.network_dir().join("ledger")
+    }
+    /// The outbox.
+    pub fn outbox(&self) -> PathBuf {
+        self.network_dir().join("outbox")
+    }
+    /// The wallet.
+    pub fn wallet(&self) -> PathBuf {
+        self.network_dir().join("wallet")
+    }
+    /// The peer key: 32 bytes.
+    pub fn peer_key(&self) -> PathBuf {
+        self.network_dir().join("peer.key")
+    }
+    /// The bearer token of the local API.
+    pub fn api_token(&self) -> PathBuf {
+        self.network_dir().join("api.token")
+    }
+    /// Where the local API of the running node listens.
+    pub fn api_address(&self) -> PathBuf {
+        self.network_dir().join("api.address")
+    }
+    /// The lock that a running node or `init` holds.
+    pub fn lock(&self) -> PathBuf {
+        self.network_dir().join("lock")
+    }
+
+    /// Makes the network's directory, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`Failure`] when it cannot be made.
+    pub fn create(&self) -> Outcome {
+        let dir = self.network_dir();
+        create_private_dir(&dir).map_err(io_failure("cannot make the data directory", &dir))
+    }
+
+    /// Takes the directory for this process until the returned file is dropped.
+    ///
+    /// # Errors
+    /// [`Failure`] when another process has it, or it cannot be used.
+    pub fn take(&self) -> Outcome<fs::File> {
+        self.create()?;
+        let path = self.lock();
+        let file = private_options().open(&path).map_err(io_failure("cannot open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => Err(Failure::failed(format!(
+                "the data directory {} is in use by another qasedak process; stop that one first, or choose another \
+                 directory with --data",
+                self.network_dir().display()
+            ))),
+            Err(fs::TryLockError::Error(error)) => Err(io_failure("cannot lock", &path)(error)),
+        }
+    }
+}
+
+fn create_private_dir(dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+fn private_options() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Replaces a file as a whole: written beside it, synced, then renamed over it. Readable by its owner only.
+///
+/// # Errors
+/// The system's answer.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private_options().open(&beside)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
+}

@@ -1,0 +1,114 @@
+//! Frames of the sync protocol: a length as little-endian `u32`, then that many bytes (`docs/protocol.md`, "Sync").
+//!
+//! The length is checked before anything is allocated. Bytes that are no frame are reported as
+//! [`io::ErrorKind::InvalidData`], which only a peer that breaks the protocol can cause; a connection that breaks off
+//! is never that.
+
+use std::io;
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use libp2p::{StreamProtocol, request_response::Codec};
+use qasedak_chain::codec::CodecError;
+
+use crate::wire::{REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
+
+/// Reads and writes the frames of the sync protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Frames;
+
+impl Codec for Frames {
+    type Protocol = StreamProtocol;
+    type Request = Request;
+    type Response = Response;
+
+    async fn read_request<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Request> {
+        Request::from_bytes(&read_frame(io, REQUEST_MAX_BYTES).await?).map_err(malformed)
+    }
+
+    async fn read_response<T: AsyncRead + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+    ) -> io::Result<Response> {
+        Response::from_bytes(&read_frame(io, RESPONSE_MAX_BYTES).await?).map_err(malformed)
+    }
+
+    async fn write_request<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        request: Request,
+    ) -> io::Result<()> {
+        write_frame(io, &request.to_bytes().map_err(too_long)?).await
+    }
+
+    async fn write_response<T: AsyncWrite + Unpin + Send>(
+        &mut self,
+        _: &StreamProtocol,
+        io: &mut T,
+        response: Response,
+    ) -> io::Result<()> {
+        write_frame(io, &response.to_bytes().map_err(too_long)?).await
+    }
+}
+
+fn malformed(error: CodecError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+}
+
+fn too_long(error: CodecError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
+}
+
+async fn read_frame<T: AsyncRead + Unpin>(io: &mut T, max_bytes: usize) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    io.read_exact(&mut length).await?;
+    match usize::try_from(u32::from_le_bytes(length)) {
+        Ok(length) if length <= max_bytes => {
+            let mut bytes = vec![0; length];
+            io.read_exact(&mut bytes).await?;
+            Ok(bytes)
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a frame may be")),
+    }
+}
+
+async fn write_frame<T: AsyncWrite + Unpin>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    io.write_all(&length.to_le_bytes()).await?;
+    io.write_all(bytes).await?;
+    io.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{executor::block_on, io::Cursor};
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
+        block_on(read_frame(&mut Cursor::new(bytes), 8))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        block_on(write_frame(&mut bytes, b"abcdefgh")).unwrap();
+        assert_eq!(bytes, b"\x08\0\0\0abcdefgh");
+        assert_eq!(read(&bytes).unwrap(), b"abcdefgh");
+    }
+
+    #[test]
+    fn a_broken_protocol_is_told_from_a_broken_connection() {
+        assert_eq!(read(b"\x09\0\0\0abcdefghi").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(b"\xff\xff\xff\xff").unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(b"\x08\0\0\0abc").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(read(b"\x08\0").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let request = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(b"\x01\0\0\0\xff")));
+        assert_eq!(request.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

@@ -1,0 +1,149 @@
+//! What the rest of the node holds of the network: a handle that can be cloned, and answers while the driver runs.
+
+use std::{fmt, sync::Arc};
+
+use libp2p::Multiaddr;
+use qasedak_chain::{Time, rules::Verified};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::DriverError;
+use crate::engine::Status;
+
+/// How many commands wait for the driver before their senders wait too.
+pub(super) const COMMANDS_MAX: usize = 64;
+
+/// What a handle asks of the driver.
+pub(super) enum Command {
+    Submit(Box<Verified>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Status(oneshot::Sender<Status>),
+}
+
+/// How a peer is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP with Noise and Yamux.
+    Tcp,
+    /// QUIC, over UDP.
+    Quic,
+}
+
+impl Transport {
+    /// The name in lower case: "tcp" or "quic".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Quic => "quic",
+        }
+    }
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A connected peer of this network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Its peer id as text.
+    pub id: String,
+    /// Where it was reached, or where it came from.
+    pub address: Multiaddr,
+    /// Whether it came to us.
+    pub inbound: bool,
+    /// Since when it is connected.
+    pub since: Time,
+    /// By what.
+    pub transport: Transport,
+    /// What it calls its program, at most 64 printable ASCII characters; empty while unknown. Its own word only.
+    pub agent: String,
+}
+
+/// A handle on the running network. Cheap to clone; the network runs on when all handles are gone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) stop: CancellationToken,
+    pub(super) durable: watch::Receiver<u64>,
+    pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
+    pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
+    pub(super) refused: Arc<[DriverError]>,
+    pub(super) peer_id: Arc<str>,
+}
+
+impl Handle {
+    /// Sends off a transaction of this node, which the caller has durably put in the outbox. Returns once the driver
+    /// has taken it; it is in the ledger when a peer has it.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended; the transaction stays in the outbox for the next start.
+    pub async fn submit(&self, verified: Verified) -> Result<(), DriverError> {
+        self.commands.send(Command::Submit(Box::new(verified))).await.map_err(|_| DriverError::Stopped)
+    }
+
+    /// The peers of this network that are connected, in order of contact.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, DriverError> {
+        self.ask(Command::Peers).await
+    }
+
+    /// What the engine is at.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn status(&self) -> Result<Status, DriverError> {
+        self.ask(Command::Status).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, DriverError> {
+        let (sender, answer) = oneshot::channel();
+        self.commands.send(command(sender)).await.map_err(|_| DriverError::Stopped)?;
+        answer.await.map_err(|_| DriverError::Stopped)
+    }
+
+    /// The addresses that this node listens on, ports filled in, one per interface where all were asked for.
+    pub fn listen_addresses(&self) -> Vec<Multiaddr> {
+        self.listening.borrow().clone()
+    }
+
+    /// Listen addresses that the system refused at start, while others worked.
+    pub fn refused_addresses(&self) -> &[DriverError] {
+        &self.refused
+    }
+
+    /// This node's own peer id, as text.
+    pub fn peer_id(&self) -> &str {
+        &self.peer_id
+    }
+
+    /// How many transactions of the log are durable, and a signal whenever there are more: what a wallet scans by.
+    pub fn durable(&self) -> watch::Receiver<u64> {
+        self.durable.clone()
+    }
+
+    /// Waits for the driver to end, by [`shutdown`](Self::shutdown) or by itself.
+    ///
+    /// # Errors
+    /// The [`DriverError`] that made it stop.
+    pub async fn ended(&self) -> Result<(), DriverError> {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Err(DriverError::Task)),
+            Err(_) => Err(DriverError::Task),
+        }
+    }
+
+    /// Stops: takes nothing more in, finishes the checks under way within five seconds, flushes the ledger, ends.
+    ///
+    /// # Errors
+    /// The [`DriverError`] that made it stop, also when that came before.
+    pub async fn shutdown(&self) -> Result<(), DriverError> {
+        self.stop.cancel();
+        self.ended().await
+    }
+}

@@ -1,0 +1,62 @@
+//! The outbox between starts: what it holds is sent off again, and what the ledger has durably is taken out.
+
+use std::sync::Arc;
+
+use qasedak_chain::{
+    Network, TxId,
+    rules::{self, Verified},
+    store::{Outbox, StoreError},
+};
+use tokio::task::{JoinError, JoinSet};
+
+use super::DriverError;
+
+/// All that the outbox holds, verified anew: a file that someone else wrote to must not make this node a liar.
+///
+/// # Errors
+/// [`DriverError::Store`] when it cannot be read.
+pub(super) async fn load(network: Network, outbox: Arc<dyn Outbox>) -> Result<Vec<Verified>, DriverError> {
+    let job = tokio::task::spawn_blocking(move || {
+        let mut own = Vec::new();
+        for transaction in outbox.all()? {
+            let id = transaction.id();
+            match rules::verify(&network, transaction) {
+                Ok(verified) => own.push(verified),
+                Err(error) => tracing::error!(%id, %error, "a transaction in the outbox is not valid and stays there"),
+            }
+        }
+        Ok::<_, StoreError>(own)
+    });
+    let loaded = job.await.map_err(|_| DriverError::Task)?;
+    loaded.map_err(|error| DriverError::Store(error.to_string()))
+}
+
+/// Transactions to take out of the outbox, one job at a time.
+pub(super) struct Releases {
+    outbox: Arc<dyn Outbox>,
+    waiting: Vec<TxId>,
+    running: JoinSet<Result<(), StoreError>>,
+}
+
+impl Releases {
+    pub(super) fn new(outbox: Arc<dyn Outbox>) -> Self {
+        Self { outbox, waiting: Vec::new(), running: JoinSet::new() }
+    }
+
+    pub(super) fn push(&mut self, ids: Vec<TxId>) {
+        self.waiting.extend(ids);
+    }
+
+    pub(super) fn start(&mut self) {
+        if self.waiting.is_empty() || !self.running.is_empty() {
+            return;
+        }
+        let (ids, outbox) = (std::mem::take(&mut self.waiting), Arc::clone(&self.outbox));
+        self.running.spawn_blocking(move || outbox.remove(&ids));
+    }
+
+    /// How the job under way ended; `None` when there is none.
+    pub(super) async fn next(&mut self) -> Option<Result<Result<(), StoreError>, JoinError>> {
+        self.running.join_next().await
+    }
+}

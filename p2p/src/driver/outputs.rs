@@ -1,0 +1,124 @@
+//! Outputs of the engine, turned into calls.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use libp2p::{
+    PeerId,
+    gossipsub::{MessageAcceptance, PublishError},
+};
+use qasedak_chain::{TxId, store::Store};
+
+use super::{DriverError, events::Asks, task::Task};
+use crate::engine::{Fault, Input, Output, Verdict};
+
+/// For how long a peer that was at fault is refused.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+/// Most peers that are refused at a time. A new key is free, so this need not be large.
+const REFUSED_MAX: usize = 1_024;
+
+/// Peers that were at fault, in the order in which they may come back.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(VecDeque<(Instant, PeerId)>);
+
+impl Refusals {
+    /// Refuses a peer. Returns the one that makes room for it.
+    fn add(&mut self, peer: PeerId, now: Instant) -> Option<PeerId> {
+        self.0.push_back((now + REFUSED_FOR, peer));
+        if self.0.len() > REFUSED_MAX { self.0.pop_front().map(|(_, oldest)| oldest) } else { None }
+    }
+
+    /// Peers that may come back.
+    pub(super) fn over(&mut self, now: Instant) -> Vec<PeerId> {
+        let count = self.0.iter().take_while(|(until, _)| *until <= now).count();
+        self.0.drain(..count).map(|(_, peer)| peer).collect()
+    }
+}
+
+impl<S: Store + Send + Sync + 'static> Task<S> {
+    pub(super) fn apply(&mut self, output: Output) {
+        match output {
+            Output::Judge { token, verdict, .. } => {
+                if let Some(waits) = self.gossiped.remove(&token) {
+                    self.judge(&waits, acceptance(verdict));
+                }
+            }
+            Output::Check { token, transaction } => self.checks.push(token, transaction),
+            Output::Publish { id, bytes } => self.publish(id, bytes),
+            Output::Ask { peer, token, request } => {
+                if let Some(id) = self.peers.id(peer) {
+                    let request = self.swarm.behaviour_mut().sync.send_request(&id, request);
+                    self.asks.insert(request, Asks { peer, token });
+                }
+            }
+            Output::Answer { token, response } => {
+                if let Some((_, channel)) = self.answers.remove(&token) {
+                    // It fails when the peer no longer waits.
+                    drop(self.swarm.behaviour_mut().sync.send_response(channel, response));
+                }
+            }
+            Output::Grown => self.flusher.grown(),
+            Output::Released(ids) => self.releases.push(ids),
+            Output::StoreFailed(reason) => self.fail(DriverError::Store(reason)),
+            Output::Disconnect { peer, fault } => {
+                if let Some(id) = self.peers.id(peer) {
+                    self.turn_out(&id, fault);
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self, id: TxId, bytes: Vec<u8>) {
+        let sent = match self.swarm.behaviour_mut().gossip.publish(self.topic.hash(), bytes) {
+            // A duplicate has been sent before.
+            Ok(_) | Err(PublishError::Duplicate) => true,
+            Err(error) => {
+                tracing::debug!(%error, "a transaction could not be published yet");
+                false
+            }
+        };
+        if sent {
+            self.last_published = Some(Instant::now());
+        }
+        self.inputs.push_back(Input::Published { id, sent });
+    }
+
+    /// Lets a peer go that was at fault, and refuses it for a while.
+    pub(super) fn turn_out(&mut self, peer: &PeerId, fault: Fault) {
+        tracing::debug!(%peer, ?fault, "a peer is let go");
+        self.dialer.unwelcome(peer);
+        if let Some(oldest) = self.refusals.add(*peer, Instant::now()) {
+            self.swarm.behaviour_mut().blocked.unblock_peer(oldest);
+        }
+        self.swarm.behaviour_mut().blocked.block_peer(*peer);
+        self.part_from(peer);
+    }
+}
+
+fn acceptance(verdict: Verdict) -> MessageAcceptance {
+    match verdict {
+        Verdict::Accept => MessageAcceptance::Accept,
+        Verdict::Ignore => MessageAcceptance::Ignore,
+        Verdict::Reject => MessageAcceptance::Reject,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_bounded_and_end() {
+        let (mut refusals, now) = (Refusals::default(), Instant::now());
+        let first = PeerId::random();
+        assert_eq!(refusals.add(first, now), None);
+        for _ in 1..REFUSED_MAX {
+            assert_eq!(refusals.add(PeerId::random(), now), None);
+        }
+        assert_eq!(refusals.add(PeerId::random(), now + Duration::from_secs(1)), Some(first));
+        assert!(refusals.over(now).is_empty());
+        assert_eq!(refusals.over(now + REFUSED_FOR).len(), REFUSED_MAX - 1);
+    }
+}

@@ -1,0 +1,326 @@
+//! The loop: one select over the swarm, the commands, the blocking threads and the clock; and its ordered end.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, RwLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::StreamExt;
+use libp2p::{Multiaddr, Swarm, gossipsub::IdentTopic, request_response::OutboundRequestId, swarm};
+use qasedak_chain::{
+    Ledger, Network, Position, Time,
+    rules::Verified,
+    store::{Outbox, Store, StoreError},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinError,
+    time::{MissedTickBehavior, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Config, DriverError,
+    checks::{Checked, Checks},
+    dialer::Dialer,
+    events::{Answers, Asks, Gossiped},
+    flusher::{Flushed, Flusher},
+    handle::Command,
+    listeners::Listeners,
+    outbox::Releases,
+    outputs::Refusals,
+    peers::Peers,
+};
+use crate::{
+    behaviour::{self, Behaviour},
+    engine::{Engine, Input, Now, Token},
+    transport, wire,
+};
+
+/// How long the system may take to bring the listeners up.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long checks that are under way may take at the end.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long after a publication the sockets are still served at the end: gossipsub does not tell when a message is out.
+const LINGER: Duration = Duration::from_millis(500);
+/// The engine's tick.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a connection may be without a stream: mesh and sync hold none open at quiet times.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The ends of the channels that the task holds.
+pub(super) struct Wires {
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) stop: CancellationToken,
+    pub(super) durable: watch::Sender<u64>,
+    pub(super) listening: watch::Sender<Vec<Multiaddr>>,
+}
+
+/// The driver's state. Only its task touches it.
+pub(super) struct Task<S> {
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) engine: Engine,
+    pub(super) ledger: Arc<RwLock<Ledger<S>>>,
+    pub(super) topic: IdentTopic,
+    pub(super) identify_protocol: String,
+    pub(super) wires: Wires,
+    pub(super) peers: Peers,
+    pub(super) dialer: Dialer,
+    pub(super) listeners: Listeners,
+    pub(super) refusals: Refusals,
+    pub(super) checks: Checks,
+    pub(super) flusher: Flusher,
+    pub(super) releases: Releases,
+    /// Gossip messages that wait for their verdict.
+    pub(super) gossiped: HashMap<Token, Gossiped>,
+    /// Requests of peers that wait for their answer.
+    pub(super) answers: Answers,
+    /// Requests of ours that wait for their answer.
+    pub(super) asks: HashMap<OutboundRequestId, Asks>,
+    pub(super) next_token: u64,
+    pub(super) inputs: VecDeque<Input>,
+    pub(super) last_published: Option<Instant>,
+    pub(super) failed: Option<DriverError>,
+    /// The next failure of the store beyond this count is logged.
+    failures_told: u64,
+    started: Instant,
+}
+
+impl<S: Store + Send + Sync + 'static> Task<S> {
+    pub(super) fn new(
+        config: Config,
+        network: Network,
+        ledger: Arc<RwLock<Ledger<S>>>,
+        outbox: Arc<dyn Outbox>,
+        wires: Wires,
+    ) -> Result<Self, DriverError> {
+        let started = Instant::now();
+        let transport = transport::build(config.key.pair()).map_err(|error| DriverError::Setup(error.to_string()))?;
+        let behaviour = Behaviour::new(&network, &config.key, config.limits, config.mdns)?;
+        let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
+        Ok(Self {
+            swarm: Swarm::new(transport, behaviour, config.key.id(), swarm_config),
+            engine: Engine::new(network.clone(), config.seed),
+            ledger,
+            topic: behaviour::topic(&network),
+            identify_protocol: wire::identify_protocol(&network),
+            wires,
+            peers: Peers::default(),
+            dialer: Dialer::new(config.peers, jitter_seed(config.seed), started),
+            listeners: Listeners::default(),
+            refusals: Refusals::default(),
+            checks: Checks::new(network),
+            flusher: Flusher::default(),
+            releases: Releases::new(outbox),
+            gossiped: HashMap::new(),
+            answers: Answers::default(),
+            asks: HashMap::new(),
+            next_token: 0,
+            inputs: VecDeque::new(),
+            last_published: None,
+            failed: None,
+            failures_told: 0,
+            started,
+        })
+    }
+
+    /// Listens on the given addresses, and returns those that the system refused.
+    ///
+    /// # Errors
+    /// [`DriverError::Listen`] when too little is left to be reached by.
+    pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<Vec<DriverError>, DriverError> {
+        for address in addresses {
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) => self.listeners.asked(address, Ok(id)),
+                Err(error) => self.listeners.asked(address, Err(&error)),
+            }
+        }
+        let deadline = tokio::time::Instant::now() + LISTEN_TIMEOUT;
+        while self.listeners.is_pending() {
+            match timeout_at(deadline, self.swarm.select_next_some()).await {
+                Ok(event) => self.on_event(event),
+                Err(_) => break,
+            }
+        }
+        self.listeners.refused()
+    }
+
+    /// Runs until it is stopped or fails, then ends in order.
+    pub(super) async fn run(mut self, own: Vec<Verified>) -> Result<(), DriverError> {
+        for verified in own {
+            self.feed(Input::Own(Box::new(verified)));
+        }
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let stop = self.wires.stop.clone();
+        while self.failed.is_none() {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = self.swarm.select_next_some() => self.on_event(event),
+                // When all handles are gone, the node runs on.
+                Some(command) = self.wires.commands.recv() => self.on_command(command),
+                Some(done) = self.checks.next() => self.on_checked(done),
+                Some(done) = self.flusher.next() => self.on_flushed(done),
+                Some(done) = self.releases.next() => self.on_released(done),
+                _ = tick.tick() => self.on_tick(),
+            }
+        }
+        self.end().await
+    }
+
+    /// The ordered end: nothing more is taken in, verdicts under way are awaited, the log is flushed, the outbox is
+    /// rid of what that made durable.
+    async fn end(mut self) -> Result<(), DriverError> {
+        self.wires.commands.close();
+        self.finish_checks().await;
+        while self.failed.is_none() {
+            self.start_work();
+            match self.flusher.next().await {
+                Some(done) => self.on_flushed(done),
+                None => break,
+            }
+        }
+        while let Some(done) = self.releases.next().await {
+            self.on_released(done);
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    /// Awaits verdicts under way, and serves the sockets until the last publication can be thought to be out.
+    async fn finish_checks(&mut self) {
+        let now = Instant::now();
+        let deadline = now + FINISH_TIMEOUT;
+        let quiet = self.last_published.map_or(now, |at| at + LINGER);
+        while self.failed.is_none() {
+            let until = if self.checks.is_idle() { quiet } else { deadline };
+            if Instant::now() >= until {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(until.into()) => return,
+                _ = self.swarm.select_next_some() => {}
+                Some(done) = self.checks.next() => self.on_checked(done),
+                Some(done) = self.flusher.next() => self.on_flushed(done),
+                Some(done) = self.releases.next() => self.on_released(done),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Submit(verified) => self.feed(Input::Own(verified)),
+            // An asker that no longer waits needs no answer.
+            Command::Peers(answer) => drop(answer.send(self.peers.infos())),
+            Command::Status(answer) => drop(answer.send(self.engine.status())),
+        }
+    }
+
+    fn on_checked(&mut self, done: Result<Vec<Checked>, JoinError>) {
+        match done {
+            Ok(verdicts) => {
+                for (token, verdict) in verdicts {
+                    self.feed(Input::Checked { token, verdict });
+                }
+            }
+            Err(_) => self.fail(DriverError::Task),
+        }
+    }
+
+    fn on_flushed(&mut self, done: Result<Flushed, JoinError>) {
+        let flushed = done.unwrap_or(Err(StoreError::Poisoned));
+        let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
+            return self.fail(DriverError::Task);
+        };
+        match flushed {
+            Ok(count) => {
+                self.wires.durable.send_replace(count);
+                self.feed(Input::Durable(Position::new(count)));
+            }
+            Err(error) => self.fail(DriverError::Store(error.to_string())),
+        }
+    }
+
+    fn on_released(&mut self, done: Result<Result<(), StoreError>, JoinError>) {
+        match done {
+            Ok(Ok(())) => {}
+            // They are still there at the next start, which does no harm.
+            Ok(Err(error)) => tracing::warn!(%error, "the outbox keeps transactions that the ledger has"),
+            Err(_) => self.fail(DriverError::Task),
+        }
+        self.start_work();
+    }
+
+    fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.feed(Input::Tick);
+        self.dial_due(now);
+        self.sweep(now);
+        self.tell_of_failures();
+    }
+
+    /// What the engine could not store is lost until it comes again: someone has to look at the disk.
+    fn tell_of_failures(&mut self) {
+        let failures = self.engine.status().failures;
+        if failures.count > self.failures_told {
+            let reason = failures.last.unwrap_or_default();
+            tracing::error!(failures = failures.count, %reason, "the store fails; transactions are not taken in");
+            // The next line when there are twice as many: a full disk must not fill the log too.
+            self.failures_told = failures.count.saturating_mul(2);
+        }
+    }
+
+    /// Hands an input to the engine and does what it says, and what follows from that.
+    pub(super) fn feed(&mut self, input: Input) {
+        self.inputs.push_back(input);
+        self.drain();
+    }
+
+    /// Hands all inputs that wait to the engine. Outputs are carried out in order, before the next input.
+    pub(super) fn drain(&mut self) {
+        while let Some(input) = self.inputs.pop_front() {
+            if self.failed.is_some() {
+                return;
+            }
+            let now = self.now();
+            let Some(outputs) = self.ledger.write().ok().map(|mut ledger| self.engine.handle(input, now, &mut ledger))
+            else {
+                return self.fail(DriverError::Task);
+            };
+            for output in outputs {
+                self.apply(output);
+            }
+        }
+        self.start_work();
+    }
+
+    /// Starts what is due on threads that are free.
+    fn start_work(&mut self) {
+        self.checks.start();
+        self.releases.start();
+        if let Err(error) = self.flusher.start(&self.ledger, system_time()) {
+            self.fail(error);
+        }
+    }
+
+    /// Ends the loop, for the first reason that there is.
+    pub(super) fn fail(&mut self, error: DriverError) {
+        tracing::error!(%error, "the network stops");
+        self.failed.get_or_insert(error);
+    }
+
+    fn now(&self) -> Now {
+        let elapsed = self.started.elapsed().as_millis();
+        Now { system: system_time(), elapsed_ms: u64::try_from(elapsed).unwrap_or(u64::MAX) }
+    }
+}
+
+/// The system clock. One that stands before 1970 counts as 1970.
+pub(super) fn system_time() -> Time {
+    Time::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+/// Another stream of draws than the engine's: peers can watch the jitter.
+fn jitter_seed(seed: [u8; 32]) -> [u8; 32] {
+    seed.map(|byte| byte ^ 0x5c)
+}

@@ -1,0 +1,183 @@
+//! Pages of transactions that were asked for, and the parents of what was relayed.
+//!
+//! A relayed transaction whose parents are not here has them fetched from its relay, which must have them: quick when
+//! one message was missed. More than [`STEPS_MAX`] generations, or more parents than fit the list, are
+//! left to a session with that peer.
+
+use std::collections::BTreeSet;
+
+use qasedak_chain::{Transaction, TxId, rules, store::Store};
+
+use super::{
+    Engine, Fault, Peer, Turn,
+    checks::{Origin, Via},
+    sync::Question,
+};
+use crate::wire::{Request, WANT_MAX, wire_id};
+
+/// How many generations of parents are fetched one by one.
+const STEPS_MAX: u8 = 8;
+
+/// What became of a page.
+#[derive(Debug)]
+pub(super) struct Page {
+    /// Asked for and not answered, since the page was full; to be asked for again.
+    pub(super) rest: Vec<TxId>,
+    /// Whether anything in it was of use.
+    pub(super) of_use: bool,
+}
+
+impl Engine {
+    /// Takes in a page of transactions that answers a question for `ids`. `None` when the peer was let go for it.
+    pub(super) fn take_page<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        peer: Peer,
+        ids: &[TxId],
+        list: &[Vec<u8>],
+        via: Via,
+    ) -> Option<Page> {
+        let mut asked = ids.iter().copied();
+        let mut page = Page { rest: Vec::new(), of_use: false };
+        let mut missing = Vec::new();
+        for bytes in list {
+            let transaction = match Transaction::from_bytes(&self.network, bytes) {
+                Ok(transaction) => transaction,
+                Err(rule) => {
+                    self.let_go(turn, peer, Fault::InvalidTransaction(rule));
+                    return None;
+                }
+            };
+            let id = transaction.id();
+            loop {
+                match asked.next() {
+                    Some(next) if next == id => break,
+                    Some(left_out) => missing.push(left_out),
+                    None => {
+                        self.let_go(turn, peer, Fault::WrongAnswer);
+                        return None;
+                    }
+                }
+            }
+            if !self.has_body_if_needed(turn, &transaction) {
+                missing.push(id);
+                continue;
+            }
+            page.of_use = true;
+            if !self.take_asked(turn, transaction, Origin { peer, via, waiter: None }) {
+                page.rest.push(id);
+            }
+        }
+        // Behind a page that holds something, the rest did not fit; an empty one says that nothing is there.
+        if list.is_empty() {
+            missing.extend(asked)
+        } else {
+            page.rest.extend(asked)
+        }
+        let now_ms = turn.now.elapsed_ms;
+        if let Some(state) = self.peers.get_mut(peer) {
+            if page.of_use {
+                state.delivered();
+            }
+            missing.into_iter().for_each(|id| state.lacks(id, now_ms));
+        }
+        Some(page)
+    }
+
+    /// A body may be gone when its time is over; until then a header alone is of no use, and another peer is asked.
+    fn has_body_if_needed<S: Store>(&self, turn: &Turn<'_, S>, transaction: &Transaction) -> bool {
+        let now = turn.ledger.clock(turn.now.system);
+        transaction.body().is_some() || rules::body_may_be_absent(transaction.core(), now)
+    }
+
+    /// Hands a transaction out for verification, unless it came by another way meanwhile. `false` when there is no room.
+    fn take_asked<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: Transaction, origin: Origin) -> bool {
+        match self.known(turn, &transaction.id()) {
+            Ok(true) => true,
+            Ok(false) => self.check(turn, transaction, origin),
+            Err(error) => {
+                self.failures.note(&error);
+                true
+            }
+        }
+    }
+
+    /// The parents `missing` of a transaction are not in the ledger: have them fetched, unless they are on their way.
+    pub(super) fn want_parents<S: Store>(&mut self, turn: &Turn<'_, S>, origin: Origin, missing: &BTreeSet<TxId>) {
+        let steps = match origin.via {
+            Via::Session => return,
+            Via::Gossip => 1,
+            Via::Parents(steps) => steps.saturating_add(1),
+        };
+        let on_the_way =
+            |id: &&TxId| self.checks.contains(id) || self.orphans.contains(id) || self.in_flight.contains_key(id);
+        let wanted: Vec<TxId> = missing.iter().filter(|id| !on_the_way(id)).copied().collect();
+        let Some(state) = self.peers.get_mut(origin.peer) else {
+            return;
+        };
+        // A session brings them anyhow.
+        if wanted.is_empty() || state.session.is_some() {
+            return;
+        }
+        if steps > STEPS_MAX || !state.want_parents(wanted, steps) {
+            state.differs_since_ms.get_or_insert(turn.now.elapsed_ms);
+        }
+    }
+
+    /// Asks each relay for the parents that are wanted of it.
+    pub(super) fn ask_for_parents<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let due: Vec<Peer> = self
+            .peers
+            .iter()
+            .filter(|(_, state)| !state.parents.is_empty() && state.parents_asked.is_none())
+            .map(|(peer, _)| peer)
+            .collect();
+        for peer in due {
+            if !self.checks.has_room() {
+                return;
+            }
+            let Some(state) = self.peers.get_mut(peer) else {
+                continue;
+            };
+            let wanted = std::mem::take(&mut state.parents);
+            let max_bytes = state.page_bytes;
+            let steps = wanted.values().copied().max().unwrap_or_default();
+            let mut ids = Vec::new();
+            for id in wanted.into_keys().take(WANT_MAX) {
+                match self.known(turn, &id) {
+                    Ok(false) if !self.in_flight.contains_key(&id) => ids.push(id),
+                    Ok(_) => {}
+                    Err(error) => self.failures.note(&error),
+                }
+            }
+            if ids.is_empty() {
+                continue;
+            }
+            let request = Request::Transactions { ids: ids.iter().map(wire_id).collect(), max_bytes };
+            let token = self.ask(turn, peer, Question::Parents(ids, steps), request);
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.parents_asked = Some(token);
+            }
+        }
+    }
+
+    /// A relay sent parents of what it had relayed.
+    pub(super) fn got_parents<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        peer: Peer,
+        ids: &[TxId],
+        steps: u8,
+        list: &[Vec<u8>],
+    ) {
+        let Some(page) = self.take_page(turn, peer, ids, list, Via::Parents(steps)) else {
+            return;
+        };
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        if !page.of_use || !state.want_parents(page.rest, steps) {
+            state.differs_since_ms.get_or_insert(turn.now.elapsed_ms);
+        }
+    }
+}

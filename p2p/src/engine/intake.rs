@@ -1,0 +1,194 @@
+//! The one way into the ledger: verification, parents, append; and the blame for what breaks a rule.
+//!
+//! Whatever its source, a transaction goes the same way: handed out for verification, then appended when its parents are
+//! in the ledger, or kept among the orphans until they are. Blame falls only on whoever sent what it had to check
+//! itself: a relay passes nothing on, and a peer serves nothing, that it has not verified under its parents.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use qasedak_chain::{
+    Transaction, TxId,
+    ledger::{AppendError, Refusal},
+    rules::{RuleError, Verified},
+    store::{Store, StoreError},
+    transaction::Core,
+};
+
+use super::{
+    Engine, Fault, Output, Peer, Token, Turn, Verdict,
+    checks::{Origin, Via, Waiter},
+};
+
+impl Engine {
+    /// Whether a transaction is in the ledger, under verification, or waiting for its parents.
+    pub(super) fn known<S: Store>(&self, turn: &Turn<'_, S>, id: &TxId) -> Result<bool, StoreError> {
+        if self.checks.contains(id) || self.orphans.contains(id) {
+            return Ok(true);
+        }
+        Ok(turn.ledger.position(id)?.is_some())
+    }
+
+    /// Hands a transaction out for verification. `false` when too many are under way.
+    pub(super) fn check<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: Transaction, origin: Origin) -> bool {
+        let token = self.fresh_token();
+        if !self.checks.insert(token, &transaction, origin) {
+            return false;
+        }
+        turn.out.push(Output::Check { token, transaction: Box::new(transaction) });
+        true
+    }
+
+    /// A verdict came back.
+    pub(super) fn on_checked<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        token: Token,
+        verdict: Result<Box<Verified>, RuleError>,
+    ) {
+        let Some(origin) = self.checks.remove(token) else {
+            return;
+        };
+        match verdict {
+            Ok(verified) => self.place(turn, *verified, Some(origin)),
+            Err(rule) => self.blame(turn, origin, rule),
+        }
+    }
+
+    /// Appends a verified transaction, and then every orphan that waited for it; or makes it an orphan. Own ones
+    /// have no origin.
+    pub(super) fn place<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified, origin: Option<Origin>) {
+        let mut queue = VecDeque::from([(verified, origin)]);
+        while let Some((verified, origin)) = queue.pop_front() {
+            let id = verified.transaction().id();
+            match missing_parents(turn, verified.transaction().core()) {
+                Err(error) => self.store_failed(turn, origin, &error),
+                Ok(missing) if !missing.is_empty() => self.make_orphan(turn, verified, origin, missing),
+                Ok(_) => {
+                    if self.append(turn, verified, origin) {
+                        let adopted = self.orphans.adopt(&id);
+                        queue.extend(adopted.into_iter().map(|orphan| (orphan.verified, Some(orphan.origin))));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends a transaction whose parents are in the ledger.
+    fn append<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified, origin: Option<Origin>) -> bool {
+        let id = verified.transaction().id();
+        let day = verified.transaction().core().time().day();
+        let own = self.outbox.is_waiting(&id);
+        let now = turn.ledger.clock(turn.now.system);
+        match turn.ledger.append(verified, now, own) {
+            Ok(position) => {
+                turn.grown = true;
+                if own {
+                    self.outbox.logged(id, position, day, self.network.is_main());
+                }
+                self.came(turn, origin);
+                true
+            }
+            Err(AppendError::Refused(Refusal::Rule(rule))) => {
+                match origin {
+                    Some(origin) => self.blame(turn, origin, rule),
+                    None => self.outbox.refused(&id),
+                }
+                false
+            }
+            Err(AppendError::Refused(Refusal::Known)) => {
+                self.own_was_known(turn, &id);
+                self.judge(turn, origin, Verdict::Ignore);
+                false
+            }
+            Err(AppendError::Refused(Refusal::UnknownParents(_) | Refusal::BodyMissing)) => {
+                self.judge(turn, origin, Verdict::Ignore);
+                false
+            }
+            Err(AppendError::Store(error)) => {
+                self.store_failed(turn, origin, &error);
+                false
+            }
+        }
+    }
+
+    /// A transaction is in the ledger: judge the message that brought it, or see to it that other peers hear of it.
+    fn came<S: Store>(&mut self, turn: &mut Turn<'_, S>, origin: Option<Origin>) {
+        let Some(origin) = origin else {
+            return;
+        };
+        self.peers.gained(origin.peer, origin.via);
+        // What came otherwise than by gossip is not gossiped: peers are told that the digest changed, and pull.
+        if origin.waiter.is_none() {
+            self.untold = true;
+        }
+        self.judge(turn, Some(origin), Verdict::Accept);
+    }
+
+    fn make_orphan<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        verified: Verified,
+        origin: Option<Origin>,
+        missing: BTreeSet<TxId>,
+    ) {
+        // An own transaction stays in the outbox until its parents are here.
+        let Some(origin) = origin else {
+            return;
+        };
+        self.want_parents(turn, origin, &missing);
+        for gone in self.orphans.insert(verified, origin, missing, turn.now.elapsed_ms) {
+            self.judge(turn, Some(gone.origin), Verdict::Ignore);
+        }
+    }
+
+    /// Gives the open verdict on the message that brought a transaction, if there is one.
+    pub(super) fn judge<S: Store>(&mut self, turn: &mut Turn<'_, S>, origin: Option<Origin>, verdict: Verdict) {
+        if let Some(Waiter { token, from, .. }) = origin.and_then(|origin| origin.waiter) {
+            turn.out.push(Output::Judge { token, from, verdict });
+        }
+    }
+
+    /// A transaction breaks a rule: whoever sent it is let go.
+    fn blame<S: Store>(&mut self, turn: &mut Turn<'_, S>, origin: Origin, rule: RuleError) {
+        self.judge(turn, Some(origin), Verdict::Reject);
+        if let Some(waiter) = origin.waiter {
+            self.let_go(turn, waiter.from, Fault::InvalidTransaction(rule));
+        }
+        self.let_go(turn, origin.peer, Fault::InvalidTransaction(rule));
+    }
+
+    /// Lets a peer go and forgets it. Does nothing when that has happened.
+    pub(super) fn let_go<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, fault: Fault) {
+        if self.forget(peer) {
+            turn.out.push(Output::Disconnect { peer, fault });
+        }
+    }
+
+    /// The store failed over a transaction: drop it, and blame nobody.
+    pub(super) fn store_failed<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        origin: Option<Origin>,
+        error: &StoreError,
+    ) {
+        self.failures.note(error);
+        self.judge(turn, origin, Verdict::Ignore);
+        if let Some(origin) = origin
+            && origin.via == Via::Session
+        {
+            self.give_up(turn, origin.peer);
+        }
+    }
+}
+
+/// The parents that are not in the ledger.
+pub(super) fn missing_parents<S: Store>(turn: &Turn<'_, S>, core: &Core) -> Result<BTreeSet<TxId>, StoreError> {
+    let mut missing = BTreeSet::new();
+    let genesis = turn.ledger.network().genesis();
+    for id in core.parents() {
+        if *id != genesis && turn.ledger.position(id)?.is_none() {
+            missing.insert(*id);
+        }
+    }
+    Ok(missing)
+}

@@ -1,0 +1,207 @@
+//! Own transactions on their way into the ledger (DESIGN §7, Stem).
+//!
+//! The disk keeps them ([`Outbox`](qasedak_chain::store::Outbox)) before the engine hears of them, and lets them go on
+//! [`Output::Released`](super::Output::Released), which comes when the log has them durably. In between, one
+//!
+//! 1. **waits**: outside ledger, digest, sync and answers, until a subscribed peer is there and its parents are here (after
+//!    a power cut they may come after it);
+//! 2. **is published**, and waits again, a while, when that reached nobody;
+//! 3. **is logged**, once it was sent to a subscriber, or as soon as a peer offers it by gossip or lists it in sync.
+//!
+//! This is the fluff phase at once, on every network. The stem belongs between 1 and 2: a guard to send to instead of
+//! the publication, the embargo as one more way to 3, and relayed stems as further entries.
+//!
+//! On `main` an own transaction must be held by two peers before it may become a parent; `holders` counts them. A
+//! peer holds what it relayed or listed, and everything when its digest, or that day's, equals this node's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qasedak_chain::{Position, TxId, rules::Verified, store::Store};
+
+use super::{Engine, Output, Peer, Turn, intake::missing_parents};
+
+/// How long to wait before the next attempt when nobody was reached, or no word came of the last one.
+const RETRY_MS: u64 = 2_000;
+/// How long a publication may take.
+const PUBLISHING_MS: u64 = 10_000;
+/// Most publications at a time.
+const BURST: usize = 64;
+/// How many peers must hold an own transaction before it may become a parent.
+const HOLDERS: usize = 2;
+/// Most own transactions whose holders are counted; the oldest give way and settle after the next start.
+const COUNTED_MAX: usize = 4_096;
+
+#[derive(Debug)]
+struct Waiting {
+    verified: Verified,
+    /// Not to be published before this.
+    next_ms: u64,
+}
+
+#[derive(Debug)]
+struct Counted {
+    day: u64,
+    holders: BTreeSet<Peer>,
+}
+
+/// See the module's page. Its size is this node's own doing, so that only what it counts of peers has bounds.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: BTreeMap<TxId, Waiting>,
+    /// In the log, and not known to be durable yet.
+    logged: BTreeMap<TxId, Position>,
+    counted: BTreeMap<TxId, Counted>,
+    /// How many turned out to break a rule. They stay on disk.
+    refused: u64,
+}
+
+impl Outbox {
+    /// How many are not in the ledger.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+    pub(super) fn refused_count(&self) -> u64 {
+        self.refused
+    }
+    pub(super) fn is_waiting(&self, id: &TxId) -> bool {
+        self.waiting.contains_key(id)
+    }
+    pub(super) fn verified(&self, id: &TxId) -> Option<Verified> {
+        self.waiting.get(id).map(|waiting| waiting.verified.clone())
+    }
+
+    /// It is in the log.
+    pub(super) fn logged(&mut self, id: TxId, position: Position, day: u64, count_holders: bool) {
+        self.waiting.remove(&id);
+        self.logged.insert(id, position);
+        if count_holders {
+            if self.counted.len() >= COUNTED_MAX {
+                let oldest = self.counted.iter().min_by_key(|(_, counted)| counted.day).map(|(id, _)| *id);
+                oldest.and_then(|id| self.counted.remove(&id));
+            }
+            self.counted.insert(id, Counted { day, holders: BTreeSet::new() });
+        }
+    }
+
+    /// It breaks a rule, which a wallet's own work never does: do not try it again before the next start.
+    pub(super) fn refused(&mut self, id: &TxId) {
+        if self.waiting.remove(id).is_some() {
+            self.refused = self.refused.saturating_add(1);
+        }
+    }
+
+    /// Counts a holder; `true` when there are enough of them now.
+    fn held(&mut self, peer: Peer, id: &TxId) -> bool {
+        let Some(counted) = self.counted.get_mut(id) else {
+            return false;
+        };
+        counted.holders.insert(peer);
+        let enough = counted.holders.len() >= HOLDERS;
+        if enough {
+            self.counted.remove(id);
+        }
+        enough
+    }
+
+    /// A peer is gone: when it comes back under a new number, it must not count twice.
+    pub(super) fn forget_holder(&mut self, peer: Peer) {
+        for counted in self.counted.values_mut() {
+            counted.holders.remove(&peer);
+        }
+    }
+
+    /// Those whose holders are still counted: of one day, or all.
+    fn counted_of(&self, day: Option<u64>) -> Vec<TxId> {
+        let of_day = |counted: &Counted| day.is_none_or(|day| day == counted.day);
+        self.counted.iter().filter(|(_, counted)| of_day(counted)).map(|(id, _)| *id).collect()
+    }
+}
+
+impl Engine {
+    /// This node made a transaction, or had it in the outbox when it started.
+    pub(super) fn on_own<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified) {
+        let id = verified.transaction().id();
+        self.outbox.waiting.insert(id, Waiting { verified, next_ms: turn.now.elapsed_ms });
+        self.own_was_known(turn, &id);
+        self.publish(turn);
+    }
+
+    /// An own transaction is in the log already: it needs only to be let go.
+    pub(super) fn own_was_known<S: Store>(&mut self, turn: &mut Turn<'_, S>, id: &TxId) {
+        let Some(day) = self.outbox.waiting.get(id).map(|own| own.verified.transaction().core().time().day()) else {
+            return;
+        };
+        match turn.ledger.position(id) {
+            Ok(Some(position)) => {
+                self.outbox.logged(*id, position, day, false);
+                let durable = turn.ledger.store().last_commit().map_or(0, |point| point.count);
+                self.on_durable(turn, Position::new(durable));
+            }
+            Ok(None) => {}
+            Err(error) => self.failures.note(&error),
+        }
+    }
+
+    /// Publishes what is due, if anybody could hear it.
+    pub(super) fn publish<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        if !self.peers.any_subscribed() {
+            return;
+        }
+        let now_ms = turn.now.elapsed_ms;
+        let due = self.outbox.waiting.iter_mut().filter(|(_, waiting)| waiting.next_ms <= now_ms);
+        for (id, waiting) in due.take(BURST) {
+            match missing_parents(turn, waiting.verified.transaction().core()) {
+                Ok(missing) if missing.is_empty() => {
+                    waiting.next_ms = now_ms.saturating_add(PUBLISHING_MS);
+                    let bytes = waiting.verified.transaction().to_bytes();
+                    turn.out.push(Output::Publish { id: *id, bytes });
+                }
+                Ok(_) => waiting.next_ms = now_ms.saturating_add(RETRY_MS),
+                Err(error) => {
+                    waiting.next_ms = now_ms.saturating_add(RETRY_MS);
+                    self.failures.note(&error);
+                }
+            }
+        }
+    }
+
+    /// How a publication went.
+    pub(super) fn on_published<S: Store>(&mut self, turn: &mut Turn<'_, S>, id: &TxId, sent: bool) {
+        let Some(waiting) = self.outbox.waiting.get_mut(id) else {
+            return;
+        };
+        waiting.next_ms = turn.now.elapsed_ms.saturating_add(RETRY_MS);
+        if sent {
+            let verified = waiting.verified.clone();
+            self.place(turn, verified, None);
+        }
+    }
+
+    /// Everything before `position` is durable.
+    pub(super) fn on_durable<S: Store>(&mut self, turn: &mut Turn<'_, S>, position: Position) {
+        let safe: Vec<TxId> = self.outbox.logged.iter().filter(|(_, at)| **at < position).map(|(id, _)| *id).collect();
+        if safe.is_empty() {
+            return;
+        }
+        for id in &safe {
+            self.outbox.logged.remove(id);
+        }
+        turn.out.push(Output::Released(safe));
+    }
+
+    /// `peer` holds a transaction.
+    pub(super) fn holds<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, id: &TxId) {
+        if self.outbox.held(peer, id)
+            && let Err(error) = turn.ledger.known_to_be_held(id, turn.now.system)
+        {
+            self.failures.note(&error);
+        }
+    }
+
+    /// `peer` holds everything that this node has of a day, or everything.
+    pub(super) fn holds_all<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, day: Option<u64>) {
+        for id in self.outbox.counted_of(day) {
+            self.holds(turn, peer, &id);
+        }
+    }
+}

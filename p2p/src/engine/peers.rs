@@ -1,0 +1,171 @@
+//! What is remembered of each connected peer. Nothing of it outlives the connection: scores and the address book, which
+//! do, come beside it.
+//!
+//! Bounds: [`PEERS_MAX`] peers (the driver's connection limits are tighter), [`MISSING_MAX`] and [`PARENTS_MAX`] ids each.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qasedak_chain::TxId;
+
+use super::{Peer, Token, checks::Via, serve::Bucket, session::Session};
+
+/// Most peers at once.
+const PEERS_MAX: usize = 1_024;
+/// Most ids that one peer is remembered not to have delivered.
+const MISSING_MAX: usize = 4_096;
+/// For how long.
+const MISSING_MS: u64 = 600_000;
+/// Most missing parents to be asked of one peer.
+const PARENTS_MAX: usize = 256;
+/// Bytes of the first page that is asked of a peer; halved when it stalls, doubled when it delivers.
+const PAGE_START_BYTES: u32 = 256 * 1024;
+/// Bytes of the smallest page.
+const PAGE_MIN_BYTES: u32 = 64 * 1024;
+/// Bytes of the largest page.
+const PAGE_MAX_BYTES: u32 = 1_000_000;
+/// First pause after a peer failed; doubled each time up to [`BACK_OFF_DOUBLINGS`] times.
+const BACK_OFF_MS: u64 = 5_000;
+/// Some eleven minutes.
+const BACK_OFF_DOUBLINGS: u32 = 7;
+
+/// One peer.
+#[derive(Debug)]
+pub(super) struct PeerState {
+    /// Whether it can be gossiped to.
+    pub(super) subscribed: bool,
+    /// What it may still ask.
+    pub(super) bucket: Bucket,
+    /// Whether its set was this node's when the two last compared.
+    pub(super) same: Option<bool>,
+    /// Whether nothing that it has was known to lack here when it was last looked at: a difference now may be gossip
+    /// on its way.
+    pub(super) even: bool,
+    /// The question for its digest that is open.
+    pub(super) comparing: Option<Token>,
+    /// When its digest was last asked for.
+    pub(super) compared_ms: u64,
+    /// When its digest is asked for next.
+    pub(super) compare_at_ms: u64,
+    /// Since when it is known to differ and no session was begun.
+    pub(super) differs_since_ms: Option<u64>,
+    /// No session with it begins before this.
+    pub(super) session_from_ms: u64,
+    /// Fetching what it has and this node lacks.
+    pub(super) session: Option<Session>,
+    /// Missing parents that it must have, since it relayed their children; with the steps from what was relayed.
+    pub(super) parents: BTreeMap<TxId, u8>,
+    /// The question for them that is open.
+    pub(super) parents_asked: Option<Token>,
+    /// Bytes of a page of it.
+    pub(super) page_bytes: u32,
+    missing: BTreeSet<TxId>,
+    missing_until_ms: u64,
+    strikes: u32,
+}
+
+impl PeerState {
+    fn new(now_ms: u64) -> Self {
+        Self {
+            subscribed: false,
+            bucket: Bucket::new(now_ms),
+            same: None,
+            even: false,
+            comparing: None,
+            compared_ms: 0,
+            compare_at_ms: now_ms,
+            differs_since_ms: None,
+            session_from_ms: now_ms,
+            session: None,
+            parents: BTreeMap::new(),
+            parents_asked: None,
+            page_bytes: PAGE_START_BYTES,
+            missing: BTreeSet::new(),
+            missing_until_ms: 0,
+            strikes: 0,
+        }
+    }
+
+    /// It delivered a page in time.
+    pub(super) fn delivered(&mut self) {
+        self.page_bytes = self.page_bytes.saturating_mul(2).min(PAGE_MAX_BYTES);
+        self.strikes = 0;
+    }
+
+    /// It failed: smaller pages, and a pause that doubles each time.
+    pub(super) fn failed(&mut self, now_ms: u64) {
+        self.page_bytes = (self.page_bytes / 2).max(PAGE_MIN_BYTES);
+        let pause = BACK_OFF_MS << self.strikes.min(BACK_OFF_DOUBLINGS);
+        self.strikes = self.strikes.saturating_add(1);
+        self.session_from_ms = now_ms.saturating_add(pause);
+        self.compare_at_ms = self.session_from_ms;
+        self.differs_since_ms = None;
+    }
+
+    /// It did not deliver `id` although it listed it: not to be asked of it again for some time.
+    pub(super) fn lacks(&mut self, id: TxId, now_ms: u64) {
+        if self.missing_until_ms <= now_ms || self.missing.len() >= MISSING_MAX {
+            self.missing.clear();
+            self.missing_until_ms = now_ms.saturating_add(MISSING_MS);
+        }
+        self.missing.insert(id);
+    }
+
+    /// Whether it is of use to ask for `id`.
+    pub(super) fn may_have(&self, id: &TxId, now_ms: u64) -> bool {
+        self.missing_until_ms <= now_ms || !self.missing.contains(id)
+    }
+
+    /// Wants missing parents of it; `false` when there are too many of them already.
+    pub(super) fn want_parents(&mut self, ids: impl IntoIterator<Item = TxId>, steps: u8) -> bool {
+        for id in ids {
+            if self.parents.len() >= PARENTS_MAX {
+                return false;
+            }
+            self.parents.entry(id).or_insert(steps);
+        }
+        true
+    }
+}
+
+/// All connected peers.
+#[derive(Debug, Default)]
+pub(super) struct Peers(BTreeMap<Peer, PeerState>);
+
+impl Peers {
+    /// A peer is connected. A second time changes nothing.
+    pub(super) fn connected(&mut self, peer: Peer, now_ms: u64) {
+        if self.0.len() < PEERS_MAX {
+            self.0.entry(peer).or_insert_with(|| PeerState::new(now_ms));
+        }
+    }
+    pub(super) fn remove(&mut self, peer: Peer) -> Option<PeerState> {
+        self.0.remove(&peer)
+    }
+    pub(super) fn get(&self, peer: Peer) -> Option<&PeerState> {
+        self.0.get(&peer)
+    }
+    pub(super) fn get_mut(&mut self, peer: Peer) -> Option<&mut PeerState> {
+        self.0.get_mut(&peer)
+    }
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Peer, &PeerState)> {
+        self.0.iter().map(|(peer, state)| (*peer, state))
+    }
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Peer, &mut PeerState)> {
+        self.0.iter_mut().map(|(peer, state)| (*peer, state))
+    }
+    pub(super) fn any_subscribed(&self) -> bool {
+        self.0.values().any(|peer| peer.subscribed)
+    }
+    /// Those that something is being fetched from.
+    pub(super) fn in_session(&self) -> Vec<Peer> {
+        self.iter().filter(|(_, state)| state.session.is_some()).map(|(peer, _)| peer).collect()
+    }
+    /// A transaction that this peer sent is in the ledger.
+    pub(super) fn gained(&mut self, peer: Peer, via: Via) {
+        if via == Via::Session
+            && let Some(session) = self.0.get_mut(&peer).and_then(|state| state.session.as_mut())
+        {
+            session.gained = session.gained.saturating_add(1);
+        }
+    }
+}

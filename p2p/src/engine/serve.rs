@@ -1,0 +1,162 @@
+//! Answers to the questions of peers, from the ledger, each at most one page (`docs/protocol.md`, "Sync").
+//!
+//! What is in the log is served, durable or not: whoever gets it verifies it. The outbox is never looked at.
+//! Each peer has a bucket of questions; one that finds it empty is told to come again later, and let go when
+//! it does not stop. Byte budgets come on top of it here.
+
+use qasedak_chain::{
+    Ledger, TxId,
+    ledger::OrderKey,
+    store::{Store, StoreError},
+    time::{DAY_SECS, TIME_END_SECS},
+};
+
+use super::{Engine, Fault, Output, Peer, Token, Turn, status::Failures};
+use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, RESPONSE_MAX_BYTES, Request, Response, WANT_MAX, wire_id};
+
+/// Questions that a peer may ask at once.
+const BURST: u64 = 128;
+/// Questions that it may ask each second in the long run.
+const PER_SECOND: u64 = 64;
+/// Questions past its share, less one a second, after which it is let go.
+const DEBT_MAX: u64 = 512;
+/// Bytes of an answer that are not transactions: the variant, and the number of them.
+const FRAME_BYTES: usize = 12;
+/// Bytes that precede each transaction: its length.
+const LENGTH_BYTES: usize = 8;
+
+/// How much a peer may still ask, in thousandths of a question.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    left_milli: u64,
+    debt_milli: u64,
+    filled_ms: u64,
+}
+
+/// What the bucket says to one more question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Share {
+    Within,
+    Over,
+    Flooding,
+}
+
+impl Bucket {
+    pub(super) fn new(now_ms: u64) -> Self {
+        Self { left_milli: BURST.saturating_mul(1_000), debt_milli: 0, filled_ms: now_ms }
+    }
+
+    fn take(&mut self, now_ms: u64) -> Share {
+        let passed_ms = now_ms.saturating_sub(self.filled_ms);
+        self.filled_ms = now_ms;
+        let filled = self.left_milli.saturating_add(passed_ms.saturating_mul(PER_SECOND));
+        self.left_milli = filled.min(BURST.saturating_mul(1_000));
+        self.debt_milli = self.debt_milli.saturating_sub(passed_ms);
+        if let Some(left) = self.left_milli.checked_sub(1_000) {
+            self.left_milli = left;
+            return Share::Within;
+        }
+        self.debt_milli = self.debt_milli.saturating_add(1_000);
+        if self.debt_milli > DEBT_MAX.saturating_mul(1_000) { Share::Flooding } else { Share::Over }
+    }
+}
+
+impl Engine {
+    /// A peer asks something.
+    pub(super) fn on_asked<S: Store>(&mut self, turn: &mut Turn<'_, S>, from: Peer, token: Token, request: &Request) {
+        let share = match self.peers.get_mut(from) {
+            Some(peer) => peer.bucket.take(turn.now.elapsed_ms),
+            None => Share::Over,
+        };
+        let response = match share {
+            Share::Within => answer(turn.ledger, &mut self.failures, request).unwrap_or_else(|error| {
+                self.failures.note(&error);
+                Response::Busy
+            }),
+            Share::Over | Share::Flooding => Response::Busy,
+        };
+        turn.out.push(Output::Answer { token, response });
+        match request {
+            _ if share == Share::Flooding => self.let_go(turn, from, Fault::Flooding),
+            Request::Digest { count, digest } if share == Share::Within => {
+                self.compared(turn, from, *count, digest);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Answers one question.
+fn answer<S: Store>(ledger: &Ledger<S>, failures: &mut Failures, request: &Request) -> Result<Response, StoreError> {
+    match request {
+        Request::Digest { .. } => {
+            let summary = ledger.summary();
+            Ok(Response::Digest { count: summary.count, digest: *summary.digest.as_bytes() })
+        }
+        Request::Days { from } => {
+            let days = ledger.days(*from, DAYS_MAX)?;
+            let wire = |day: &qasedak_chain::ledger::DaySummary| DayDigest {
+                day: day.day,
+                count: day.count,
+                digest: *day.digest.as_bytes(),
+            };
+            Ok(Response::Days(days.iter().map(wire).collect()))
+        }
+        Request::Day { day, after, max } => places(ledger, *day, *after, *max).map(Response::Day),
+        Request::Transactions { ids, max_bytes } => {
+            transactions(ledger, failures, ids, *max_bytes).map(Response::Transactions)
+        }
+    }
+}
+
+fn places<S: Store>(ledger: &Ledger<S>, day: u64, after: Option<Place>, max: u32) -> Result<Vec<Place>, StoreError> {
+    let is_of_day = |place: Place| place.time / DAY_SECS == day;
+    if day > TIME_END_SECS / DAY_SECS || !after.is_none_or(is_of_day) {
+        return Ok(Vec::new());
+    }
+    let max = usize::try_from(max).map_or(IDS_MAX, |max| max.min(IDS_MAX));
+    let keys = ledger.day_order(day, after.map(order_key), max)?;
+    let wire = |key: &OrderKey| Place { time: key.time.secs(), depth: key.depth.get(), id: wire_id(&key.id) };
+    Ok(keys.iter().map(wire).collect())
+}
+
+fn order_key(place: Place) -> OrderKey {
+    OrderKey {
+        time: qasedak_chain::Time::from_secs(place.time),
+        depth: qasedak_chain::Depth::new(place.depth),
+        id: TxId::from_bytes(place.id),
+    }
+}
+
+/// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds another
+/// peer for it, and this node's operator finds the damage in the status.
+fn transactions<S: Store>(
+    ledger: &Ledger<S>,
+    failures: &mut Failures,
+    ids: &[[u8; 32]],
+    max_bytes: u32,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let wanted = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+    let mut left = wanted.min(RESPONSE_MAX_BYTES.saturating_sub(FRAME_BYTES));
+    let mut page: Vec<Vec<u8>> = Vec::new();
+    for id in ids.iter().take(WANT_MAX) {
+        let Some(position) = ledger.position(&TxId::from_bytes(*id))? else {
+            continue;
+        };
+        let bytes = match ledger.transaction(position) {
+            Ok(Some(transaction)) => transaction.to_bytes(),
+            Ok(None) => continue,
+            Err(error) => {
+                failures.note_unread(&error);
+                continue;
+            }
+        };
+        let size = bytes.len().saturating_add(LENGTH_BYTES);
+        if size > left && !page.is_empty() {
+            break;
+        }
+        left = left.saturating_sub(size);
+        page.push(bytes);
+    }
+    Ok(page)
+}

@@ -1,0 +1,292 @@
+//! Comparing sets with peers, and the questions that are open (DESIGN §7, Sync; `docs/protocol.md`, "Sync").
+//!
+//! On contact, and then every 20 s or so, each peer is asked for its digest. The question carries this node's own,
+//! so one question tells both sides, and each begins to pull what it lacks: nothing is ever pushed. What came by sync is
+//! not gossiped either; instead the other peers are asked for their digests at once, and so learn that
+//! this node has more: that is how two islands merge through one bridge, hop by hop.
+//!
+//! A small difference to a peer that was equal before is mostly gossip on its way; it gets a second look before a session
+//! begins. Every question has a token and a deadline; an answer without an open question is ignored.
+//! At most [`SESSIONS_MAX`] peers are fetched from at once.
+
+use qasedak_chain::{TxId, store::Store};
+
+use super::{Engine, Fault, Now, Peer, Token, Turn, session::Session};
+use crate::wire::{Place, Request, Response};
+
+/// Time between two comparisons with a peer, without what chance adds.
+const COMPARE_MS: u64 = 15_000;
+/// What chance adds at most, so that nodes do not fall into step.
+const COMPARE_JITTER_MS: u64 = 10_000;
+/// When to look again at a small difference.
+const SECOND_LOOK_MS: u64 = 1_500;
+/// What a small difference is, in transactions.
+const SMALL_DIFFERENCE: u64 = 8;
+/// How long an answer may take.
+const ANSWER_MS: u64 = 10_000;
+/// Pause after a peer was busy, to which chance adds as much again.
+const BUSY_MS: u64 = 1_000;
+/// Pause between two sessions, or two comparisons, with one peer.
+const PAUSE_MS: u64 = 500;
+/// How often peers are told of growth while sessions go on.
+const TELL_MS: u64 = 5_000;
+/// Most peers that are fetched from at once.
+const SESSIONS_MAX: usize = 4;
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// The digest of the whole set.
+    Compare,
+    /// Days from `from` on.
+    Days { from: u64 },
+    /// Places of a day.
+    Day { day: u64, after: Option<Place>, max: u32 },
+    /// Transactions that the peer listed.
+    Listed(Vec<TxId>),
+    /// Parents of what it relayed, and the most steps between one of them and that.
+    Parents(Vec<TxId>, u8),
+}
+
+/// A question that is open.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) peer: Peer,
+    pub(super) question: Question,
+    until_ms: u64,
+}
+
+impl Engine {
+    /// Asks a peer something, under a fresh token.
+    pub(super) fn ask<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        peer: Peer,
+        question: Question,
+        request: Request,
+    ) -> Token {
+        let token = self.fresh_token();
+        if let Question::Listed(ids) | Question::Parents(ids, _) = &question {
+            self.in_flight.extend(ids.iter().map(|id| (*id, token)));
+        }
+        let until_ms = turn.now.elapsed_ms.saturating_add(ANSWER_MS);
+        self.asked.insert(token, Asked { peer, question, until_ms });
+        turn.out.push(super::Output::Ask { peer, token, request });
+        token
+    }
+
+    /// Closes a question, whatever became of it.
+    pub(super) fn close(&mut self, token: Token) -> Option<Asked> {
+        let asked = self.asked.remove(&token)?;
+        if let Question::Listed(ids) | Question::Parents(ids, _) = &asked.question {
+            for id in ids {
+                self.in_flight.remove(id);
+            }
+            self.landed = self.landed.saturating_add(1);
+        }
+        if let Some(state) = self.peers.get_mut(asked.peer) {
+            match (&asked.question, &mut state.session) {
+                (Question::Compare, _) => state.comparing = None,
+                (Question::Parents(..), _) => state.parents_asked = None,
+                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), Some(session)) => {
+                    session.asked = None;
+                }
+                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None) => {}
+            }
+        }
+        Some(asked)
+    }
+
+    /// A peer answered.
+    pub(super) fn on_answered<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        from: Peer,
+        token: Token,
+        response: Response,
+    ) {
+        if self.asked.get(&token).is_none_or(|asked| asked.peer != from) {
+            return;
+        }
+        let Some(Asked { question, .. }) = self.close(token) else {
+            return;
+        };
+        match (question, response) {
+            (question, Response::Busy) => self.on_busy(turn, from, question),
+            (Question::Compare, Response::Digest { count, digest }) => self.compared(turn, from, count, &digest),
+            (Question::Days { from: first }, Response::Days(days)) => self.listed_days(turn, from, first, &days),
+            (Question::Day { day, after, max }, Response::Day(places)) => {
+                self.listed_day(turn, from, (day, after, max), &places);
+            }
+            (Question::Listed(ids), Response::Transactions(list)) => self.got_listed(turn, from, &ids, &list),
+            (Question::Parents(ids, steps), Response::Transactions(list)) => {
+                self.got_parents(turn, from, &ids, steps, &list);
+            }
+            _ => self.let_go(turn, from, Fault::WrongAnswer),
+        }
+    }
+
+    fn on_busy<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, question: Question) {
+        let again_ms = turn.now.elapsed_ms.saturating_add(BUSY_MS).saturating_add(self.chance(BUSY_MS));
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        let patient = match (question, &mut state.session) {
+            (Question::Compare, _) => {
+                state.compare_at_ms = again_ms;
+                true
+            }
+            (Question::Parents(..), _) => {
+                state.compare_at_ms = state.compare_at_ms.min(again_ms);
+                true
+            }
+            (question, Some(session)) => session.put_off(question, again_ms),
+            (_, None) => true,
+        };
+        if !patient {
+            self.give_up(turn, peer);
+        }
+    }
+
+    /// A question failed, or its peer did.
+    pub(super) fn on_failed<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, token: Token, fault: bool) {
+        let ours = self.asked.get(&token).is_some_and(|asked| asked.peer == peer);
+        let closed = if ours { self.close(token) } else { None };
+        if fault {
+            return self.let_go(turn, peer, Fault::Malformed);
+        }
+        match closed.map(|asked| asked.question) {
+            Some(Question::Compare | Question::Parents(..)) => {
+                if let Some(state) = self.peers.get_mut(peer) {
+                    state.failed(turn.now.elapsed_ms);
+                }
+            }
+            Some(Question::Days { .. } | Question::Day { .. } | Question::Listed(_)) => self.give_up(turn, peer),
+            None => {}
+        }
+    }
+
+    /// Ends the session with a peer that does not get on, and leaves the peer alone for a while. What was asked of it is
+    /// free for others.
+    pub(super) fn give_up<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer) {
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        state.failed(turn.now.elapsed_ms);
+        if let Some(token) = state.session.take().and_then(|session| session.asked) {
+            self.close(token);
+        }
+    }
+
+    /// Gives up the questions whose time is over.
+    pub(super) fn time_out<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        let over: Vec<(Peer, Token)> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| asked.until_ms <= now_ms)
+            .map(|(token, asked)| (asked.peer, *token))
+            .collect();
+        for (peer, token) in over {
+            self.on_failed(turn, peer, token, false);
+        }
+    }
+
+    /// A peer told its digest.
+    pub(super) fn compared<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, count: u64, digest: &[u8; 32]) {
+        let ours = turn.ledger.summary();
+        let same = ours.digest.as_bytes() == digest;
+        let now_ms = turn.now.elapsed_ms;
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        state.same = Some(same);
+        let was_even = std::mem::replace(&mut state.even, same);
+        if same {
+            state.differs_since_ms = None;
+            return self.holds_all(turn, peer, None);
+        }
+        if was_even && count.abs_diff(ours.count) <= SMALL_DIFFERENCE {
+            state.compare_at_ms = state.compare_at_ms.min(now_ms.saturating_add(SECOND_LOOK_MS));
+        } else if count > 0 {
+            state.differs_since_ms.get_or_insert(now_ms);
+        }
+    }
+
+    /// Does what is due: sessions, missing parents, comparisons. Called at the end of every turn.
+    pub(super) fn run<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        self.begin_sessions(turn.now);
+        for peer in self.peers.in_session() {
+            self.step(turn, peer);
+        }
+        self.ask_for_parents(turn);
+        self.tell(turn.now);
+        self.compare(turn);
+    }
+
+    fn begin_sessions(&mut self, now: Now) {
+        let mut free = SESSIONS_MAX.saturating_sub(self.peers.in_session().len());
+        while free > 0 {
+            let due = self.peers.iter_mut().filter(|(_, state)| {
+                state.session.is_none() && state.session_from_ms <= now.elapsed_ms && state.differs_since_ms.is_some()
+            });
+            let Some((_, state)) = due.min_by_key(|(peer, state)| (state.differs_since_ms, *peer)) else {
+                return;
+            };
+            state.differs_since_ms = None;
+            state.session = Some(Session::new());
+            free = free.saturating_sub(1);
+        }
+    }
+
+    /// A session is through with what the peer had.
+    pub(super) fn finish(&mut self, now: Now, peer: Peer, gained: u64) {
+        let next_ms = self.next_round_ms(now);
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        state.session_from_ms = now.elapsed_ms.saturating_add(PAUSE_MS);
+        // Something may have changed meanwhile on either side: compare again soon, unless there was nothing to get.
+        let again = gained > 0 || state.differs_since_ms.take().is_some();
+        state.even = true;
+        state.compare_at_ms = if again { state.session_from_ms } else { next_ms };
+    }
+
+    /// The ledger grew otherwise than by gossip: ask all peers for their digests soon, so that they learn this node's.
+    fn tell(&mut self, now: Now) {
+        let busy = !self.peers.in_session().is_empty();
+        if !self.untold || (busy && now.elapsed_ms < self.told_ms.saturating_add(TELL_MS)) {
+            return;
+        }
+        self.untold = false;
+        self.told_ms = now.elapsed_ms;
+        for (_, state) in self.peers.iter_mut() {
+            let soon_ms = state.compared_ms.saturating_add(PAUSE_MS).max(now.elapsed_ms).max(state.session_from_ms);
+            state.compare_at_ms = state.compare_at_ms.min(soon_ms);
+        }
+    }
+
+    /// Asks those for their digests whose turn it is.
+    fn compare<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        let due = |state: &super::peers::PeerState| {
+            state.comparing.is_none() && state.session.is_none() && state.compare_at_ms <= now_ms
+        };
+        let due: Vec<Peer> = self.peers.iter().filter(|(_, state)| due(state)).map(|(peer, _)| peer).collect();
+        for peer in due {
+            let ours = turn.ledger.summary();
+            let request = Request::Digest { count: ours.count, digest: *ours.digest.as_bytes() };
+            let token = self.ask(turn, peer, Question::Compare, request);
+            let next_ms = self.next_round_ms(turn.now);
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.comparing = Some(token);
+                state.compared_ms = now_ms;
+                state.compare_at_ms = next_ms;
+            }
+        }
+    }
+
+    fn next_round_ms(&mut self, now: Now) -> u64 {
+        now.elapsed_ms.saturating_add(COMPARE_MS).saturating_add(self.chance(COMPARE_JITTER_MS))
+    }
+}

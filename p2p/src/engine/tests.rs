@@ -1,0 +1,12 @@
+//! The engine under test: many engines in one deterministic network ([`net`]), and one engine in the hands of the test
+//! ([`solo`]), over real transactions with real stamps ([`make`]).
+
+mod faults;
+mod gossip;
+mod islands;
+mod make;
+mod net;
+mod outbox;
+mod serve;
+mod solo;
+mod sync;

@@ -1,0 +1,141 @@
+//! Peers that are not of this network, or break the protocol, are let go; a disk that fails stops the node.
+
+use std::sync::Arc;
+
+use qasedak_chain::{
+    Network, Position,
+    store::{
+        Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
+        memory::MemoryStore,
+    },
+};
+use qasedak_p2p::{driver::DriverError, wire::REQUEST_MAX_BYTES};
+
+use crate::{
+    node::{DEADLINE, Node, TCP, config, until},
+    stranger::Stranger,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_network_is_let_go() {
+    let node = Node::start(&[TCP], &[]).await;
+    let mut stranger = Stranger::of(&Network::named("elsewhere").unwrap());
+    stranger.connect(&node.address()).await;
+    stranger.closed().await;
+    assert!(node.handle.peers().await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_networks_do_not_mix() {
+    let other = Network::named("elsewhere").unwrap();
+    let b = Node::start(&[TCP], &[]).await;
+    let mut c = Node::start_with(other, config(&[], &[b.address()]), Arc::default()).await.unwrap();
+    let mut a = Node::start(&[], &[b.address()]).await;
+    c.send(b"of another network").await;
+    a.send(b"of this one").await;
+    b.durable(1).await;
+    assert_eq!(b.summary().count, 1);
+    assert_eq!(c.summary().count, 0);
+    assert!(c.handle.peers().await.unwrap().is_empty());
+}
+
+async fn is_let_go_for_saying(bytes: &[u8]) {
+    let node = Node::start(&[TCP], &[]).await;
+    let mut stranger = Stranger::of(&Network::dev());
+    stranger.connect(&node.address()).await;
+    stranger.say(bytes);
+    stranger.closed().await;
+    until("end of the peer", async || node.handle.peers().await.unwrap().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_in_a_request_is_a_fault() {
+    is_let_go_for_saying(b"\x04\0\0\0\xff\xff\xff\xff").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_over_the_limit_is_a_fault() {
+    let length = u32::try_from(REQUEST_MAX_BYTES + 1).unwrap();
+    is_let_go_for_saying(&length.to_le_bytes()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_in_an_answer_is_a_fault() {
+    let node = Node::start(&[TCP], &[]).await;
+    let mut stranger = Stranger::of(&Network::dev());
+    stranger.connect(&node.address()).await;
+    // The node compares digests on contact.
+    stranger.answer(b"\x04\0\0\0\xff\xff\xff\xff").await;
+    stranger.closed().await;
+    // Who was at fault is refused for a while.
+    let mut honest = Node::start(&[], &[node.address()]).await;
+    honest.send(b"still served").await;
+    node.durable(1).await;
+    let peers = node.handle.peers().await.unwrap();
+    assert!(peers.iter().all(|peer| peer.id != stranger.id()), "{peers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_stops_the_node_and_says_why() {
+    let b = Node::start(&[TCP], &[]).await;
+    let broken = BrokenDisk(MemoryStore::new());
+    let mut a = Node::start_on(broken, Network::dev(), config(&[], &[b.address()]), Arc::default()).await.unwrap();
+    a.send(b"lost on this disk").await;
+    let ended = tokio::time::timeout(DEADLINE, a.handle.ended()).await.unwrap();
+    let Err(DriverError::Store(sentence)) = ended else { panic!("{ended:?}") };
+    assert!(sentence.contains("no space"), "{sentence}");
+    assert_eq!(*a.handle.durable().borrow(), 0, "nothing was acknowledged");
+    assert!(a.handle.shutdown().await.is_err());
+    use qasedak_chain::store::Outbox;
+    assert_eq!(a.outbox.all().unwrap().len(), 1, "and the outbox still has it");
+}
+
+/// A store whose flushes fail.
+struct BrokenDisk(MemoryStore);
+
+impl Store for BrokenDisk {
+    fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
+        let full = || StoreError::Io {
+            what: "cannot write",
+            path: "log".into(),
+            source: std::io::Error::other("no space left on device"),
+        };
+        Ok(self.0.flush(point)?.map(|_| Flush::new(move || Err(full()))))
+    }
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+    fn last_commit(&self) -> Option<CommitPoint> {
+        self.0.last_commit()
+    }
+    fn stage(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.0.stage(batch)
+    }
+    fn flushed(&mut self, success: bool) {
+        self.0.flushed(success);
+    }
+    fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
+        self.0.record(position)
+    }
+    fn body(&self, position: Position) -> Result<Body, StoreError> {
+        self.0.body(position)
+    }
+    fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
+        self.0.scan(from, max)
+    }
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.get(tree, key)
+    }
+    fn range(&self, tree: Tree, from: &[u8], to: &[u8], max: usize) -> Result<Pairs, StoreError> {
+        self.0.range(tree, from, to, max)
+    }
+    fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError> {
+        self.0.last_before(tree, to)
+    }
+    fn reset_index(&mut self) -> Result<(), StoreError> {
+        self.0.reset_index()
+    }
+    fn disk(&self) -> DiskUse {
+        self.0.disk()
+    }
+}

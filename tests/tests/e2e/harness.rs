@@ -1,0 +1,246 @@
+//! Nodes as processes, commands as processes, and waiting for conditions.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use serde_json::Value;
+
+/// The passphrase of every test wallet: a canary that must show up nowhere.
+pub const PASSPHRASE: &str = "canary-passphrase-7b1f";
+
+/// How long anything that has no deadline of its own may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The binary under test, built by the same `cargo test --workspace` that built this test.
+pub fn binary() -> PathBuf {
+    let own = std::env::current_exe().expect("the test knows its own path");
+    let dir = own.ancestors().nth(2).expect("target directory");
+    let binary = dir.join(format!("qasedak{}", std::env::consts::EXE_SUFFIX));
+    let built = fs::metadata(&binary).and_then(|meta| meta.modified());
+    let built = built.unwrap_or_else(|_| panic!("{} is missing: run `cargo test --workspace`", binary.display()));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("workspace");
+    let newest =
+        ["chain", "wallet", "p2p", "node"].iter().map(|member| newest_source(&root.join(member).join("src"))).max();
+    assert!(newest < Some(built), "{} is older than its source: run `cargo test --workspace`", binary.display());
+    binary
+}
+
+fn newest_source(dir: &Path) -> SystemTime {
+    let entries = fs::read_dir(dir).expect("source directory").flatten();
+    entries
+        .map(|entry| match entry.path() {
+            path if path.is_dir() => newest_source(&path),
+            path => fs::metadata(path).and_then(|meta| meta.modified()).expect("source file"),
+        })
+        .max()
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// A command on a data directory, with the environment of a person who set nothing but the passphrase.
+pub fn command(data: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["--network", "dev", "--data"]).arg(data).args(args);
+    command.env_clear().env("QASEDAK_PASSPHRASE", PASSPHRASE).stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(data: &Path, args: &[&str]) -> Output {
+    command(data, args).output().expect("the binary runs")
+}
+
+/// Runs a command with `--json` that must succeed, and returns what it prints.
+pub fn json(data: &Path, args: &[&str]) -> Value {
+    let output = run(data, &[&["--json"], args].concat());
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Waits until `look` gives something, at most `patience`.
+pub fn wait_for<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "no {what} within {patience:?}");
+        thread::sleep(Duration::from_millis(30));
+    }
+}
+
+/// A data directory with a wallet, or for a relay; a node runs in it between `start` and `stop`.
+pub struct Node {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The 24 words, when there is a wallet.
+    pub words: Option<String>,
+    /// The address, when there is a wallet.
+    pub address: String,
+    listen: String,
+    running: Option<Child>,
+}
+
+impl Node {
+    /// A node with a wallet.
+    pub fn with_wallet(home: &Path, name: &str) -> Self {
+        let mut node = Self::relay(home, name);
+        let made = json(&node.data, &["init"]);
+        node.words = made["words"].as_str().map(str::to_owned);
+        node.address = made["address"].as_str().expect("address").to_owned();
+        node
+    }
+
+    /// A node without.
+    pub fn relay(home: &Path, name: &str) -> Self {
+        let data = home.join(name);
+        Self { data, words: None, address: String::new(), listen: "/ip4/127.0.0.1/tcp/0".to_owned(), running: None }
+    }
+
+    /// Starts the process and waits until it is ready. It keeps its address over restarts.
+    pub fn start(&mut self, peers: &[&Node]) {
+        assert!(self.running.is_none(), "runs already");
+        let mut args = vec!["--json", "run", "--listen", &self.listen];
+        let peers: Vec<&str> = peers.iter().map(|peer| peer.listen.as_str()).collect();
+        peers.iter().for_each(|peer| args.extend(["--peer", peer]));
+        if self.words.is_none() {
+            args.push("--no-wallet");
+        }
+        let log = File::options().create(true).append(true).open(self.log()).expect("log file");
+        let mut command = command(&self.data, &args);
+        command.env("QASEDAK_LOG", "debug").stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().expect("the binary runs");
+        let ready = first_line(&mut child);
+        let ready: Value = serde_json::from_str(&ready)
+            .unwrap_or_else(|_| panic!("no node: {ready:?} {}", fs::read_to_string(self.log()).unwrap_or_default()));
+        self.listen = ready["listen"][0].as_str().expect("a listen address").to_owned();
+        self.running = Some(child);
+    }
+
+    /// Where the node's log lines go.
+    pub fn log(&self) -> PathBuf {
+        self.data.with_extension("log")
+    }
+
+    /// Stops the process as `kill` does, and waits for its clean end.
+    pub fn stop(&mut self) {
+        let mut child = self.running.take().expect("runs");
+        let killed = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+        assert!(killed.success());
+        let status = wait_for("end of the process", PATIENCE, || child.try_wait().expect("wait"));
+        assert!(status.success(), "unclean end: {status}, see {}", self.log().display());
+    }
+
+    /// Stops the process as a power cut of the process would: `kill -9`.
+    pub fn kill(&mut self) {
+        let mut child = self.running.take().expect("runs");
+        child.kill().expect("kill -9");
+        child.wait().expect("wait");
+    }
+
+    /// A command on this node that must succeed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        json(&self.data, args)
+    }
+
+    /// Sends, waiting until the recipient's card has come; returns the transaction's id.
+    pub fn send(&self, who: &str, text: &str) -> String {
+        let output = wait_for("card of the recipient", PATIENCE, || {
+            let output = run(&self.data, &["send", who, text]);
+            output.status.success().then_some(output)
+        });
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// Texts in the inbox, oldest first.
+    pub fn texts(&self) -> Vec<String> {
+        let inbox = self.json(&["inbox"]);
+        let messages = inbox["messages"].as_array().expect("messages").iter();
+        messages.map(|message| message["text"].as_str().expect("text").to_owned()).collect()
+    }
+
+    /// Waits until a text is in the inbox.
+    pub fn wait_for_text(&self, text: &str, patience: Duration) {
+        wait_for(&format!("{text:?} in the inbox"), patience, || self.texts().iter().any(|t| t == text).then_some(()));
+    }
+
+    /// Digest and newest block's chain, count of transactions.
+    pub fn view(&self) -> (String, String, u64) {
+        let status = self.json(&["status"]);
+        (
+            status["digest"].to_string(),
+            status["newest_block"].to_string(),
+            status["transactions"].as_u64().expect("count"),
+        )
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.running {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Waits until all nodes show the same digest and newest block, and returns it.
+pub fn wait_for_agreement(nodes: &[&Node], patience: Duration) -> (String, String, u64) {
+    let mut last = Vec::new();
+    let until = Instant::now() + patience;
+    loop {
+        last.clear();
+        last.extend(nodes.iter().map(|node| node.view()));
+        match last.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|view| view == first) => return first.clone(),
+            _ => assert!(Instant::now() < until, "no agreement within {patience:?}: {last:#?}"),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The first line that a process prints; what follows is read and dropped, so that the pipe never fills.
+fn first_line(child: &mut Child) -> String {
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    let (sender, line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut first = String::new();
+        drop(out.read_line(&mut first));
+        drop(sender.send(first));
+        drop(std::io::copy(&mut out, &mut std::io::sink()));
+    });
+    line.recv_timeout(PATIENCE).unwrap_or_default()
+}
+
+/// Every file below a directory.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).expect("directory").flatten();
+    entries.flat_map(|entry| if entry.path().is_dir() { files(&entry.path()) } else { vec![entry.path()] }).collect()
+}
+
+/// Copies a directory.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("directory");
+    for entry in fs::read_dir(from).expect("directory").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("copy");
+        }
+    }
+}
+
+/// A number that differs from run to run and replays with `QASEDAK_SEED`; printed, so that a failure can be repeated.
+pub fn seed() -> u64 {
+    let given = std::env::var("QASEDAK_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| getrandom::u64().expect("randomness"));
+    println!("seed: QASEDAK_SEED={seed}");
+    seed
+}

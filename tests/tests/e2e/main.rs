@@ -1,0 +1,14 @@
+//! End to end: the real binary, in real processes, over real sockets on 127.0.0.1, with real files.
+//!
+//! One test per point of the promise in README: delivery along a line, catching up, kills, damage, bad input,
+//! secrecy, the demo, and README's own transcript. `docs/testing.md` says how to run more of them.
+
+mod bad_input;
+mod catch_up;
+mod damage;
+mod demo;
+mod harness;
+mod kill;
+mod line;
+mod readme;
+mod secrecy;

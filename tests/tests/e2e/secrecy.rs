@@ -1,0 +1,84 @@
+//! Point 7: what relays keep, log and answer holds no text, passphrase or words; and the senders' own files hold none
+//! of it in the clear.
+
+use std::{fs, time::Duration};
+
+use serde_json::Value;
+
+use crate::harness::{Node, PASSPHRASE, files, run, wait_for_agreement};
+
+const TEXT: &str = "canary-text-93f2 the seeds are under the third stone";
+const NAME: &str = "canary-name-51aa";
+
+/// The ways in which a secret might stand in a file.
+fn forms(secret: &str) -> Vec<Vec<u8>> {
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let wide = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    vec![secret.as_bytes().to_vec(), hex.into_bytes(), wide]
+}
+
+fn assert_absent(what: &str, bytes: &[u8], secrets: &[String]) {
+    for secret in secrets {
+        for form in forms(secret) {
+            assert!(!bytes.windows(form.len()).any(|window| window == form), "{secret:?} stands in {what}");
+        }
+    }
+}
+
+#[test]
+fn nothing_secret_is_in_files_logs_or_answers() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    let mut relays = [Node::relay(home.path(), "r1"), Node::relay(home.path(), "r2")];
+    let mut b = Node::with_wallet(home.path(), "b");
+    relays[0].start(&[]);
+    let [first, second] = &mut relays;
+    second.start(&[first]);
+    a.start(&[first]);
+    b.start(&[second]);
+    a.json(&["contact", "add", NAME, &b.address]);
+    a.send(NAME, TEXT);
+    b.wait_for_text(TEXT, Duration::from_secs(30));
+    wait_for_agreement(&[&a, &relays[0], &relays[1], &b], Duration::from_secs(30));
+
+    let words: Vec<&str> = [&a, &b].iter().map(|node| node.words.as_deref().unwrap()).collect();
+    // Three words in a row do not occur by chance.
+    let triples = words.iter().flat_map(|words| {
+        let list: Vec<&str> = words.split(' ').collect();
+        list.windows(3).map(|three| three.join(" ")).collect::<Vec<_>>()
+    });
+    let mut secrets: Vec<String> = triples.collect();
+    secrets.extend([TEXT, NAME, PASSPHRASE, "canary-text-93f2"].map(str::to_owned));
+    let people = [a.address.clone(), b.address.clone()];
+
+    for relay in &relays {
+        let everything = [&secrets[..], &people].concat();
+        for answer in answers(relay) {
+            assert_absent("an answer of the API", &answer, &everything);
+        }
+        for file in files(&relay.data) {
+            assert_absent(&file.display().to_string(), &fs::read(&file).unwrap(), &everything);
+        }
+        assert_absent("a relay's log", &fs::read(relay.log()).unwrap(), &everything);
+    }
+    for node in [&mut a, &mut b] {
+        node.stop();
+        for file in files(&node.data) {
+            assert_absent(&file.display().to_string(), &fs::read(&file).unwrap(), &secrets);
+        }
+        assert_absent("a log", &fs::read(node.log()).unwrap(), &[&secrets[..], &people].concat());
+    }
+}
+
+/// Everything that a relay's API answers about the ledger.
+fn answers(relay: &Node) -> Vec<Vec<u8>> {
+    let mut answers: Vec<Vec<u8>> = [["status"], ["peers"], ["block"], ["inbox"], ["id"]]
+        .iter()
+        .map(|args| run(&relay.data, args))
+        .map(|output| [output.stdout, output.stderr].concat())
+        .collect();
+    let block = relay.json(&["block"]);
+    let ids = block["transactions"].as_array().unwrap().iter().filter_map(Value::as_str);
+    answers.extend(ids.map(|id| run(&relay.data, &["--json", "show", id]).stdout));
+    answers
+}

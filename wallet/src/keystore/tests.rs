@@ -1,0 +1,120 @@
+//! The keystore: there and back, wrong passphrases, changed files, bounds, and the file itself.
+
+use std::fs;
+
+use super::*;
+use crate::testing::rng;
+
+fn secrets() -> Secrets {
+    Secrets::generate(&Phrase::from_entropy(&[3; 32]).unwrap(), [4; 32], 20_000, &mut rng(1))
+}
+
+fn sealed() -> Vec<u8> {
+    seal(&secrets(), "correct horse", KdfCost::for_tests(), &mut rng(2)).unwrap()
+}
+
+#[test]
+fn round_trip() {
+    let opened = unseal(&sealed(), "correct horse").unwrap();
+    assert_eq!(opened, secrets());
+    assert_eq!(opened.phrase().unwrap().entropy(), &[3; 32]);
+    assert_eq!(opened.epochs().len(), 1);
+}
+
+#[test]
+fn a_wrong_passphrase_and_a_changed_file_look_the_same() {
+    let file = sealed();
+    for wrong in ["", "correct hors", "Correct horse", "correct horse "] {
+        assert_eq!(unseal(&file, wrong), Err(KeystoreError::Unlock), "{wrong}");
+    }
+    for place in 0..file.len() {
+        let mut changed = file.clone();
+        changed[place] ^= 1;
+        assert_eq!(unseal(&changed, "correct horse"), Err(KeystoreError::Unlock), "{place}");
+    }
+    for len in [0, 8, HEAD_BYTES, HEAD_BYTES + 15, file.len() - 1] {
+        assert_eq!(unseal(&file[..len], "correct horse"), Err(KeystoreError::Unlock), "{len}");
+    }
+    let longer = [file.as_slice(), &[0]].concat();
+    assert_eq!(unseal(&longer, "correct horse"), Err(KeystoreError::Unlock));
+}
+
+#[test]
+fn costs_are_bounded_before_any_memory_is_taken() {
+    for (memory, passes, lanes) in [(7, 1, 1), (1024 * 1024 + 1, 1, 1), (u32::MAX, 1, 1), (8, 0, 1), (8, 17, 1)] {
+        assert_eq!(KdfCost::bounded(memory, passes, lanes), None);
+    }
+    for lanes in [0, 5, u32::MAX] {
+        assert_eq!(KdfCost::bounded(1024, 1, lanes), None);
+    }
+    assert_eq!(KdfCost::bounded(15, 1, 2), None);
+    assert_eq!(KdfCost::bounded(65_536, 3, 1), Some(KdfCost::STANDARD));
+    let mut greedy = sealed();
+    greedy[9..13].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert_eq!(unseal(&greedy, "correct horse"), Err(KeystoreError::Unlock));
+}
+
+#[test]
+fn the_standard_cost_stands_in_the_file() {
+    let file = seal(&secrets(), "correct horse", KdfCost::STANDARD, &mut rng(2)).unwrap();
+    assert_eq!(&file[..21], b"qsd-keys\x01\0\0\x01\0\x03\0\0\0\x01\0\0\0");
+    assert_eq!(unseal(&file, "correct horse"), Ok(secrets()));
+}
+
+#[test]
+fn passphrases_are_normalised() {
+    let file = seal(&secrets(), "caf\u{e9} \u{622}", KdfCost::for_tests(), &mut rng(2)).unwrap();
+    assert!(unseal(&file, "cafe\u{301} \u{627}\u{653}").is_ok());
+    assert_eq!(seal(&secrets(), "", KdfCost::for_tests(), &mut rng(2)), Err(KeystoreError::EmptyPassphrase));
+}
+
+#[test]
+fn payloads_are_read_strictly() {
+    let good = secrets().to_bytes().unwrap();
+    assert_eq!(Secrets::from_bytes(&good), Some(secrets()));
+    let change = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.to_vec();
+        change(&mut bytes);
+        Secrets::from_bytes(&bytes)
+    };
+    assert_eq!(change(&|b| b[0] = 2), None);
+    assert_eq!(change(&|b| b.push(0)), None);
+    assert_eq!(change(&|b| b[129] = 0), None);
+    assert_eq!(change(&|b| b[129] = 2), None);
+    assert_eq!(change(&|b| b[131..139].fill(0)), None);
+    let mut two = secrets();
+    two.epochs.push(Epoch::generate(20_000, &mut rng(9)));
+    assert_eq!(Secrets::from_bytes(&two.to_bytes().unwrap()), None);
+    let mut many = secrets();
+    many.epochs = (1..=EPOCHS_MAX as u64).map(|day| Epoch::generate(day, &mut rng(day))).collect();
+    let file = seal(&many, "x", KdfCost::for_tests(), &mut rng(2)).unwrap();
+    assert!(file.len() as u64 <= FILE_MAX_BYTES);
+    assert_eq!(unseal(&file, "x"), Ok(many.clone()));
+    many.epochs.push(Epoch::generate(5_000, &mut rng(1)));
+    assert_eq!(seal(&many, "x", KdfCost::for_tests(), &mut rng(2)), Err(KeystoreError::Full));
+}
+
+#[test]
+fn a_file_is_written_once_and_for_its_owner_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keystore");
+    fs::write(dir.path().join("keystore.new"), "left by a crash").unwrap();
+    file::write_new(&path, &sealed()).unwrap();
+    assert_eq!(file::read(&path).unwrap(), sealed());
+    let error = file::write_new(&path, b"other").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::AlreadyExists);
+    assert_eq!(file::read(&path).unwrap(), sealed());
+    assert!(!dir.path().join("keystore.new").exists());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    fs::write(&path, vec![0; 200_000]).unwrap();
+    assert_eq!(file::read(&path).unwrap().len() as u64, FILE_MAX_BYTES + 1);
+}
+
+#[test]
+fn debug_shows_nothing() {
+    assert_eq!(format!("{:?}", secrets()), "Secrets(…)");
+}

@@ -1,0 +1,118 @@
+//! What can go wrong in a wallet on disk, one variant per cause, each with the next step.
+
+use std::path::Path;
+
+use qasedak_chain::rules::RuleError;
+
+use crate::{
+    address::AddressError, card::CardError, contact::NameError, keystore::KeystoreError, phrase::PhraseError,
+    seal::SealError,
+};
+
+/// Why the wallet could not do what was asked. No variant holds a secret, a name or an address that was not typed in.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// There is no wallet in the directory.
+    #[error("there is no wallet in {path}; create one with `qasedak init`")]
+    Missing {
+        /// The directory.
+        path: String,
+    },
+    /// There is one already.
+    #[error(
+        "{path} already holds a wallet, which is never overwritten; use it, or choose another directory with --data"
+    )]
+    Exists {
+        /// The directory.
+        path: String,
+    },
+    /// Another process has it open.
+    #[error("the wallet in {path} is in use by another qasedak process; stop that one first")]
+    InUse {
+        /// The directory.
+        path: String,
+    },
+    /// It belongs to another network.
+    #[error("the wallet in {path} belongs to another network; choose that one with --network")]
+    OtherNetwork {
+        /// The directory.
+        path: String,
+    },
+    /// The passphrase is wrong or the keystore damaged.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The words are wrong.
+    #[error(transparent)]
+    Phrase(#[from] PhraseError),
+    /// The system refused a read or a write.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was being done, as a verb.
+        what: &'static str,
+        /// The file or directory.
+        path: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The database failed.
+    #[error("the wallet's database in {path} failed: {what}; make a copy of the directory before anything else")]
+    Database {
+        /// The directory.
+        path: String,
+        /// What it said.
+        what: String,
+    },
+    /// A value is not what was written, or belongs to another keystore.
+    #[error("the wallet's database in {path} is damaged or belongs to another keystore; restore it from a copy")]
+    Damaged {
+        /// The directory.
+        path: String,
+    },
+    /// An earlier write failed, so nothing more is taken.
+    #[error("an earlier write of the wallet failed; free space or mend the disk, then start again")]
+    Poisoned,
+    /// The system gives no random bytes.
+    #[error("the system gives no random numbers, so nothing can be encrypted; restart the machine")]
+    Randomness,
+    /// The contact's name breaks a rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The name is taken.
+    #[error("there is a contact of that name already; remove it first or choose another name")]
+    NameTaken,
+    /// The address has a name already.
+    #[error("this address is already in the contacts, as {name}")]
+    AddressTaken {
+        /// The name that it has.
+        name: String,
+    },
+    /// No contact of that name.
+    #[error("there is no contact of that name; `qasedak contact list` shows all, or give an address (qsd1…)")]
+    UnknownContact,
+    /// The address is malformed.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// A card is not acceptable.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// The message could not be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The draft breaks a rule of form.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+}
+
+impl WalletError {
+    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+        let path = path.display().to_string();
+        move |source| Self::Io { what, path, source }
+    }
+    pub(super) fn database(path: &Path) -> impl FnOnce(sled::Error) -> Self + use<> {
+        let path = path.display().to_string();
+        move |error| Self::Database { path, what: error.to_string() }
+    }
+    pub(super) fn damaged(path: &Path) -> Self {
+        Self::Damaged { path: path.display().to_string() }
+    }
+}

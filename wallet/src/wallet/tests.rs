@@ -1,0 +1,357 @@
+//! The wallet on a real disk: created, opened again, copied as a crash would leave it, searched for what must not show.
+
+use std::{fs, path::Path};
+
+use qasedak_chain::{Position, TxId};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    card::{self, CardError},
+    contact::NameError,
+    inner::InnerId,
+    keys::SealKeyId,
+    keystore::KeystoreError,
+    seal::SentRecord,
+    testing::{NOW, Person, draft, person, rng, text, with_idle_stamp},
+};
+
+const PASSPHRASE: &str = "canary-passphrase";
+const LOG: LogId = LogId::from_bytes([1; 16]);
+
+fn phrase() -> Phrase {
+    Phrase::from_entropy(&[77; 32]).unwrap()
+}
+
+fn create(dir: &Path) -> Wallet {
+    let cost = KdfCost::for_tests();
+    Wallet::create(dir, &Network::dev(), &phrase(), PASSPHRASE, cost, NOW, &mut rng(1)).unwrap()
+}
+
+fn reopen(dir: &Path) -> Wallet {
+    Wallet::open(dir, &Network::dev(), PASSPHRASE).unwrap()
+}
+
+fn fresh() -> (TempDir, Wallet) {
+    let dir = tempfile::tempdir().unwrap();
+    let wallet = create(dir.path());
+    (dir, wallet)
+}
+
+/// The wallet's card, published as a transaction.
+fn own_card(wallet: &mut Wallet, now: Time) -> Card {
+    let draft = Draft { time: now.rounded_down(), ..draft() };
+    let unstamped = wallet.make_card(now, None, &draft, &mut rng(now.secs())).unwrap();
+    Card::open(wallet.network(), &wallet.address(), &with_idle_stamp(unstamped)).unwrap()
+}
+
+fn message_from(from: &Person, to: &Card, content: &str, seed: u64) -> Transaction {
+    let sealed = seal::seal(&Network::dev(), &from.keys, to, text(content), 5, &draft(), &mut rng(seed)).unwrap();
+    with_idle_stamp(sealed.unstamped)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[test]
+fn created_once_and_opened_with_the_passphrase_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dev").join("wallet");
+    let network = Network::dev();
+    assert!(matches!(Wallet::open(&path, &network, PASSPHRASE), Err(WalletError::Missing { .. })));
+    let wallet = create(&path);
+    let address = wallet.address();
+    assert!(Wallet::exists(&path));
+    assert!(matches!(Wallet::open(&path, &network, PASSPHRASE), Err(WalletError::InUse { .. })));
+    drop(wallet);
+    let again = Wallet::create(&path, &network, &phrase(), "other", KdfCost::for_tests(), NOW, &mut rng(2));
+    assert!(matches!(again, Err(WalletError::Exists { .. })));
+    let wrong = Wallet::open(&path, &network, "wrong").unwrap_err();
+    assert!(matches!(wrong, WalletError::Keystore(KeystoreError::Unlock)));
+    assert!(matches!(Wallet::open(&path, &Network::main(), PASSPHRASE), Err(WalletError::OtherNetwork { .. })));
+    assert_eq!(reopen(&path).address(), address);
+    assert_eq!(address, Keys::derive(&phrase(), Account::default()).address());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}
+
+#[test]
+fn an_unreadable_database_is_set_aside_not_deleted() {
+    let (dir, wallet) = fresh();
+    drop(wallet);
+    fs::remove_file(dir.path().join("keystore")).unwrap();
+    drop(create(dir.path()));
+    assert!(dir.path().join("db.old-1").join("db").exists());
+}
+
+#[test]
+fn a_database_of_another_keystore_is_refused() {
+    let (dir, mut wallet) = fresh();
+    wallet.add_contact("Ann", person(1).card.address()).unwrap();
+    drop(wallet);
+    let (other, wallet) = fresh_with(2);
+    drop(wallet);
+    fs::copy(other.path().join("keystore"), dir.path().join("keystore")).unwrap();
+    // Names hash differently under another keystore, so what is found under class prefixes tells.
+    let result = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE);
+    assert!(matches!(result, Err(WalletError::Damaged { .. })), "{result:?}");
+}
+
+fn fresh_with(seed: u64) -> (TempDir, Wallet) {
+    let dir = tempfile::tempdir().unwrap();
+    let cost = KdfCost::for_tests();
+    let wallet = Wallet::create(dir.path(), &Network::dev(), &phrase(), PASSPHRASE, cost, NOW, &mut rng(seed)).unwrap();
+    (dir, wallet)
+}
+
+#[test]
+fn contacts() {
+    let (dir, mut wallet) = fresh();
+    let (ann, bob) = (person(1).card.address(), person(2).card.address());
+    wallet.add_contact(" Ann ", ann).unwrap();
+    wallet.add_contact("قاصدک", bob).unwrap();
+    assert!(matches!(wallet.add_contact("ANN", bob), Err(WalletError::NameTaken)));
+    let taken = wallet.add_contact("Anna", ann).unwrap_err();
+    assert!(matches!(&taken, WalletError::AddressTaken { name } if name == "Ann"), "{taken:?}");
+    assert!(matches!(wallet.add_contact("a\u{202e}b", ann), Err(WalletError::Name(NameError::Invisible))));
+    drop(wallet);
+    let mut wallet = reopen(dir.path());
+    let names: Vec<&str> = wallet.contacts().map(|contact| contact.name.as_str()).collect();
+    assert_eq!(names, ["Ann", "قاصدک"]);
+    assert_eq!(wallet.resolve("ann").unwrap(), ann);
+    assert_eq!(wallet.resolve(&bob.to_string()).unwrap(), bob);
+    assert!(matches!(wallet.resolve("qsd1xyz"), Err(WalletError::Address(_))));
+    assert!(matches!(wallet.resolve("Carol"), Err(WalletError::UnknownContact)));
+    assert_eq!(wallet.remove_contact("aNN").unwrap().address, ann);
+    assert!(matches!(wallet.remove_contact("Ann"), Err(WalletError::UnknownContact)));
+    drop(wallet);
+    let mut wallet = reopen(dir.path());
+    assert_eq!(wallet.contact("Ann"), None);
+    wallet.add_contact("Ann", ann).unwrap();
+}
+
+#[test]
+fn own_cards_are_renewed_and_their_keys_are_on_disk_first() {
+    let (dir, mut wallet) = fresh();
+    assert!(wallet.own_card_due(NOW, None));
+    let card = own_card(&mut wallet, NOW);
+    // A copy of the directory is what a crash right now would leave.
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    let survivor = reopen(crashed.path());
+    assert_eq!(survivor.seal_keys().collect::<Vec<_>>(), [SealKeyId::new(NOW.secs())]);
+    let transaction = message_from(&person(1), &card, "hi", 1);
+    assert_eq!(survivor.open_transaction(&transaction).unwrap().content, text("hi"));
+    assert!(!wallet.own_card_due(NOW.plus(25 * 86_400 - 1), Some(&card)));
+    assert!(wallet.own_card_due(NOW.plus(25 * 86_400), Some(&card)));
+    // A clock that went back still makes a newer card.
+    let next = own_card(&mut wallet, Time::from_secs(NOW.secs() - 500_000));
+    assert!(next.is_newer_than(&card));
+    // Restored from the words: the old card is in the ledger, its seal key is gone.
+    let (_other, mut restored) = fresh_with(9);
+    assert!(restored.own_card_due(NOW, Some(&next)));
+    let draft = draft();
+    let unstamped = restored.make_card(Time::from_secs(5), Some(&next), &draft, &mut rng(3)).unwrap();
+    let newest = Card::open(&Network::dev(), &restored.address(), &with_idle_stamp(unstamped)).unwrap();
+    assert!(newest.is_newer_than(&next));
+    assert_eq!(restored.own_card_tags(NOW), card::tags(&Network::dev(), &restored.address(), NOW));
+}
+
+#[test]
+fn cards_of_others_are_never_rolled_back() {
+    let (dir, mut wallet) = fresh();
+    let ann = person(1);
+    let make =
+        |sequence| Card::sign(&Network::dev(), &ann.keys, &SealKey::from_bytes(SealKeyId::new(sequence), &[1; 32]));
+    assert_eq!(wallet.card_of(&ann.card.address()).unwrap(), None);
+    assert!(wallet.remember_card(&make(5)).unwrap());
+    assert!(!wallet.remember_card(&make(4)).unwrap());
+    assert!(!wallet.remember_card(&make(5)).unwrap());
+    assert!(wallet.remember_card(&make(6)).unwrap());
+    drop(wallet);
+    assert_eq!(reopen(dir.path()).card_of(&ann.card.address()).unwrap(), Some(make(6)));
+    assert_eq!(Card::from_bytes(&Network::dev(), &[]), Err(CardError::Layout));
+}
+
+#[test]
+fn messages_are_kept_once_with_the_cursor() {
+    let (dir, mut wallet) = fresh();
+    let ann = person(1);
+    wallet.add_contact("Ann", ann.card.address()).unwrap();
+    let card = own_card(&mut wallet, NOW);
+    assert_eq!(wallet.cursor(&LOG).unwrap(), Position::new(0));
+    let open = |wallet: &Wallet, n: u64| {
+        wallet.open_transaction(&message_from(&ann, &card, &format!("message {n}"), n)).unwrap()
+    };
+    let first = vec![open(&wallet, 1), open(&wallet, 2), open(&wallet, 1)];
+    let kept = wallet.record_scanned(&LOG, Position::new(10), first, NOW).unwrap();
+    assert_eq!(kept.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2]);
+    let second = vec![open(&wallet, 2), open(&wallet, 3)];
+    let kept = wallet.record_scanned(&LOG, Position::new(20), second, NOW).unwrap();
+    assert_eq!(kept.iter().map(|message| message.seq).collect::<Vec<_>>(), [3]);
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    drop(wallet);
+    for mut wallet in [reopen(dir.path()), reopen(crashed.path())] {
+        assert_eq!(wallet.cursor(&LOG).unwrap(), Position::new(20));
+        assert_eq!(wallet.cursor(&LogId::from_bytes([2; 16])).unwrap(), Position::new(0));
+        let inbox = wallet.inbox(None, 10).unwrap();
+        let texts: Vec<_> = inbox.iter().map(|message| message.content.text().unwrap()).collect();
+        assert_eq!(texts, ["message 1", "message 2", "message 3"]);
+        assert_eq!(inbox[0].contact.as_ref().unwrap().as_str(), "Ann");
+        assert_eq!((inbox[0].sender, inbox[0].time_ms, inbox[0].received_at), (ann.card.address(), 5, NOW));
+        assert_eq!(wallet.inbox(Some(1), 1).unwrap(), inbox[1..2]);
+        assert_eq!(wallet.inbox(Some(3), 10).unwrap(), []);
+        assert_eq!(wallet.last_received().unwrap(), 3);
+        // A new log is scanned from its start, and finds what is known already.
+        let again: Vec<_> = (1..=3).map(|n| open(&wallet, n)).collect();
+        let other = LogId::from_bytes([2; 16]);
+        assert_eq!(wallet.record_scanned(&other, Position::new(5), again, NOW).unwrap(), []);
+        assert_eq!(wallet.last_received().unwrap(), 3);
+    }
+}
+
+fn sent_record(wallet: &Wallet, to: &Person, content: &str) -> SentRecord {
+    wallet.seal(&to.card, text(content), 7, &draft(), &mut rng(4)).unwrap().record
+}
+
+#[test]
+fn sent_messages_are_kept_whole() {
+    let (dir, mut wallet) = fresh();
+    let record = sent_record(&wallet, &person(2), "over there");
+    assert_eq!(wallet.record_sent(TxId::from_bytes([8; 32]), &record).unwrap(), 1);
+    assert_eq!(wallet.record_sent(TxId::from_bytes([9; 32]), &record).unwrap(), 2);
+    drop(wallet);
+    let wallet = reopen(dir.path());
+    let sent = wallet.sent(None, 10).unwrap();
+    assert_eq!(sent.len(), 2);
+    assert_eq!((sent[0].tx_id, &sent[0].record), (TxId::from_bytes([8; 32]), &record));
+    assert_eq!(wallet.sent(Some(1), 10).unwrap(), sent[1..]);
+}
+
+/// Pages with many long messages leave sled's main file: they too must be there when a commit has returned.
+#[test]
+fn long_messages_survive_in_a_copy() {
+    let (dir, mut wallet) = fresh();
+    let long = "x".repeat(60_000);
+    let sender = person(1).card.address();
+    for n in 0..40u8 {
+        let opened = Opened {
+            tx_id: TxId::from_bytes([n; 32]),
+            inner_id: InnerId::from_bytes([n; 32]),
+            sender,
+            time_ms: 0,
+            content: text(&long),
+            seal_key: SealKeyId::new(1),
+        };
+        wallet.record_scanned(&LOG, Position::new(u64::from(n)), vec![opened], NOW).unwrap();
+    }
+    assert!(fs::read_dir(dir.path().join("db").join("blobs")).unwrap().count() > 0, "no large page was written");
+    let crashed = tempfile::tempdir().unwrap();
+    copy(dir.path(), crashed.path());
+    let inbox = reopen(crashed.path()).inbox(None, 100).unwrap();
+    assert_eq!(inbox.len(), 40);
+    assert!(inbox.iter().all(|message| message.content.text() == Some(&long)));
+}
+
+#[test]
+fn values_cannot_be_swapped_or_changed() {
+    let (dir, mut wallet) = fresh();
+    let record = sent_record(&wallet, &person(2), "one");
+    wallet.record_sent(TxId::from_bytes([8; 32]), &record).unwrap();
+    wallet.record_sent(TxId::from_bytes([9; 32]), &record).unwrap();
+    drop(wallet);
+    let tamper = |change: &dyn Fn(&sled::Db, Vec<u8>, Vec<u8>)| {
+        let copied = tempfile::tempdir().unwrap();
+        copy(dir.path(), copied.path());
+        let db = sled::open(copied.path().join("db")).unwrap();
+        change(&db, Vault::counted_key(Class::Sent, 1), Vault::counted_key(Class::Sent, 2));
+        drop(db);
+        reopen(copied.path()).sent(None, 10).map(|sent| sent.len())
+    };
+    assert!(matches!(tamper(&|_, _, _| ()), Ok(2)));
+    let swapped = tamper(&|db, one, two| {
+        let value = db.get(&two).unwrap().unwrap();
+        db.insert(one, value).unwrap();
+    });
+    assert!(matches!(swapped, Err(WalletError::Damaged { .. })), "{swapped:?}");
+    for place in [0, 8, 40] {
+        let changed = tamper(&|db, one, _| {
+            let mut value = db.get(&one).unwrap().unwrap().to_vec();
+            value[place] ^= 1;
+            db.insert(one, value).unwrap();
+        });
+        assert!(matches!(changed, Err(WalletError::Damaged { .. })), "{place}: {changed:?}");
+    }
+}
+
+/// Every file under `dir`, whole.
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_shows_on_disk() {
+    let (dir, mut wallet) = fresh();
+    let ann = person(1);
+    wallet.add_contact("CanaryContact", ann.card.address()).unwrap();
+    wallet.remember_card(&ann.card).unwrap();
+    let card = own_card(&mut wallet, NOW);
+    let opened = wallet.open_transaction(&message_from(&ann, &card, "canary received", 1)).unwrap();
+    wallet.record_scanned(&LOG, Position::new(1), vec![opened.clone()], NOW).unwrap();
+    let record = sent_record(&wallet, &ann, "canary sent");
+    wallet.record_sent(TxId::from_bytes([0xc5; 32]), &record).unwrap();
+    let address = wallet.address();
+    drop(wallet);
+    let phrase = phrase();
+    let words = phrase.words();
+    let mut canaries: Vec<Vec<u8>> = Vec::new();
+    let pairs = words.split(' ').collect::<Vec<_>>();
+    let pairs = pairs.windows(2).map(|pair| pair.join(" "));
+    let texts = ["CanaryContact", "canarycontact", "canary received", "canary sent", PASSPHRASE];
+    for text in texts.iter().map(|text| (*text).to_owned()).chain(pairs) {
+        canaries.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+        canaries.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+        canaries.push(text.into_bytes());
+    }
+    for person in [ann.card.address(), address] {
+        canaries.push(person.to_string().into_bytes());
+        canaries.push(person.as_bytes().to_vec());
+    }
+    canaries.push(phrase.entropy().to_vec());
+    canaries.push(phrase.seed().to_vec());
+    canaries.push(record.encapsulation_seed.as_bytes().to_vec());
+    canaries.push(ann.card.seal().as_bytes()[..32].to_vec());
+    canaries.push(opened.inner_id.as_bytes().to_vec());
+    canaries.push(vec![0xc5; 32]);
+    let files = files(dir.path());
+    assert!(files.iter().any(|(name, bytes)| name.ends_with("db/db") && bytes.len() > 1000));
+    for (name, bytes) in files {
+        for canary in &canaries {
+            let found = bytes.windows(canary.len()).any(|window| window == canary);
+            assert!(!found, "{name} shows {:?}", String::from_utf8_lossy(canary));
+        }
+    }
+}

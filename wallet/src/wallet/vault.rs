@@ -1,0 +1,241 @@
+//! The wallet's database: sled with encrypted values and keys that show no names; a commit is on disk when it returns.
+//!
+//! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
+//! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database").
+//! sled 0.34's `flush()` makes no fsync on Linux and never fsyncs the files that it puts large pages into, so each commit
+//! does both itself. After a failed commit nothing more is taken: what a second fsync says of the first one's data is
+//! no promise.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    path::{Path, PathBuf},
+};
+
+use bincode::{Decode, Encode};
+use qasedak_chain::codec;
+use zeroize::Zeroizing;
+
+use super::{error::WalletError, rows::ROW_MAX_BYTES};
+use crate::{
+    aead::{self, NONCE_BYTES},
+    keystore::{Secrets, file::sync_dir},
+};
+
+/// What a key is for: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    Header = 1,
+    Cursor = 2,
+    Contact = 3,
+    Card = 4,
+    SealKey = 5,
+    Received = 6,
+    Known = 7,
+    Sent = 8,
+}
+
+impl Class {
+    const fn byte(self) -> u8 {
+        self as u8
+    }
+    /// Whether its values are encrypted under the current epoch key, which can be destroyed, or under the record key.
+    const fn under_epoch(self) -> bool {
+        matches!(self, Class::SealKey | Class::Received | Class::Sent)
+    }
+}
+
+/// Names the record key in a value; epoch keys are named by their day, which is never 0.
+const RECORD_KEY_ID: u64 = 0;
+/// Memory that sled may use for pages: a wallet is small.
+const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// An open database.
+pub(super) struct Vault {
+    db: sled::Db,
+    dir: PathBuf,
+    file: File,
+    synced_blobs: BTreeSet<OsString>,
+    secrets: Secrets,
+    poisoned: bool,
+}
+
+/// Changes that become durable together or not at all.
+#[derive(Default)]
+pub(super) struct Changes(sled::Batch);
+
+impl Changes {
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+}
+
+impl Vault {
+    /// Opens the database in `dir`, or starts an empty one.
+    pub(super) fn open(dir: &Path, secrets: Secrets) -> Result<Self, WalletError> {
+        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+        let db = config.open().map_err(WalletError::database(dir))?;
+        let path = dir.join("db");
+        // Some systems fsync only through a handle that may write.
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
+        for dir in [Some(dir), dir.parent()].into_iter().flatten() {
+            sync_dir(dir).map_err(WalletError::io("sync", dir))?;
+        }
+        let (dir, synced_blobs) = (dir.to_owned(), BTreeSet::new());
+        Ok(Self { db, dir, file, synced_blobs, secrets, poisoned: false })
+    }
+
+    /// What is said when a value is not what was written.
+    pub(super) fn damaged(&self) -> WalletError {
+        WalletError::damaged(&self.dir)
+    }
+
+    /// The key of something that has a name or an id, which the key does not show.
+    pub(super) fn named_key(&self, class: Class, name: &[u8]) -> Vec<u8> {
+        let mut hasher = blake3::Hasher::new_keyed(self.secrets.name_key());
+        hasher.update(&[class.byte()]).update(name);
+        let mut key = vec![class.byte()];
+        key.extend_from_slice(hasher.finalize().as_bytes());
+        key
+    }
+
+    /// The key of something that is counted.
+    pub(super) fn counted_key(class: Class, number: u64) -> Vec<u8> {
+        let mut key = vec![class.byte()];
+        key.extend_from_slice(&number.to_be_bytes());
+        key
+    }
+
+    /// The greatest counter in use, 0 if there is none.
+    pub(super) fn last_counter(&self, class: Class) -> Result<u64, WalletError> {
+        let last = self.db.scan_prefix([class.byte()]).next_back();
+        let last = last.transpose().map_err(WalletError::database(&self.dir))?;
+        last.map_or(Ok(0), |(key, _)| counter(&key).ok_or_else(|| self.damaged()))
+    }
+
+    /// The value of a key.
+    pub(super) fn get<T: Encode + Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, WalletError> {
+        let value = self.db.get(key).map_err(WalletError::database(&self.dir))?;
+        value.map(|value| self.decrypt(key, &value)).transpose()
+    }
+
+    pub(super) fn contains(&self, key: &[u8]) -> Result<bool, WalletError> {
+        self.db.contains_key(key).map_err(WalletError::database(&self.dir))
+    }
+
+    /// All values of a class, in order of their keys.
+    pub(super) fn all<T: Encode + Decode<()>>(&self, class: Class) -> Result<Vec<T>, WalletError> {
+        self.db.scan_prefix([class.byte()]).map(|pair| self.pair(pair).map(|(_, row)| row)).collect()
+    }
+
+    /// At most `limit` counted values behind the counter `after`, ascending.
+    pub(super) fn counted<T: Encode + Decode<()>>(
+        &self,
+        class: Class,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, T)>, WalletError> {
+        let from = Self::counted_key(class, after.saturating_add(1));
+        let to = vec![class.byte().saturating_add(1)];
+        let pairs = self.db.range(from..to).take(limit).map(|pair| {
+            let (key, row) = self.pair(pair)?;
+            Ok((counter(&key).ok_or_else(|| self.damaged())?, row))
+        });
+        pairs.collect()
+    }
+
+    fn pair<T: Encode + Decode<()>>(
+        &self,
+        pair: sled::Result<(sled::IVec, sled::IVec)>,
+    ) -> Result<(sled::IVec, T), WalletError> {
+        let (key, value) = pair.map_err(WalletError::database(&self.dir))?;
+        let row = self.decrypt(&key, &value)?;
+        Ok((key, row))
+    }
+
+    /// Encrypts a value and adds it to `changes`.
+    pub(super) fn put<T: Encode>(
+        &self,
+        changes: &mut Changes,
+        class: Class,
+        key: &[u8],
+        row: &T,
+    ) -> Result<(), WalletError> {
+        let plaintext = codec::encode::<ROW_MAX_BYTES, T>(row).map_err(|_| self.damaged())?;
+        let plaintext = Zeroizing::new(plaintext);
+        let (id, secret) = match self.secrets.epochs().last() {
+            Some(epoch) if class.under_epoch() => (epoch.day(), epoch.key()),
+            _ => (RECORD_KEY_ID, self.secrets.record_key()),
+        };
+        let mut nonce = [0; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| WalletError::Randomness)?;
+        let sealed = aead::seal(secret, &nonce, &associated(key, id), &plaintext).map_err(|_| self.damaged())?;
+        changes.0.insert(key, [id.to_le_bytes().as_slice(), &nonce, &sealed].concat());
+        Ok(())
+    }
+
+    fn decrypt<T: Encode + Decode<()>>(&self, key: &[u8], value: &[u8]) -> Result<T, WalletError> {
+        self.decrypted(key, value).ok_or_else(|| self.damaged())
+    }
+
+    fn decrypted<T: Encode + Decode<()>>(&self, key: &[u8], value: &[u8]) -> Option<T> {
+        let (id, rest) = value.split_first_chunk::<8>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        let id = u64::from_le_bytes(*id);
+        let secret = match id {
+            RECORD_KEY_ID => self.secrets.record_key(),
+            day => self.secrets.epochs().iter().find(|epoch| epoch.day() == day)?.key(),
+        };
+        let plaintext = aead::open(secret, nonce, &associated(key, id), sealed).ok()?;
+        codec::decode::<ROW_MAX_BYTES, T>(&plaintext).ok()
+    }
+
+    /// Makes changes durable, all or none. When this returns they survive a power cut.
+    pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
+        if self.poisoned {
+            return Err(WalletError::Poisoned);
+        }
+        let result = self.try_commit(changes);
+        self.poisoned = result.is_err();
+        result
+    }
+
+    fn try_commit(&mut self, changes: Changes) -> Result<(), WalletError> {
+        self.db.apply_batch(changes.0).map_err(WalletError::database(&self.dir))?;
+        self.db.flush().map_err(WalletError::database(&self.dir))?;
+        self.sync_blobs()?;
+        self.file.sync_all().map_err(WalletError::io("sync", &self.dir))
+    }
+
+    /// fsyncs the files of large pages that are new. sled writes each once, under a name that it never uses again.
+    fn sync_blobs(&mut self) -> Result<(), WalletError> {
+        let dir = self.dir.join("blobs");
+        let mut present = BTreeSet::new();
+        for entry in fs::read_dir(&dir).map_err(WalletError::io("read", &dir))? {
+            present.insert(entry.map_err(WalletError::io("read", &dir))?.file_name());
+        }
+        for name in present.difference(&self.synced_blobs) {
+            let path = dir.join(name);
+            match OpenOptions::new().read(true).write(true).open(&path) {
+                Ok(file) => file.sync_all().map_err(WalletError::io("sync", &path))?,
+                // sled may drop one at any time that it has replaced.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(WalletError::io("open", &path)(error)),
+            }
+        }
+        if present != self.synced_blobs {
+            sync_dir(&dir).map_err(WalletError::io("sync", &dir))?;
+        }
+        self.synced_blobs = present;
+        Ok(())
+    }
+}
+
+fn associated(key: &[u8], id: u64) -> Vec<u8> {
+    [key, &id.to_le_bytes()].concat()
+}
+
+fn counter(key: &[u8]) -> Option<u64> {
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+}
