@@ -1,7 +1,7 @@
 //! The ledger of Qasedak: transactions, the rules they obey, and the log that keeps them.
 //!
-//! Pure code: rules, ledger, stamps and blocks take time and randomness as arguments; only
-//! [`store::disk`] touches files, and [`audit`] reads them. Dependencies run one way, from the top of this list to its bottom:
+//! Pure code: rules, ledger, stamps and blocks take time and randomness as arguments; only [`store::disk`] touches
+//! files, and [`audit`] reads them. Dependencies run one way, from the top of this list to its bottom:
 //!
 //! | module | holds |
 //! |---|---|

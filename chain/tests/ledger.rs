@@ -2,7 +2,7 @@
 //! what a crash keeps; what is refused (DESIGN §4). The frontier has a file of its own, `frontier.rs`.
 
 // Tests say by panicking that something is wrong.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +36,12 @@ fn empty() -> MemoryLedger {
 fn append(ledger: &mut MemoryLedger, transaction: &Transaction, now: Time) -> Position {
     let verified = verified(&ledger.network().clone(), transaction);
     ledger.append(verified, now, false).unwrap()
+}
+
+fn append_all(ledger: &mut MemoryLedger, order: &[Transaction]) {
+    for transaction in order {
+        append(ledger, transaction, after_pool());
+    }
 }
 
 fn refusal(ledger: &mut MemoryLedger, transaction: &Transaction, now: Time) -> Refusal {
@@ -96,7 +102,7 @@ proptest! {
         let order = topological(pool(), &priorities);
         let mut ledger = filled(&order[..flushed], usize::MAX);
         ledger.flush_now(after_pool()).unwrap();
-        order[flushed..flushed + staged].iter().for_each(|tx| drop(append(&mut ledger, tx, after_pool())));
+        append_all(&mut ledger, &order[flushed..flushed + staged]);
         // Blocks asked for in between are index changes too, and are as lost.
         ledger.blocks(0, usize::MAX).unwrap();
         if flush_begun && let Some(flush) = ledger.flush(after_pool()).unwrap() {
@@ -107,7 +113,7 @@ proptest! {
         prop_assert_eq!(survivor.summary(), expected.summary());
         prop_assert_eq!(of_the_set(&mut survivor), of_the_set(&mut expected));
         // It goes on from there as if nothing had happened.
-        order[flushed..].iter().for_each(|tx| drop(append(&mut survivor, tx, after_pool())));
+        append_all(&mut survivor, &order[flushed..]);
         prop_assert_eq!(survivor.summary(), filled(&order, 9).summary());
     }
 
@@ -279,7 +285,7 @@ fn unknown_parents_are_named_and_leave_no_trace() {
     assert_eq!(missing.into_iter().collect::<BTreeSet<_>>(), expected);
     assert_eq!(ledger.summary(), empty().summary());
     assert_eq!(ledger.blocks(0, 9).unwrap(), []);
-    assert_eq!(ledger.flush(after_pool()).unwrap().is_none(), true, "nothing to make durable");
+    assert!(ledger.flush(after_pool()).unwrap().is_none(), "nothing to make durable");
 }
 
 #[test]

@@ -209,8 +209,15 @@ impl Mail {
             let mut opened = Vec::new();
             for index in scanner.matches(&entries) {
                 let position = Position::new(from.get().saturating_add(index as u64));
-                let Some(transaction) = read(&self.ledger).transaction(position)? else {
-                    continue;
+                let transaction = match read(&self.ledger).transaction(position) {
+                    Ok(Some(transaction)) => transaction,
+                    Ok(None) => continue,
+                    // One damaged record must not keep all later messages away; the audit names it.
+                    Err(damage @ StoreError::Damaged { .. }) => {
+                        tracing::error!("an envelope for this wallet cannot be read: {damage}");
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
                 };
                 match self.wallet().open_transaction(&transaction) {
                     Ok(message) => opened.push(message),

@@ -22,6 +22,7 @@ use crate::{
 mod frames;
 
 use frames::Frames;
+pub(crate) use frames::Malformed;
 
 /// How long a request may go unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -108,6 +109,7 @@ fn gossip(network: &Network) -> Result<Gossip, String> {
         .validation_mode(gossipsub::ValidationMode::Anonymous)
         .validate_messages()
         .flood_publish(false)
+        .heartbeat_initial_delay(HEARTBEAT)
         .heartbeat_interval(HEARTBEAT)
         .history_length(HISTORY_HEARTBEATS)
         .max_transmit_size(wire::GOSSIP_MAX_BYTES.saturating_add(GOSSIP_FRAME_BYTES))

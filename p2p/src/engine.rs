@@ -107,6 +107,9 @@ impl Engine {
     pub fn handle<S: Store>(&mut self, input: Input, now: Now, ledger: &mut Ledger<S>) -> Vec<Output> {
         let mut turn = Turn { now, ledger, out: Vec::new(), grown: false };
         self.dispatch(input, &mut turn);
+        if turn.grown {
+            self.own_may_have_parents(&mut turn);
+        }
         self.run(&mut turn);
         if turn.grown {
             turn.out.push(Output::Grown);

@@ -186,3 +186,61 @@ pub fn gossip_message_id(message: &[u8]) -> [u8; 32] {
 pub fn wire_id(id: &TxId) -> [u8; 32] {
     *id.as_bytes()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_outside_of_the_bounds_do_not_decode() {
+        let of = |ids: usize| Request::Transactions { ids: vec![[7; 32]; ids], max_bytes: 1 };
+        let day = |max| Request::Day { day: 1, after: None, max };
+        let decodes = |request: &Request| request.to_bytes().is_ok_and(|bytes| Request::from_bytes(&bytes).is_ok());
+        assert!(decodes(&of(1)) && decodes(&of(WANT_MAX)) && decodes(&day(1)) && decodes(&day(IDS_MAX as u32)));
+        assert!(
+            !decodes(&of(0)) && !decodes(&of(WANT_MAX + 1)) && !decodes(&day(0)) && !decodes(&day(IDS_MAX as u32 + 1))
+        );
+    }
+
+    #[test]
+    fn lists_that_do_not_ascend_do_not_decode() {
+        let place = |time| Place { time, depth: 1, id: [1; 32] };
+        let day = |day| DayDigest { day, count: 1, digest: [1; 32] };
+        let decodes = |response: Response| Response::from_bytes(&response.to_bytes().unwrap()).is_ok();
+        assert!(decodes(Response::Day(vec![place(1), place(2)])) && decodes(Response::Days(vec![day(1), day(2)])));
+        assert!(!decodes(Response::Day(vec![place(1), place(1)])) && !decodes(Response::Days(vec![day(2), day(1)])));
+    }
+
+    #[test]
+    fn every_bit_of_a_request_counts_and_nothing_may_follow_it() {
+        let request = Request::Day { day: 3, after: Some(Place { time: 4, depth: 5, id: [6; 32] }), max: 7 };
+        let bytes = request.to_bytes().unwrap();
+        assert_eq!(Request::from_bytes(&bytes), Ok(request.clone()));
+        for at in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            assert_ne!(Request::from_bytes(&flipped), Ok(request.clone()), "bit {at}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Request::from_bytes(&longer), Err(CodecError));
+        assert_eq!(Request::from_bytes(&bytes[..bytes.len() - 1]), Err(CodecError));
+    }
+
+    #[test]
+    fn a_length_that_claims_the_world_reserves_nothing() {
+        // Variant 3 with 2^60 ids.
+        let mut bytes = 3_u32.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&(1_u64 << 60).to_le_bytes());
+        assert_eq!(Request::from_bytes(&bytes), Err(CodecError));
+        assert_eq!(Response::from_bytes(&bytes), Err(CodecError));
+    }
+
+    #[test]
+    fn names_differ_by_network_and_hide_the_ledger() {
+        let (main, dev) = (Network::named("main").unwrap(), Network::dev());
+        for name in [sync_protocol, identify_protocol, topic] {
+            assert_ne!(name(&main), name(&dev));
+            assert!(!name(&main).contains(&main.ledger().to_string()[..16]));
+        }
+    }
+}

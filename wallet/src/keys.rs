@@ -233,6 +233,25 @@ mod tests {
         Keys::derive(&Phrase::from_entropy(&[entropy; 32]).unwrap(), Account::new(account))
     }
 
+    /// Computed from `docs/wallet-format.md` by an independent implementation.
+    #[test]
+    fn vectors() {
+        let vectors = [
+            (
+                "qsd1pf36d5ak0dkn7u4qm9g3mhyktqjc65sxqaymn7cqjd247mfwxzts6jt5nq",
+                "c6fded741b744bf2d3a90abcb13a98874322147270ac7e4dbe94e4e37e673e0c",
+            ),
+            (
+                "qsd16zc733f75zw0rjjptz8pt0urjt0ny54yhvthdxqr5w295nuyr98s7y5hu6",
+                "b9365d30965803f19e5ae5af3d71560803addc281cfeda356e112ec12bcbd84e",
+            ),
+        ];
+        for (account, (address, scan)) in (0..).zip(vectors) {
+            assert_eq!(keys(0, account).address().to_string(), address);
+            assert_eq!(hex::encode(keys(0, account).scan().public()), scan);
+        }
+    }
+
     #[test]
     fn phrase_and_account_make_the_keys() {
         assert_eq!(keys(0, 0).address(), keys(0, 0).address());

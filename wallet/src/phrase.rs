@@ -124,7 +124,7 @@ mod tests {
         let seed = "408b285c123836004f4b8842c89324c1f01382450c0d439af345ba7fc49acf70\
             5489c6fc77dbd4e3dc1dd8cc6bc9f043db8ada1e243c4a0eafb290d399480840";
         assert_eq!(hex::encode(phrase.seed().as_slice()), seed);
-        assert_eq!(Phrase::from_entropy(&[0x7f; 32]).unwrap().words().split(' ').last(), Some("title"));
+        assert_eq!(Phrase::from_entropy(&[0x7f; 32]).unwrap().words().split(' ').next_back(), Some("title"));
     }
 
     #[test]

@@ -127,11 +127,13 @@ impl Wallet {
 
     /// A new database gets its header; an old one must be of this wallet and of a layout that is known.
     fn check_header(&mut self, dir: &Path) -> Result<(), WalletError> {
-        let key = self.vault.named_key(Class::Header, &[]);
+        // Not a named key: those of another keystore would not be found, and a second header would be written.
+        let key = Vault::counted_key(Class::Header, 0);
         let (ledger, address) = (*self.network.ledger().as_bytes(), *self.address().as_bytes());
         match self.vault.get::<HeaderRow>(&key)? {
             Some(HeaderRow { version: rows::VERSION, ledger: l, address: a }) if (l, a) == (ledger, address) => Ok(()),
             Some(_) => Err(WalletError::damaged(dir)),
+            None if !self.vault.is_empty() => Err(WalletError::damaged(dir)),
             None => {
                 let mut changes = Changes::default();
                 let row = HeaderRow { version: rows::VERSION, ledger, address };

@@ -11,7 +11,7 @@ use crate::{
     store::{
         CommitPoint,
         disk::{
-            headers::find_commit,
+            recover::find_commit,
             segment::{
                 COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, Fields, Framing, KIND_TRANSACTION,
                 PAYLOAD_MAX_BYTES, TRANSACTION_FIXED_BYTES, TransactionEntry,

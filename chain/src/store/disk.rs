@@ -38,10 +38,14 @@ pub(crate) mod files;
 pub(crate) mod headers;
 mod index;
 mod outbox;
+pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
 
 pub use outbox::DiskOutbox;
+
+/// A header segment that has reached this size is followed by a new one: 64 MiB.
+pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A record that is staged or being written, with what was worked out for it.
 struct Staged {
@@ -70,8 +74,8 @@ pub struct DiskStore {
     recent: VecDeque<Staged>,
     in_flight: Option<InFlight>,
     poisoned: bool,
-    /// Closed last, so that nobody opens what is still being closed.
-    _lock: File,
+    /// Shared with a flush under way and closed last, so that nobody opens what is still being written.
+    lock: Arc<File>,
 }
 
 impl fmt::Debug for DiskStore {
@@ -90,13 +94,26 @@ impl DiskStore {
     /// or was written by a newer version, [`StoreError::Damaged`] when what was committed cannot be read; then nothing
     /// has been cut. [`StoreError::Io`] when the system refuses.
     pub fn open(dir: &Path, network: &Network, entropy: [u8; 16]) -> Result<Self, StoreError> {
+        Self::open_with_segments(dir, network, entropy, SEGMENT_BYTES)
+    }
+
+    /// The same with header segments that end once they have `segment_bytes`. Logs with any are read by any.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_segments(
+        dir: &Path,
+        network: &Network,
+        entropy: [u8; 16],
+        segment_bytes: u64,
+    ) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
         let lock = files::lock(&dir.join("lock"))?;
         remove_unfinished(dir)?;
         let ledger = network.ledger();
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));
         check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
-        let headers = Headers::open(headers_dir, ledger, entropy, scan::claimed(&scan_path)?)?;
+        let headers = Headers::open(headers_dir, ledger, entropy, segment_bytes, scan::claimed(&scan_path)?)?;
         let bodies = Bodies::open(bodies_dir, ledger, headers.log_id())?;
         let scan = ScanColumn::open(scan_path, ledger, &headers)?;
         let index = Index::open(dir.join("index"), headers.log_id())?;
@@ -109,7 +126,7 @@ impl DiskStore {
             recent: VecDeque::new(),
             in_flight: None,
             poisoned: false,
-            _lock: lock,
+            lock: Arc::new(lock),
         })
     }
 
@@ -146,7 +163,7 @@ impl DiskStore {
             let scan = self.scan.prepare(self.headers.len(), self.recent.iter().map(|staged| &staged.entry));
             Some((write, scan))
         };
-        Ok(Work { log, bodies: self.bodies.take_touched(), index: self.index.take()? })
+        Ok(Work { log, bodies: self.bodies.take_touched(), index: self.index.take()?, _lock: Arc::clone(&self.lock) })
     }
 }
 
@@ -155,6 +172,7 @@ struct Work {
     log: Option<(HeaderWrite, scan::ScanWrite)>,
     bodies: Vec<Arc<files::DiskFile>>,
     index: index::IndexWrite,
+    _lock: Arc<File>,
 }
 
 impl Work {

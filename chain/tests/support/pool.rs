@@ -29,7 +29,7 @@ pub fn make(network: &Network, nth: u64, parents: &[TxId], time: u64) -> Transac
     seed[..8].copy_from_slice(&nth.to_le_bytes());
     let key = SigningKey::from_bytes(&seed);
     let body = vec![nth as u8; 512];
-    let tagged = nth % 4 == 0;
+    let tagged = nth.is_multiple_of(4);
     let core = Core::new(CoreFields {
         parents,
         time: Time::from_secs(time),

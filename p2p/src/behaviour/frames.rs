@@ -1,8 +1,8 @@
 //! Frames of the sync protocol: a length as little-endian `u32`, then that many bytes (`docs/protocol.md`, "Sync").
 //!
-//! The length is checked before anything is allocated. Bytes that are no frame are reported as
-//! [`io::ErrorKind::InvalidData`], which only a peer that breaks the protocol can cause; a connection that breaks off
-//! is never that.
+//! The length is checked before anything is allocated. Bytes that are no frame are told from a connection that breaks
+//! off: only a peer that breaks the protocol can cause them. In an answer they are an error of the kind
+//! [`io::ErrorKind::InvalidData`]. libp2p does not report errors of requests that come in, so there they are a value.
 
 use std::io;
 
@@ -12,21 +12,29 @@ use qasedak_chain::codec::CodecError;
 
 use crate::wire::{REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
 
+/// What came in as a request is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Malformed;
+
 /// Reads and writes the frames of the sync protocol.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Frames;
 
 impl Codec for Frames {
     type Protocol = StreamProtocol;
-    type Request = Request;
+    type Request = Result<Request, Malformed>;
     type Response = Response;
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-    ) -> io::Result<Request> {
-        Request::from_bytes(&read_frame(io, REQUEST_MAX_BYTES).await?).map_err(malformed)
+    ) -> io::Result<Result<Request, Malformed>> {
+        match read_frame(io, REQUEST_MAX_BYTES).await {
+            Ok(bytes) => Ok(Request::from_bytes(&bytes).map_err(|_| Malformed)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
+            Err(error) => Err(error),
+        }
     }
 
     async fn read_response<T: AsyncRead + Unpin + Send>(
@@ -41,8 +49,9 @@ impl Codec for Frames {
         &mut self,
         _: &StreamProtocol,
         io: &mut T,
-        request: Request,
+        request: Result<Request, Malformed>,
     ) -> io::Result<()> {
+        let request = request.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         write_frame(io, &request.to_bytes().map_err(too_long)?).await
     }
 
@@ -108,7 +117,11 @@ mod tests {
         assert_eq!(read(b"\xff\xff\xff\xff").unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(read(b"\x08\0\0\0abc").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(read(b"\x08\0").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        let request = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(b"\x01\0\0\0\xff")));
-        assert_eq!(request.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        for request in [&b"\x01\0\0\0\xff"[..], b"\xff\xff\xff\xff"] {
+            let request = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(request)));
+            assert_eq!(request.unwrap(), Err(Malformed));
+        }
+        let broken_off = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(b"\x01\0\0")));
+        assert_eq!(broken_off.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

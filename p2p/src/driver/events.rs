@@ -11,7 +11,7 @@ use libp2p::{
     core::ConnectedPoint,
     gossipsub::{self, MessageAcceptance, MessageId},
     identify, mdns, ping,
-    request_response::{self, InboundFailure, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel},
+    request_response::{self, InboundRequestId, OutboundFailure, OutboundRequestId, ResponseChannel},
     swarm::{ConnectionId, SwarmEvent},
 };
 use qasedak_chain::store::Store;
@@ -21,7 +21,7 @@ use super::{
     task::{Task, system_time},
 };
 use crate::{
-    behaviour::BehaviourEvent,
+    behaviour::{BehaviourEvent, Malformed},
     engine::{Fault, Input, Peer, Token},
     wire::{Request, Response},
 };
@@ -192,7 +192,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         token
     }
 
-    fn on_sync(&mut self, event: request_response::Event<Request, Response>) {
+    fn on_sync(&mut self, event: request_response::Event<Result<Request, Malformed>, Response>) {
         use request_response::{Event, Message};
         match event {
             Event::Message { peer, message: Message::Request { request_id, request, channel }, .. } => {
@@ -204,18 +204,22 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 }
             }
             Event::OutboundFailure { request_id, error, .. } => self.on_ask_failed(request_id, &error),
-            Event::InboundFailure { peer, request_id, error, .. } => {
-                self.answers.retain(|_, (id, _)| *id != request_id);
-                if matches!(&error, InboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData) {
-                    self.turn_out(&peer, Fault::Malformed);
-                    self.drain();
-                }
-            }
+            Event::InboundFailure { request_id, .. } => self.answers.retain(|_, (id, _)| *id != request_id),
             Event::ResponseSent { .. } => {}
         }
     }
 
-    fn on_asked(&mut self, peer: &PeerId, id: InboundRequestId, request: Request, channel: ResponseChannel<Response>) {
+    fn on_asked(
+        &mut self,
+        peer: &PeerId,
+        id: InboundRequestId,
+        request: Result<Request, Malformed>,
+        channel: ResponseChannel<Response>,
+    ) {
+        let Ok(request) = request else {
+            self.turn_out(peer, Fault::Malformed);
+            return self.drain();
+        };
         let from = if self.answers.len() < ANSWERS_MAX { self.announced(peer) } else { None };
         let Some(from) = from else {
             return;

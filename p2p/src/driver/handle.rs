@@ -75,8 +75,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Sends off a transaction of this node, which the caller has durably put in the outbox. Returns once the driver
-    /// has taken it; it is in the ledger when a peer has it.
+    /// Sends off a transaction of this node, which the caller has durably put in the outbox. It goes into the ledger once
+    /// it was sent to a peer; with no peer it waits, over restarts too.
     ///
     /// # Errors
     /// [`DriverError::Stopped`] when the driver has ended; the transaction stays in the outbox for the next start.

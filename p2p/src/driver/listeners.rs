@@ -1,8 +1,12 @@
 //! Where this node listens: what was asked for, what the system gave, and what it refused.
 
-use std::{error::Error, io};
+use std::{
+    error::Error,
+    io,
+    net::{IpAddr, TcpListener},
+};
 
-use libp2p::{Multiaddr, core::transport::ListenerId};
+use libp2p::{Multiaddr, core::transport::ListenerId, multiaddr::Protocol};
 
 use super::DriverError;
 use crate::transport;
@@ -94,6 +98,22 @@ impl Listeners {
             Some(error) => Err(error),
             None => Ok(self.0.iter().filter_map(refusal).collect()),
         }
+    }
+}
+
+/// Whether a TCP port is free. libp2p shares ports (`SO_REUSEPORT`), so that two nodes of one user would both get
+/// the same port, and each about half of the connections to it. To be asked before anything listens, since a
+/// listener of IPv6 asks for the port of IPv4 too.
+pub(super) fn probe(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => TcpListener::bind((host, port)).map(drop),
+        _ => Ok(()),
     }
 }
 

@@ -49,7 +49,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Output::Publish { id, bytes } => self.publish(id, bytes),
             Output::Ask { peer, token, request } => {
                 if let Some(id) = self.peers.id(peer) {
-                    let request = self.swarm.behaviour_mut().sync.send_request(&id, request);
+                    let request = self.swarm.behaviour_mut().sync.send_request(&id, Ok(request));
                     self.asks.insert(request, Asks { peer, token });
                 }
             }

@@ -2,12 +2,16 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    io,
     sync::{Arc, RwLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures::StreamExt;
-use libp2p::{Multiaddr, Swarm, gossipsub::IdentTopic, request_response::OutboundRequestId, swarm};
+use libp2p::{
+    Multiaddr, Swarm, core::transport::TransportError, gossipsub::IdentTopic, request_response::OutboundRequestId,
+    swarm,
+};
 use qasedak_chain::{
     Ledger, Network, Position, Time,
     rules::Verified,
@@ -27,7 +31,7 @@ use super::{
     events::{Answers, Asks, Gossiped},
     flusher::{Flushed, Flusher},
     handle::Command,
-    listeners::Listeners,
+    listeners::{self, Listeners},
     outbox::Releases,
     outputs::Refusals,
     peers::Peers,
@@ -130,11 +134,12 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     /// # Errors
     /// [`DriverError::Listen`] when too little is left to be reached by.
     pub(super) async fn listen(&mut self, addresses: Vec<Multiaddr>) -> Result<Vec<DriverError>, DriverError> {
-        for address in addresses {
-            match self.swarm.listen_on(address.clone()) {
-                Ok(id) => self.listeners.asked(address, Ok(id)),
-                Err(error) => self.listeners.asked(address, Err(&error)),
-            }
+        let probed: Vec<_> = addresses.into_iter().map(|address| (listeners::probe(&address), address)).collect();
+        for (probe, address) in probed {
+            let taken = probe.err().filter(|error| error.kind() == io::ErrorKind::AddrInUse);
+            let outcome =
+                taken.map_or_else(|| self.swarm.listen_on(address.clone()), |error| Err(TransportError::Other(error)));
+            self.listeners.asked(address, outcome.as_ref().map(|id| *id).map_err(|error| error as _));
         }
         let deadline = tokio::time::Instant::now() + LISTEN_TIMEOUT;
         while self.listeners.is_pending() {
@@ -169,10 +174,13 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.end().await
     }
 
-    /// The ordered end: nothing more is taken in, verdicts under way are awaited, the log is flushed, the outbox is
-    /// rid of what that made durable.
+    /// The ordered end: commands already given are carried out and nothing more is taken in, verdicts under way are
+    /// awaited, the log is flushed, the outbox is rid of what that made durable.
     async fn end(mut self) -> Result<(), DriverError> {
         self.wires.commands.close();
+        while let Ok(command) = self.wires.commands.try_recv() {
+            self.on_command(command);
+        }
         self.finish_checks().await;
         while self.failed.is_none() {
             self.start_work();

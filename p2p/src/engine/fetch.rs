@@ -90,7 +90,8 @@ impl Engine {
         transaction.body().is_some() || rules::body_may_be_absent(transaction.core(), now)
     }
 
-    /// Hands a transaction out for verification, unless it came by another way meanwhile. `false` when there is no room.
+    /// Hands a transaction out for verification, unless it came by another way meanwhile. `false` when there is no
+    /// room.
     fn take_asked<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: Transaction, origin: Origin) -> bool {
         match self.known(turn, &transaction.id()) {
             Ok(true) => true,

@@ -1,7 +1,7 @@
 //! The one way into the ledger: verification, parents, append; and the blame for what breaks a rule.
 //!
-//! Whatever its source, a transaction goes the same way: handed out for verification, then appended when its parents are
-//! in the ledger, or kept among the orphans until they are. Blame falls only on whoever sent what it had to check
+//! Whatever its source, a transaction goes the same way: handed out for verification, then appended when its parents
+//! are in the ledger, or kept among the orphans until they are. Blame falls only on whoever sent what it had to check
 //! itself: a relay passes nothing on, and a peer serves nothing, that it has not verified under its parents.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -164,7 +164,8 @@ impl Engine {
         }
     }
 
-    /// The store failed over a transaction: drop it, and blame nobody.
+    /// The store failed over a transaction: drop it, and blame nobody. Damage to one record is no reason to fetch
+    /// nothing more.
     pub(super) fn store_failed<S: Store>(
         &mut self,
         turn: &mut Turn<'_, S>,
@@ -175,6 +176,7 @@ impl Engine {
         self.judge(turn, origin, Verdict::Ignore);
         if let Some(origin) = origin
             && origin.via == Via::Session
+            && !matches!(error, StoreError::Damaged { .. })
         {
             self.give_up(turn, origin.peer);
         }

@@ -43,8 +43,10 @@ struct Share {
 }
 
 /// See the module's page.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Orphans {
+    max: usize,
+    max_bytes: usize,
     by_id: BTreeMap<TxId, Orphan>,
     /// Missing parent → those that wait for it.
     children: BTreeMap<TxId, BTreeSet<TxId>>,
@@ -55,7 +57,26 @@ pub(super) struct Orphans {
     next_number: u64,
 }
 
+impl Default for Orphans {
+    fn default() -> Self {
+        Self::with_bounds(ORPHANS_MAX, ORPHANS_MAX_BYTES)
+    }
+}
+
 impl Orphans {
+    fn with_bounds(max: usize, max_bytes: usize) -> Self {
+        Self {
+            max,
+            max_bytes,
+            by_id: BTreeMap::new(),
+            children: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            bytes: 0,
+            next_number: 0,
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
@@ -80,7 +101,7 @@ impl Orphans {
         self.next_number = self.next_number.saturating_add(1);
         let orphan = Orphan { verified, origin, missing, bytes, since_ms: now_ms, number };
         let (count, held) = self.shares.get(&origin.peer).map_or((0, 0), |share| (share.ids.len(), share.bytes));
-        if count >= ORPHANS_MAX / SHARES || held.saturating_add(bytes) > ORPHANS_MAX_BYTES / SHARES {
+        if self.contains(&id) || count >= self.max / SHARES || held.saturating_add(bytes) > self.max_bytes / SHARES {
             return vec![orphan];
         }
         for parent in &orphan.missing {
@@ -97,7 +118,7 @@ impl Orphans {
 
     fn make_room(&mut self) -> Vec<Orphan> {
         let mut gone = Vec::new();
-        while self.by_id.len() > ORPHANS_MAX || self.bytes > ORPHANS_MAX_BYTES {
+        while self.by_id.len() > self.max || self.bytes > self.max_bytes {
             let fullest = self.shares.values().max_by_key(|share| (share.bytes, share.ids.len()));
             let Some(id) = fullest.and_then(|share| share.ids.values().next_back().copied()) else {
                 break;
@@ -174,5 +195,74 @@ impl Orphans {
             }
         }
         over
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{
+        checks::Via,
+        tests::make::{verified, world},
+    };
+    use qasedak_chain::Network;
+
+    /// Puts in some of the world as orphans of `peer` that lack `parents`. Returns how many gave way.
+    fn fill(pool: &mut Orphans, peer: u64, of: std::ops::Range<usize>, parents: &[TxId], now_ms: u64) -> usize {
+        let origin = Origin { peer: Peer(peer), via: Via::Gossip, waiter: None };
+        let mut insert = |one| {
+            let parents = parents.iter().copied().collect();
+            pool.insert(verified(&Network::dev(), one), origin, parents, now_ms).len()
+        };
+        world()[of].iter().map(&mut insert).sum()
+    }
+
+    fn parent(number: u8) -> TxId {
+        TxId::from_bytes([number; 32])
+    }
+
+    fn share(pool: &Orphans, peer: u64) -> usize {
+        pool.shares.get(&Peer(peer)).map_or(0, |share| share.ids.len())
+    }
+
+    #[test]
+    fn no_peer_holds_more_than_its_share_and_the_fullest_gives_way() {
+        // From the eighth on all have three parents, and so the same size.
+        let each = world()[7].core().header_len() * 2 + 512;
+        for (max, max_bytes) in [(16, 1_000_000), (1_000, 16 * each + 600)] {
+            let mut pool = Orphans::with_bounds(max, max_bytes);
+            for peer in 0..4 {
+                let first = 7 + 5 * peer as usize;
+                assert_eq!(fill(&mut pool, peer, first..first + 5, &[parent(1)], 0), 1, "past its share");
+            }
+            assert_eq!(pool.len(), 16);
+            assert_eq!(fill(&mut pool, 9, 27..29, &[parent(1)], 0), 2, "others give way");
+            assert_eq!((pool.len(), share(&pool, 9)), (16, 2));
+            assert!(pool.bytes <= max_bytes);
+        }
+    }
+
+    #[test]
+    fn whatever_leaves_leaves_nothing_behind() {
+        let mut pool = Orphans::default();
+        fill(&mut pool, 1, 0..10, &[parent(1)], 0);
+        fill(&mut pool, 2, 10..20, &[parent(2)], 1_000);
+        assert_eq!(pool.adopt(&parent(1)).len(), 10);
+        assert_eq!(pool.adopt(&parent(1)).len(), 0);
+        pool.expire(999 + MAX_AGE_MS);
+        assert_eq!(pool.len(), 10);
+        pool.expire(1_000 + MAX_AGE_MS);
+        assert_eq!((pool.len(), pool.bytes), (0, 0));
+        assert!(pool.children.is_empty() && pool.arrived.is_empty() && pool.shares.is_empty());
+    }
+
+    #[test]
+    fn an_orphan_with_two_missing_parents_waits_for_both_and_is_taken_in_once() {
+        let mut pool = Orphans::default();
+        assert_eq!(fill(&mut pool, 1, 0..1, &[parent(1), parent(2)], 0), 0);
+        assert_eq!(fill(&mut pool, 2, 0..1, &[parent(1), parent(2)], 0), 1, "it is here");
+        assert_eq!(pool.adopt(&parent(2)).len(), 0);
+        assert_eq!(pool.adopt(&parent(1)).len(), 1);
+        assert_eq!((pool.len(), pool.bytes), (0, 0));
     }
 }

@@ -3,8 +3,8 @@
 //! The disk keeps them ([`Outbox`](qasedak_chain::store::Outbox)) before the engine hears of them, and lets them go on
 //! [`Output::Released`](super::Output::Released), which comes when the log has them durably. In between, one
 //!
-//! 1. **waits**: outside ledger, digest, sync and answers, until a subscribed peer is there and its parents are here (after
-//!    a power cut they may come after it);
+//! 1. **waits**: outside ledger, digest, sync and answers, until a subscribed peer is there and its parents are here
+//!    (after a power cut they may come after it);
 //! 2. **is published**, and waits again, a while, when that reached nobody;
 //! 3. **is logged**, once it was sent to a subscriber, or as soon as a peer offers it by gossip or lists it in sync.
 //!
@@ -36,6 +36,8 @@ struct Waiting {
     verified: Verified,
     /// Not to be published before this.
     next_ms: u64,
+    /// Whether it waits for parents: then any growth of the ledger may be what it waits for.
+    lacks_parents: bool,
 }
 
 #[derive(Debug)]
@@ -121,7 +123,7 @@ impl Engine {
     /// This node made a transaction, or had it in the outbox when it started.
     pub(super) fn on_own<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified) {
         let id = verified.transaction().id();
-        self.outbox.waiting.insert(id, Waiting { verified, next_ms: turn.now.elapsed_ms });
+        self.outbox.waiting.insert(id, Waiting { verified, next_ms: turn.now.elapsed_ms, lacks_parents: false });
         self.own_was_known(turn, &id);
         self.publish(turn);
     }
@@ -156,12 +158,25 @@ impl Engine {
                     let bytes = waiting.verified.transaction().to_bytes();
                     turn.out.push(Output::Publish { id: *id, bytes });
                 }
-                Ok(_) => waiting.next_ms = now_ms.saturating_add(RETRY_MS),
+                Ok(_) => {
+                    waiting.lacks_parents = true;
+                    waiting.next_ms = u64::MAX;
+                }
                 Err(error) => {
                     waiting.next_ms = now_ms.saturating_add(RETRY_MS);
                     self.failures.note(&error);
                 }
             }
+        }
+    }
+
+    /// The ledger grew: what waited for parents may be published now.
+    pub(super) fn own_may_have_parents<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        let lacking = self.outbox.waiting.values_mut().filter(|waiting| waiting.lacks_parents);
+        let count = lacking.map(|waiting| (waiting.lacks_parents, waiting.next_ms) = (false, now_ms)).count();
+        if count > 0 {
+            self.publish(turn);
         }
     }
 

@@ -1,7 +1,8 @@
 //! What is remembered of each connected peer. Nothing of it outlives the connection: scores and the address book, which
 //! do, come beside it.
 //!
-//! Bounds: [`PEERS_MAX`] peers (the driver's connection limits are tighter), [`MISSING_MAX`] and [`PARENTS_MAX`] ids each.
+//! Bounds: [`PEERS_MAX`] peers (the driver's connection limits are tighter), [`MISSING_MAX`] and [`PARENTS_MAX`] ids
+//! each.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -128,8 +128,8 @@ fn order_key(place: Place) -> OrderKey {
     }
 }
 
-/// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds another
-/// peer for it, and this node's operator finds the damage in the status.
+/// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds
+/// another peer for it, and this node's operator finds the damage in the status.
 fn transactions<S: Store>(
     ledger: &Ledger<S>,
     failures: &mut Failures,

@@ -1,9 +1,9 @@
 //! One session: finding out which transactions a peer has that are not here, and fetching them, oldest first.
 //!
-//! Days whose count or digest differ are listed page by page in canonical order, which puts parents before children; what
-//! a page names and is not here is fetched before the next page is asked for. So a session holds at most one page
-//! of ids, and what it has fetched is of use even when it breaks off: the next one finds the rest. Several sessions share
-//! the work: an id that is being fetched from one peer is left for later by the others.
+//! Days whose count or digest differ are listed page by page in canonical order, which puts parents before children;
+//! what a page names and is not here is fetched before the next page is asked for. So a session holds at most one page
+//! of ids, and what it has fetched is of use even when it breaks off: the next one finds the rest. Several sessions
+//! share the work: an id that is being fetched from one peer is left for later by the others.
 //!
 //! Lists of whole days are what `negentropy` replaces for days that differ in little; fetching stays as it is.
 

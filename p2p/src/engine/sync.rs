@@ -1,13 +1,13 @@
 //! Comparing sets with peers, and the questions that are open (DESIGN §7, Sync; `docs/protocol.md`, "Sync").
 //!
 //! On contact, and then every 20 s or so, each peer is asked for its digest. The question carries this node's own,
-//! so one question tells both sides, and each begins to pull what it lacks: nothing is ever pushed. What came by sync is
-//! not gossiped either; instead the other peers are asked for their digests at once, and so learn that
-//! this node has more: that is how two islands merge through one bridge, hop by hop.
+//! so one question tells both sides, and each begins to pull what it lacks: nothing is ever pushed. What came by sync
+//! is not gossiped either; instead the other peers are asked for their digests at once, and so learn that this node has
+//! more: that is how two islands merge through one bridge, hop by hop.
 //!
-//! A small difference to a peer that was equal before is mostly gossip on its way; it gets a second look before a session
-//! begins. Every question has a token and a deadline; an answer without an open question is ignored.
-//! At most [`SESSIONS_MAX`] peers are fetched from at once.
+//! A small difference to a peer that was equal before is mostly gossip on its way; it gets a second look before a
+//! session begins. Every question has a token and a deadline; an answer without an open question is ignored. At most
+//! [`SESSIONS_MAX`] peers are fetched from at once.
 
 use qasedak_chain::{TxId, store::Store};
 
@@ -166,8 +166,8 @@ impl Engine {
         }
     }
 
-    /// Ends the session with a peer that does not get on, and leaves the peer alone for a while. What was asked of it is
-    /// free for others.
+    /// Ends the session with a peer that does not get on, and leaves the peer alone for a while. What was asked of it
+    /// is free for others.
     pub(super) fn give_up<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer) {
         let Some(state) = self.peers.get_mut(peer) else {
             return;

@@ -1,10 +1,11 @@
 //! The engine under test: many engines in one deterministic network ([`net`]), and one engine in the hands of the test
 //! ([`solo`]), over real transactions with real stamps ([`make`]).
 
+mod chaos;
 mod faults;
 mod gossip;
 mod islands;
-mod make;
+pub(super) mod make;
 mod net;
 mod outbox;
 mod serve;

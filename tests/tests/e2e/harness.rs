@@ -18,8 +18,12 @@ pub const PASSPHRASE: &str = "canary-passphrase-7b1f";
 /// How long anything that has no deadline of its own may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The binary under test, built by the same `cargo test --workspace` that built this test.
+/// The binary under test: the one that `QASEDAK_BINARY` names, or the one that was built by the same
+/// `cargo test --workspace` as this test.
 pub fn binary() -> PathBuf {
+    if let Some(given) = std::env::var_os("QASEDAK_BINARY") {
+        return given.into();
+    }
     let own = std::env::current_exe().expect("the test knows its own path");
     let dir = own.ancestors().nth(2).expect("target directory");
     let binary = dir.join(format!("qasedak{}", std::env::consts::EXE_SUFFIX));
@@ -46,8 +50,8 @@ fn newest_source(dir: &Path) -> SystemTime {
 /// A command on a data directory, with the environment of a person who set nothing but the passphrase.
 pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
-    command.args(["--network", "dev", "--data"]).arg(data).args(args);
-    command.env_clear().env("QASEDAK_PASSPHRASE", PASSPHRASE).stdin(Stdio::null());
+    command.arg("--data").arg(data).args(args).env_clear().stdin(Stdio::null());
+    command.env("QASEDAK_NETWORK", "dev").env("QASEDAK_PASSPHRASE", PASSPHRASE);
     command
 }
 

@@ -97,7 +97,8 @@ fn play(home: &Path, step: &Step) {
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
         match check(step, &lines) {
-            Ok(()) => return,
+            Ok(()) if output.status.success() => return,
+            Ok(()) => assert!(Instant::now() < until, "$ {}: {text}", step.command),
             Err(difference) => assert!(Instant::now() < until, "{difference}"),
         }
         thread::sleep(Duration::from_millis(100));

@@ -98,14 +98,22 @@ fn an_unreadable_database_is_set_aside_not_deleted() {
 }
 
 #[test]
-fn a_database_of_another_keystore_is_refused() {
-    let (dir, mut wallet) = fresh();
-    wallet.add_contact("Ann", person(1).card.address()).unwrap();
+fn a_database_of_another_keystore_is_refused_and_left_alone() {
+    let (dir, wallet) = fresh();
     drop(wallet);
+    let own = fs::read(dir.path().join("keystore")).unwrap();
     let (other, wallet) = fresh_with(2);
     drop(wallet);
     fs::copy(other.path().join("keystore"), dir.path().join("keystore")).unwrap();
-    // Names hash differently under another keystore, so what is found under class prefixes tells.
+    let result = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE);
+    assert!(matches!(result, Err(WalletError::Damaged { .. })), "{result:?}");
+    fs::write(dir.path().join("keystore"), own).unwrap();
+    drop(reopen(dir.path()));
+    // A database that lost its header is damaged, not new.
+    let db = sled::open(dir.path().join("db")).unwrap();
+    db.insert([3, 1], &[]).unwrap();
+    db.remove(Vault::counted_key(Class::Header, 0)).unwrap();
+    drop(db);
     let result = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE);
     assert!(matches!(result, Err(WalletError::Damaged { .. })), "{result:?}");
 }
@@ -274,7 +282,8 @@ fn values_cannot_be_swapped_or_changed() {
     wallet.record_sent(TxId::from_bytes([8; 32]), &record).unwrap();
     wallet.record_sent(TxId::from_bytes([9; 32]), &record).unwrap();
     drop(wallet);
-    let tamper = |change: &dyn Fn(&sled::Db, Vec<u8>, Vec<u8>)| {
+    type Change<'a> = &'a dyn Fn(&sled::Db, Vec<u8>, Vec<u8>);
+    let tamper = |change: Change<'_>| {
         let copied = tempfile::tempdir().unwrap();
         copy(dir.path(), copied.path());
         let db = sled::open(copied.path().join("db")).unwrap();

@@ -86,6 +86,11 @@ impl Vault {
         Ok(Self { db, dir, file, synced_blobs, secrets, poisoned: false })
     }
 
+    /// Whether nothing was ever committed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.db.is_empty()
+    }
+
     /// What is said when a value is not what was written.
     pub(super) fn damaged(&self) -> WalletError {
         WalletError::damaged(&self.dir)

@@ -11,20 +11,19 @@ use std::{
 
 use super::{
     files::{self, DiskFile},
+    recover::scan,
     segment::{
-        COMMIT_BYTES, COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, FileKind, Framing,
-        KIND_COMMIT, PAYLOAD_MAX_BYTES, Place,
+        COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, FileKind, Framing,
+        PAYLOAD_MAX_BYTES, Place,
     },
 };
 use crate::{
     ids::{LedgerId, Link, Position},
-    link::{first_link, next_link},
+    link::first_link,
     store::{CommitPoint, Record, StoreError},
     transaction::Header,
 };
 
-/// A segment that has reached this size is followed by a new one.
-const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// Bytes of an entry of an offset column.
 const OFFSET_BYTES: usize = 4;
 
@@ -42,6 +41,8 @@ pub(super) struct Headers {
     ledger: LedgerId,
     log_id: [u8; 16],
     segments: Vec<Segment>,
+    /// A segment that has reached this size is followed by a new one.
+    segment_bytes: u64,
     /// Durable records.
     len: u64,
     /// Bytes of the last segment.
@@ -104,69 +105,15 @@ pub(crate) fn offsets_claimed(bytes: u64) -> u64 {
     bytes.saturating_sub(FILE_HEADER_BYTES as u64) / OFFSET_BYTES as u64
 }
 
-/// Offset of the first valid commit marker at or behind `from`, found byte by byte. A match is no accident: the check
-/// covers the offset.
-pub(crate) fn find_commit(framing: &Framing, bytes: &[u8], from: usize) -> Option<(usize, CommitPoint)> {
-    let mut start = [0; 5];
-    start
-        .iter_mut()
-        .zip((COMMIT_BYTES as u32).to_le_bytes().into_iter().chain([KIND_COMMIT]))
-        .for_each(|(to, b)| *to = b);
-    let windows = bytes.get(from..)?.windows(COMMIT_RECORD_BYTES).enumerate();
-    windows.filter(|(_, window)| window.starts_with(&start)).find_map(|(skipped, window)| {
-        let at = from.saturating_add(skipped);
-        let frame = framing.read(at as u64, window, PAYLOAD_MAX_BYTES).ok()?;
-        match Entry::parse(frame.kind, frame.payload)? {
-            Entry::Commit(point) => Some((at, point)),
-            _ => None,
-        }
-    })
-}
-
-/// What reading a segment from its start gave.
-struct Scanned {
-    offsets: Vec<u32>,
-    end: usize,
-    link: Link,
-    commit: Option<CommitPoint>,
-}
-
-/// Reads a segment up to its last commit marker. `Err` holds offset and what is wrong there.
-fn scan(framing: &Framing, bytes: &[u8], first: u64, link: Link) -> Result<Scanned, (u64, String)> {
-    let mut done = Scanned { offsets: Vec::new(), end: FILE_HEADER_BYTES, link, commit: None };
-    let mut committed = 0;
-    let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES, link, Vec::new());
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let wrong = |what: &str| Err((at as u64, what.to_owned()));
-        let frame = match framing.read(at as u64, rest, PAYLOAD_MAX_BYTES) {
-            Ok(frame) => frame,
-            Err(what) if find_commit(framing, bytes, at).is_some() => return wrong(what),
-            Err(_) => break,
-        };
-        let count = first.saturating_add(offsets.len() as u64);
-        let end = at.saturating_add(frame.len());
-        match Entry::parse(frame.kind, frame.payload) {
-            Some(Entry::Transaction(entry)) if entry.position == count => {
-                link = next_link(link, &entry.id);
-                offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
-            }
-            Some(Entry::Commit(point)) if point.count == count && point.link == link => {
-                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point) };
-                committed = offsets.len();
-            }
-            Some(Entry::LateBody { position, .. }) if position < count => {}
-            Some(_) => return wrong("a record contradicts those before it"),
-            None => return wrong("a record of unknown kind"),
-        }
-        at = end;
-    }
-    offsets.truncate(committed);
-    Ok(Scanned { offsets, ..done })
-}
-
 impl Headers {
     /// Opens the log, or starts one. `claimed`: how many records the scan column shows to have been committed.
-    pub(super) fn open(dir: PathBuf, ledger: LedgerId, new_log_id: [u8; 16], claimed: u64) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        dir: PathBuf,
+        ledger: LedgerId,
+        new_log_id: [u8; 16],
+        segment_bytes: u64,
+        claimed: u64,
+    ) -> Result<Self, StoreError> {
         files::make_dir(&dir)?;
         let mut firsts = segment_firsts(&dir)?;
         if firsts.is_empty() {
@@ -178,6 +125,7 @@ impl Headers {
             ledger,
             log_id: new_log_id,
             segments: Vec::new(),
+            segment_bytes,
             len: 0,
             end: 0,
             link: first_link(ledger),
@@ -329,7 +277,7 @@ impl Headers {
         records: impl Iterator<Item = (&'a Record, Option<Place>)>,
         point: CommitPoint,
     ) -> Result<HeaderWrite, StoreError> {
-        if self.end >= SEGMENT_BYTES {
+        if self.end >= self.segment_bytes {
             let (file, header) = create_segment(&self.dir, self.ledger, self.log_id, self.len, self.link)?;
             let offsets = Arc::new(open_offsets(&self.dir, &header)?);
             self.segments.push(Segment { first: self.len, file: Arc::new(file), offsets, framing: header.framing() });

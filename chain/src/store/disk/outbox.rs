@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -30,6 +31,8 @@ pub struct DiskOutbox {
     path: PathBuf,
     network: Network,
     db: sled::Db,
+    /// Closed last, so that nobody opens what is still being closed.
+    _lock: File,
 }
 
 impl fmt::Debug for DiskOutbox {
@@ -42,9 +45,6 @@ impl fmt::Debug for DiskOutbox {
 fn fenced<T>(what: &'static str, path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
     let source = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => return Ok(value),
-        Ok(Err(sled::Error::Io(error))) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            return Err(StoreError::InUse { path: path.display().to_string() });
-        }
         Ok(Err(sled::Error::Io(error))) => error,
         Ok(Err(error)) => std::io::Error::other(error.to_string()),
         Err(_) => std::io::Error::other("sled broke off on what it found"),
@@ -60,8 +60,9 @@ impl DiskOutbox {
     /// [`StoreError::Foreign`] when it belongs to another network.
     pub fn open(dir: &Path, network: &Network) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
+        let lock = files::lock(&dir.join("lock"))?;
         let db = fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())?;
-        let outbox = Self { path: dir.to_owned(), network: network.clone(), db };
+        let outbox = Self { path: dir.to_owned(), network: network.clone(), db, _lock: lock };
         outbox.check_ledger(network.ledger())?;
         Ok(outbox)
     }

@@ -2,11 +2,11 @@
 
 use super::{
     make::{make, noon, world},
-    solo::{Solo, asks, faults, the_ask},
+    solo::{Solo, asks, faults, the_ask, verdicts},
     sync::{ask_server, serve_from, up_to_transactions},
 };
 use crate::{
-    engine::{Fault, Input, Output, Peer, Token},
+    engine::{Fault, Input, Output, Peer, Token, Verdict},
     wire::{DayDigest, Place, Request, Response, wire_id},
 };
 use qasedak_chain::{Network, time::DAY_SECS};
@@ -165,4 +165,22 @@ fn broken_framing_is_a_fault_and_a_broken_connection_is_none() {
     let (token, _) = the_ask(&solo.wait(10_000));
     blames(&solo.tell(Input::Failed { peer: Peer(1), token, fault: true }), Fault::Malformed);
     assert_eq!(solo.engine.status().peers, []);
+}
+
+#[test]
+fn a_store_that_fails_is_nobodys_fault_and_the_driver_hears_of_it_once() {
+    let mut solo = Solo::new();
+    solo.meet(1);
+    // A failed flush: the store takes no more.
+    let (_, out) = solo.gossip(1, world()[0].to_bytes());
+    solo.check_all(out);
+    solo.ledger.flush(noon()).unwrap();
+    solo.ledger.flushed(false);
+    let (token, out) = solo.gossip(1, world()[1].to_bytes());
+    let out = solo.check_all(out);
+    assert_eq!(verdicts(&out), [(token, Verdict::Ignore)]);
+    assert_eq!(faults(&out), []);
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::StoreFailed(_))).count(), 1);
+    assert_eq!(solo.engine.status().failures.count, 1);
+    assert_eq!(solo.tell(Input::Tick).len(), 0);
 }

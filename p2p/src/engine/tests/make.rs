@@ -12,10 +12,10 @@ use qasedak_chain::{
 };
 
 /// How many transactions [`world`] has.
-pub(super) const WORLD: usize = 30;
+pub(in crate::engine) const WORLD: usize = 30;
 
 /// A stamped transaction with a body of 512 bytes.
-pub(super) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) -> Transaction {
+pub(in crate::engine) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) -> Transaction {
     let body = vec![number; 512];
     let key = SigningKey::from_bytes(&[number.wrapping_add(1); 32]);
     let mut parents = parents.to_vec();
@@ -37,17 +37,17 @@ pub(super) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) 
     Transaction::new(network, signed.stamped(stamp), Some(body)).unwrap()
 }
 
-pub(super) fn verified(network: &Network, transaction: &Transaction) -> Verified {
+pub(in crate::engine) fn verified(network: &Network, transaction: &Transaction) -> Verified {
     rules::verify(network, transaction.clone()).unwrap()
 }
 
 /// Noon, some days after the network's start.
-pub(super) fn noon() -> Time {
+pub(in crate::engine) fn noon() -> Time {
     Network::dev().start().plus(20 * DAY_SECS + DAY_SECS / 2)
 }
 
 /// Thirty transactions over three days, each under up to three earlier ones, parents first.
-pub(super) fn world() -> &'static [Transaction] {
+pub(in crate::engine) fn world() -> &'static [Transaction] {
     static WORLD_OF_DEV: OnceLock<Vec<Transaction>> = OnceLock::new();
     WORLD_OF_DEV.get_or_init(|| {
         let network = Network::dev();

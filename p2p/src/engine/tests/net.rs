@@ -1,9 +1,9 @@
-//! A network of engines in one thread: messages, verdicts and questions travel with delays that follow from the order in
-//! which they were sent, so a run is the same each time.
+//! A network of engines in one thread: messages, verdicts and questions travel with delays that follow from the order
+//! in which they were sent, so a run is the same each time.
 //!
 //! It behaves as libp2p does where that matters: gossip drops what a node has seen before (by message, not by
-//! transaction) before the engine hears of it, forwards only what was accepted while the cache still has it, and refuses
-//! to publish what it has seen; requests and responses pass through their encoding.
+//! transaction) before the engine hears of it, forwards only what was accepted while the cache still has it, and
+//! refuses to publish what it has seen; requests and responses pass through their encoding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ pub(super) struct Net {
     pub(super) mute: BTreeSet<usize>,
     pub(super) faults: Vec<(usize, Peer, Fault)>,
     pub(super) verdicts: BTreeMap<(usize, Token), Vec<Verdict>>,
-    /// How often each node appended each transaction is seen from its log; this counts questions.
+    /// How many questions were asked.
     pub(super) questions: usize,
     /// Hash over everything that any engine said.
     pub(super) trace: blake3::Hasher,
@@ -190,9 +190,8 @@ impl Net {
                 self.post(3, at, Input::Checked { token, verdict });
             }
             Output::Publish { id, bytes } => {
-                let fresh = self.nodes[at].seen.insert(gossip_message_id(&bytes));
                 let sent = self.gossip && !self.neighbours(at).is_empty();
-                if sent && fresh {
+                if sent && self.nodes[at].seen.insert(gossip_message_id(&bytes)) {
                     self.spread(at, None, &bytes);
                 }
                 self.post(1, at, Input::Published { id, sent });

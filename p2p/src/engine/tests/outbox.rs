@@ -114,8 +114,7 @@ fn one_whose_parent_was_lost_in_a_power_cut_waits_for_it() {
     solo.meet(1);
     assert_eq!(published(&own(&mut solo, &world()[1])), []);
     let (_, out) = solo.gossip(1, world()[0].to_bytes());
-    solo.check_all(out);
-    assert_eq!(published(&solo.wait(4_000)), [world()[1].id()]);
+    assert_eq!(published(&solo.check_all(out)), [world()[1].id()]);
 }
 
 #[test]
