@@ -23,7 +23,9 @@ const fn config<const LIMIT: usize>() -> Configuration<LittleEndian, Fixint, Lim
 /// # Errors
 /// [`CodecError`] when the encoding would be longer than `LIMIT` bytes.
 pub fn encode<const LIMIT: usize, T: Encode>(value: &T) -> Result<Vec<u8>, CodecError> {
-    bincode::encode_to_vec(value, config::<LIMIT>()).map_err(|_| CodecError)
+    // bincode heeds the limit when it decodes only.
+    let bytes = bincode::encode_to_vec(value, config::<LIMIT>()).map_err(|_| CodecError)?;
+    if bytes.len() > LIMIT { Err(CodecError) } else { Ok(bytes) }
 }
 
 /// Decodes a value that stands at the start of `bytes` and returns the bytes after it.

@@ -21,13 +21,11 @@ mod blocks;
 mod days;
 mod frontier;
 mod keys;
+mod open;
 pub(crate) mod state;
 
 pub use days::DaySummary;
 use state::State;
-
-/// Records that are indexed in one go while catching up with the log.
-const CATCH_UP_PAGE: u64 = 4_096;
 
 /// One network's transactions in a store.
 #[derive(Debug)]
@@ -42,7 +40,8 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
-    last_commit: Time,
+    /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
+    latest: Time,
 }
 
 /// Why a transaction was not appended.
@@ -98,92 +97,6 @@ pub struct OrderKey {
 }
 
 impl<S: Store> Ledger<S> {
-    /// Opens the ledger of `network` in `store`, bringing the index up to date with the log; an index that
-    /// contradicts the log is set aside and derived anew.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store cannot be read, or the log is damaged.
-    pub fn open(network: Network, store: S) -> Result<Self, StoreError> {
-        let state = State::new(network.ledger());
-        let last_commit = store.last_commit().map_or(Time::default(), |point| point.time);
-        let mut ledger = Self {
-            network,
-            store,
-            state,
-            days: BTreeMap::new(),
-            tips: BTreeMap::new(),
-            held_back: BTreeSet::new(),
-            stale_hours: BTreeSet::new(),
-            last_commit,
-        };
-        ledger.load()?;
-        ledger.catch_up()?;
-        Ok(ledger)
-    }
-
-    fn load(&mut self) -> Result<(), StoreError> {
-        if let Some(state) = self.read_state()? {
-            self.state = state;
-            self.load_frontier()?;
-            return self.load_stale_hours();
-        }
-        if !self.store.is_empty() {
-            self.store.reset_index()?;
-        }
-        self.state = State::new(self.network.ledger());
-        Ok(())
-    }
-
-    /// The indexed state, unless it contradicts the log.
-    fn read_state(&self) -> Result<Option<State>, StoreError> {
-        let Some(bytes) = self.store.get(Tree::State, keys::STATE)? else {
-            return Ok(None);
-        };
-        let Some(state) = State::from_bytes(self.network.ledger(), &bytes) else {
-            return Ok(None);
-        };
-        let agrees = match self.store.last_commit() {
-            Some(point) if point.count == state.count() => point.link == state.link(),
-            Some(point) => state.count() < point.count,
-            None => state.count() == 0,
-        };
-        Ok(agrees.then_some(state))
-    }
-
-    /// Derives the index for all records behind the indexed state.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
-        while self.state.count() < self.store.len() {
-            let position = Position::new(self.state.count());
-            let Some(record) = self.store.record(position)? else {
-                break;
-            };
-            let changes = self.index_changes(position, &record);
-            self.load_day(record.header.core().time().day())?;
-            self.store.stage(Batch { records: Vec::new(), changes })?;
-            self.advance(&record);
-            if self.state.count().is_multiple_of(CATCH_UP_PAGE) {
-                self.flush_index()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands the index over to the store while catching up, so that it does not pile up in memory.
-    fn flush_index(&mut self) -> Result<(), StoreError> {
-        let Some(point) = self.store.last_commit() else {
-            return Ok(());
-        };
-        let mut changes = self.take_day_changes();
-        changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
-        self.store.stage(Batch { records: Vec::new(), changes })?;
-        if let Some(flush) = self.store.flush(point)? {
-            let result = flush.run();
-            self.store.flushed(result.is_ok());
-            result?;
-        }
-        Ok(())
-    }
-
     /// The network.
     pub fn network(&self) -> &Network {
         &self.network
@@ -194,7 +107,7 @@ impl<S: Store> Ledger<S> {
     }
     /// The node's own clock for a system clock of `system`.
     pub fn clock(&self, system: Time) -> Time {
-        own_clock(system, self.last_commit)
+        own_clock(system, self.latest)
     }
     /// Count, link, root and digest of the log.
     pub fn summary(&self) -> Summary {
@@ -294,18 +207,19 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     /// [`AppendError`]; nothing has changed then.
-    pub fn append(&mut self, verified: Verified, now: Time, own: bool) -> Result<Position, AppendError> {
+    pub fn append(&mut self, verified: Verified, system: Time, own: bool) -> Result<Position, AppendError> {
+        let now = self.clock(system);
         let depth = self.admit(verified.transaction(), now)?;
         let transaction = verified.into_transaction();
         let position = Position::new(self.state.count());
         let core = transaction.core();
         let author_u = author_u(core).ok_or(AppendError::Refused(Refusal::Rule(RuleError::Signature)))?;
         let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
-        if own && self.network.is_main() {
-            self.held_back.insert(record.id);
-        }
-        let changes = self.index_changes(position, &record);
         self.load_day(core.time().day())?;
+        let mut changes = self.index_changes(position, &record);
+        if own && self.network.is_main() {
+            changes.push(self.hold_back(record.id));
+        }
         let new = NewRecord {
             body_day: retention::body_day(core, now),
             body: transaction.body().map(<[u8]>::to_vec),
@@ -314,6 +228,7 @@ impl<S: Store> Ledger<S> {
         };
         self.store.stage(Batch { records: vec![new], changes })?;
         self.advance(&record);
+        self.latest = now;
         Ok(position)
     }
 
@@ -379,6 +294,15 @@ impl<S: Store> Ledger<S> {
         self.add_to_day(record.header.core().time().day(), &record.id);
     }
 
+    /// Drops the bodies whose day has come by the own clock; headers stay. Returns how many days' bodies went.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a file cannot be removed.
+    pub fn drop_expired_bodies(&mut self, system: Time) -> Result<usize, StoreError> {
+        let day = self.clock(system).day();
+        self.store.drop_bodies_before(day.saturating_add(1))
+    }
+
     /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
     ///
     /// # Errors
@@ -392,7 +316,7 @@ impl<S: Store> Ledger<S> {
         let point = CommitPoint { count: self.state.count(), link: self.state.link(), time: self.clock(now) };
         let flush = self.store.flush(point)?;
         if flush.is_some() {
-            self.last_commit = point.time;
+            self.latest = point.time;
         }
         Ok(flush)
     }

@@ -264,6 +264,11 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] when the index fails.
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError>;
+    /// Drops all bodies whose [`body_day`](NewRecord::body_day) is before `day`; returns how many days' bodies went.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be removed.
+    fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError>;
     /// Sets the whole index aside and starts an empty one, to be derived anew.
     ///
     /// # Errors

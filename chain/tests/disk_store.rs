@@ -286,6 +286,7 @@ fn a_lost_or_damaged_index_is_made_anew() {
         assert_eq!(answers(&mut open(dir.path())), expected(20), "garbage in {name}");
     }
     assert!(dir.path().join("index.damaged-1").is_dir(), "set aside, not deleted");
+    assert!(!dir.path().join("index.damaged-3").exists(), "and once for each damage");
 
     // An index that knows more than the log, or that belongs to another log, is not believed.
     let other = tempfile::tempdir().unwrap();

@@ -21,7 +21,7 @@ use qasedak_wallet::{
 use tokio::sync::watch;
 
 use crate::{
-    node::{DiskLedger, lock, now, read, rng},
+    node::{DiskLedger, now, read, rng, write},
     stamping::{Stamped, Stamper, StampingError},
 };
 
@@ -193,7 +193,7 @@ impl Mail {
     /// Scans from the cursor up to `end` (excluded) and keeps what opens.
     fn scan_to(&self, end: Position) -> Result<(), MailError> {
         let (log, scanner) = {
-            let log = LogId::from_bytes(read(&self.ledger).store().log_id());
+            let log = LogId::from_bytes(read(&self.ledger, |ledger| ledger.store().log_id()));
             (log, self.wallet().scanner())
         };
         loop {
@@ -202,14 +202,15 @@ impl Mail {
             if most == 0 {
                 return Ok(());
             }
-            let entries = read(&self.ledger).scan(from, usize::try_from(most).unwrap_or(SCAN_PAGE))?;
+            let most = usize::try_from(most).unwrap_or(SCAN_PAGE);
+            let entries = read(&self.ledger, |ledger| ledger.scan(from, most))?;
             if entries.is_empty() {
                 return Ok(());
             }
             let mut opened = Vec::new();
             for index in scanner.matches(&entries) {
                 let position = Position::new(from.get().saturating_add(index as u64));
-                let transaction = match read(&self.ledger).transaction(position) {
+                let transaction = match read(&self.ledger, |ledger| ledger.transaction(position)) {
                     Ok(Some(transaction)) => transaction,
                     Ok(None) => continue,
                     // One damaged record must not keep all later messages away; the audit names it.
@@ -260,7 +261,7 @@ impl Mail {
     /// Parents and time of a new transaction.
     fn draft(&self) -> Result<Draft, MailError> {
         let mut rng = rng().map_err(|_| MailError::Randomness)?;
-        let (parents, time) = lock(&self.ledger).next_place(now(), &mut rng)?;
+        let (parents, time) = write(&self.ledger, |ledger| ledger.next_place(now(), &mut rng))?;
         Ok(Draft::new(parents, time))
     }
 

@@ -5,8 +5,8 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use qasedak_chain::{
@@ -28,6 +28,9 @@ use crate::{
     paths::{Paths, write_private},
     stamping::Stamper,
 };
+
+/// How often expired bodies are looked for.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The ledger on disk.
 pub type DiskLedger = Ledger<DiskStore>;
@@ -70,7 +73,7 @@ impl Node {
         work: impl FnOnce(&mut DiskLedger) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let ledger = Arc::clone(&self.ledger);
-        off_thread(move || work(&mut lock(&ledger))).await
+        off_thread(move || write(&ledger, work)).await
     }
 
     /// Own transactions that are not in the ledger yet.
@@ -83,14 +86,17 @@ impl Node {
     }
 }
 
-/// Locks the ledger for writing. A panic of another holder does not spread: every change to the ledger is staged as a whole.
-pub(crate) fn lock(ledger: &RwLock<DiskLedger>) -> RwLockWriteGuard<'_, DiskLedger> {
-    ledger.write().unwrap_or_else(PoisonError::into_inner)
+/// Works with the ledger under its lock. A closure, so that no guard can outlive its statement: two read locks of one
+/// thread wait for each other as soon as a writer stands between them.
+///
+/// A panic of another holder does not spread: every change to the ledger is staged as a whole.
+pub(crate) fn write<T>(ledger: &RwLock<DiskLedger>, work: impl FnOnce(&mut DiskLedger) -> T) -> T {
+    work(&mut ledger.write().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Locks the ledger for reading.
-pub(crate) fn read(ledger: &RwLock<DiskLedger>) -> RwLockReadGuard<'_, DiskLedger> {
-    ledger.read().unwrap_or_else(PoisonError::into_inner)
+/// Reads the ledger under its lock, shared with other readers.
+pub(crate) fn read<T>(ledger: &RwLock<DiskLedger>, work: impl FnOnce(&DiskLedger) -> T) -> T {
+    work(&ledger.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 async fn off_thread<T: Send + 'static>(
@@ -119,6 +125,7 @@ pub struct Running {
     api: SocketAddr,
     server: JoinHandle<std::io::Result<()>>,
     mail_task: Option<JoinHandle<()>>,
+    housekeeping: JoinHandle<()>,
     paths: Paths,
     _lock: std::fs::File,
 }
@@ -151,6 +158,7 @@ impl Running {
         self.node.stamper.stop();
         // Long polls must not hold the shutdown up: what is not answered now will not be.
         self.server.abort();
+        self.housekeeping.abort();
         if let Some(task) = &self.mail_task {
             task.abort();
         }
@@ -195,7 +203,20 @@ pub async fn start(options: Options) -> Outcome<Running> {
         }
     };
     let mail_task = node.mail.clone().map(|mail| tokio::spawn(mail.run()));
-    Ok(Running { node, api, server, mail_task, paths, _lock: lock })
+    let housekeeping = tokio::spawn(keep_house(Arc::clone(&node)));
+    Ok(Running { node, api, server, mail_task, housekeeping, paths, _lock: lock })
+}
+
+/// Lets expired bodies go, at start and every hour.
+async fn keep_house(node: Arc<Node>) {
+    loop {
+        match node.with_ledger(|ledger| ledger.drop_expired_bodies(now())).await {
+            Ok(0) => {}
+            Ok(days) => tracing::info!("dropped the bodies of {days} days, whose lifetime is over"),
+            Err(error) => tracing::error!("cannot drop expired bodies: {error}"),
+        }
+        tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+    }
 }
 
 async fn open_files(network: &Network, paths: &Paths) -> Outcome<(Arc<RwLock<DiskLedger>>, Arc<DiskOutbox>)> {

@@ -106,6 +106,7 @@ impl Engine {
     /// Takes one input and returns what is to be done, in order.
     pub fn handle<S: Store>(&mut self, input: Input, now: Now, ledger: &mut Ledger<S>) -> Vec<Output> {
         let mut turn = Turn { now, ledger, out: Vec::new(), grown: false };
+        self.resume_counting(&mut turn);
         self.dispatch(input, &mut turn);
         if turn.grown {
             self.own_may_have_parents(&mut turn);

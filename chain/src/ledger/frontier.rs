@@ -22,16 +22,17 @@ impl<S: Store> Ledger<S> {
     /// The index entry of a transaction that waits to settle. Ordered by when it is due, then by position, so that
     /// parents settle before their children.
     pub(super) fn waits_to_settle(&self, position: Position, record: &Record) -> Change {
-        let due = record.header.core().time().max(record.arrival.plus(self.network.settle_secs()));
-        Change { tree: Tree::Frontier, key: keys::waiting(due, position), value: Some(Vec::new()) }
+        Change { tree: Tree::Frontier, key: keys::waiting(self.due(record), position), value: Some(Vec::new()) }
     }
 
     pub(super) fn load_frontier(&mut self) -> Result<(), StoreError> {
         let pairs = self.store.range(Tree::Frontier, keys::TIPS.0, keys::TIPS.1, usize::MAX)?;
         self.tips = pairs
             .iter()
-            .filter_map(|(key, value)| Some((keys::read_tip(key)?, Time::from_secs(keys::read_u64(value)?))))
+            .filter_map(|(key, value)| Some((keys::read_id(key)?, Time::from_secs(keys::read_u64(value)?))))
             .collect();
+        let pairs = self.store.range(Tree::Frontier, keys::ALL_HELD_BACK.0, keys::ALL_HELD_BACK.1, usize::MAX)?;
+        self.held_back = pairs.iter().filter_map(|(key, _)| keys::read_id(key)).collect();
         Ok(())
     }
 
@@ -49,7 +50,7 @@ impl<S: Store> Ledger<S> {
             let mut changes = Vec::new();
             for (key, _) in due {
                 if let Some(record) = keys::read_waiting(&key).map(|at| self.store.record(at)).transpose()?.flatten() {
-                    self.settle_one(&record, &mut changes);
+                    self.settle_one(&record, &mut changes)?;
                 }
                 changes.push(Change { tree: Tree::Frontier, key, value: None });
             }
@@ -57,23 +58,60 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    fn settle_one(&mut self, record: &Record, changes: &mut Vec<Change>) {
-        let core = record.header.core();
-        for parent in core.parents() {
-            // A child that came from elsewhere shows that the world has its parent.
-            self.held_back.remove(parent);
+    fn settle_one(&mut self, record: &Record, changes: &mut Vec<Change>) -> Result<(), StoreError> {
+        for parent in record.header.core().parents() {
+            // A settled child shows that the world has its parent. The parent was due no later than the child.
+            if self.let_go(parent, changes)
+                && let Some(parent) = self.record_of(parent)?
+            {
+                self.cover_parents(&parent, changes);
+            }
+        }
+        if !self.held_back.contains(&record.id) {
+            self.becomes_tip(record, changes);
+        }
+        Ok(())
+    }
+
+    /// A settled transaction without settled children takes the place of its parents.
+    fn becomes_tip(&mut self, record: &Record, changes: &mut Vec<Change>) {
+        self.cover_parents(record, changes);
+        let time = record.header.core().time();
+        self.tips.insert(record.id, time);
+        changes.push(Change { tree: Tree::Frontier, key: keys::tip(&record.id), value: Some(keys::time(time)) });
+    }
+
+    fn cover_parents(&mut self, record: &Record, changes: &mut Vec<Change>) {
+        for parent in record.header.core().parents() {
             if self.tips.remove(parent).is_some() {
                 changes.push(Change { tree: Tree::Frontier, key: keys::tip(parent), value: None });
             }
         }
-        if !self.held_back.contains(&record.id) {
-            changes.push(self.add_tip(record.id, core.time()));
-        }
     }
 
-    fn add_tip(&mut self, id: TxId, time: Time) -> Change {
-        self.tips.insert(id, time);
-        Change { tree: Tree::Frontier, key: keys::tip(&id), value: Some(keys::time(time)) }
+    /// The index entry of an own transaction that must not become a parent yet. It survives a restart.
+    pub(super) fn hold_back(&mut self, id: TxId) -> Change {
+        self.held_back.insert(id);
+        Change { tree: Tree::Frontier, key: keys::held_back(&id), value: Some(Vec::new()) }
+    }
+
+    /// Holds a transaction back no longer; whether it was.
+    fn let_go(&mut self, id: &TxId, changes: &mut Vec<Change>) -> bool {
+        let was = self.held_back.remove(id);
+        if was {
+            changes.push(Change { tree: Tree::Frontier, key: keys::held_back(id), value: None });
+        }
+        was
+    }
+
+    fn record_of(&self, id: &TxId) -> Result<Option<Record>, StoreError> {
+        Ok(self.position(id)?.map(|at| self.store.record(at)).transpose()?.flatten())
+    }
+
+    /// Own transactions that few peers are known to hold, ascending: who counts holders goes on with these after a
+    /// restart.
+    pub fn held_back(&self) -> impl Iterator<Item = &TxId> {
+        self.held_back.iter()
     }
 
     /// Two peers are known to hold this own transaction: it may become a parent once it is due.
@@ -83,18 +121,21 @@ impl<S: Store> Ledger<S> {
     pub fn known_to_be_held(&mut self, id: &TxId, system: Time) -> Result<(), StoreError> {
         // Settle first, so that what is due but held back is no longer waiting.
         self.settle(system)?;
-        if !self.held_back.remove(id) {
+        let mut changes = Vec::new();
+        if !self.let_go(id, &mut changes) {
             return Ok(());
         }
-        let Some(record) = self.position(id)?.map(|at| self.store.record(at)).transpose()?.flatten() else {
-            return Ok(());
-        };
-        let due = record.header.core().time().max(record.arrival.plus(self.network.settle_secs()));
-        if due <= self.clock(system) {
-            let change = self.add_tip(*id, record.header.core().time());
-            self.store.stage(Batch { records: Vec::new(), changes: vec![change] })?;
+        if let Some(record) = self.record_of(id)?
+            && self.due(&record) <= self.clock(system)
+        {
+            self.becomes_tip(&record, &mut changes);
         }
-        Ok(())
+        self.store.stage(Batch { records: Vec::new(), changes })
+    }
+
+    /// When a transaction settles, as far as time goes.
+    fn due(&self, record: &Record) -> Time {
+        record.header.core().time().max(record.arrival.plus(self.network.settle_secs()))
     }
 
     /// Parents and time for a new transaction: [`draw_parents`](Self::draw_parents), and the own clock to the minute,

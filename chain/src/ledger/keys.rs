@@ -13,6 +13,8 @@ pub(super) const STATE: &[u8] = b"state";
 const TIP: u8 = 0;
 /// First byte of a waiting transaction's key in the frontier tree.
 const WAITING: u8 = 1;
+/// First byte of the key of an own transaction that is held back, in the frontier tree.
+const HELD_BACK: u8 = 2;
 
 pub(super) fn read_u64(bytes: &[u8]) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_be_bytes)
@@ -60,12 +62,18 @@ pub(super) fn tip(id: &TxId) -> Vec<u8> {
     [&[TIP], &id.as_bytes()[..]].concat()
 }
 
-pub(super) fn read_tip(key: &[u8]) -> Option<TxId> {
-    let (TIP, id) = key.split_first().map(|(first, id)| (*first, id))? else {
-        return None;
-    };
+/// The id of a tip's key, or of one that is held back.
+pub(super) fn read_id(key: &[u8]) -> Option<TxId> {
+    let (_, id) = key.split_first()?;
     Some(TxId::from_bytes(id.try_into().ok()?))
 }
+
+pub(super) fn held_back(id: &TxId) -> Vec<u8> {
+    [&[HELD_BACK], &id.as_bytes()[..]].concat()
+}
+
+/// All that are held back.
+pub(super) const ALL_HELD_BACK: (&[u8], &[u8]) = (&[HELD_BACK], &[HELD_BACK + 1]);
 
 /// All tips.
 pub(super) const TIPS: (&[u8], &[u8]) = (&[TIP], &[WAITING]);

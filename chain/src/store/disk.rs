@@ -135,14 +135,6 @@ impl DiskStore {
         self.headers.log_id()
     }
 
-    /// Drops all bodies whose day is before `day`, counted from 1970; returns how many day files went.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] when a file cannot be removed.
-    pub fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
-        self.bodies.drop_before(day)
-    }
-
     /// A record that is not durable yet.
     fn recent(&self, position: Position) -> Option<&Staged> {
         let nth = position.get().checked_sub(self.headers.len())?;
@@ -318,6 +310,10 @@ impl Store for DiskStore {
 
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError> {
         self.index.last_before(tree, to)
+    }
+
+    fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
+        self.bodies.drop_before(day)
     }
 
     fn reset_index(&mut self) -> Result<(), StoreError> {

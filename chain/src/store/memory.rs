@@ -1,7 +1,7 @@
 //! A deterministic store in memory, for tests and the simulator. It forgets what was not flushed when told to crash.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -107,6 +107,11 @@ impl Store for MemoryStore {
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError> {
         let range = (tree, Vec::new())..(tree, to.to_vec());
         Ok(self.index.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
+    }
+    fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
+        let gone = self.log.iter_mut().filter(|new| new.body.is_some() && new.body_day < day);
+        let days: BTreeSet<u64> = gone.map(|new| (new.body = None, new.body_day).1).collect();
+        Ok(days.len())
     }
     fn reset_index(&mut self) -> Result<(), StoreError> {
         self.index.clear();

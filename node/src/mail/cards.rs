@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use qasedak_chain::{Position, Transaction, store::Outbox};
+use qasedak_chain::{Transaction, store::Outbox};
 use qasedak_wallet::{Address, Card, card};
 
 use super::{Mail, MailError};
@@ -67,14 +67,14 @@ impl Mail {
     fn find_cards(&self, address: &Address) -> Result<Vec<Transaction>, MailError> {
         let mut found = Vec::new();
         for tag in card::tags(&self.network, address, now()) {
+            let positions = read(&self.ledger, |ledger| ledger.tagged(&tag, RANKED_MAX))?;
             let mut headers = Vec::new();
-            for position in read(&self.ledger).tagged(&tag, RANKED_MAX)? {
-                let record = read(&self.ledger).record(position)?;
+            for position in positions {
+                let record = read(&self.ledger, |ledger| ledger.record(position))?;
                 headers.extend(record.map(|record| (position, record.header)));
             }
             for position in card::strongest(&self.network, headers) {
-                let position: Position = position;
-                found.extend(read(&self.ledger).transaction(position)?);
+                found.extend(read(&self.ledger, |ledger| ledger.transaction(position))?);
             }
         }
         Ok(found)

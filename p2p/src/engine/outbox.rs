@@ -53,6 +53,8 @@ pub(super) struct Outbox {
     /// In the log, and not known to be durable yet.
     logged: BTreeMap<TxId, Position>,
     counted: BTreeMap<TxId, Counted>,
+    /// Whether counting has gone on with what an earlier run of the node left.
+    resumed: bool,
     /// How many turned out to break a rule. They stay on disk.
     refused: u64,
 }
@@ -77,6 +79,12 @@ impl Outbox {
         self.waiting.remove(&id);
         self.logged.insert(id, position);
         if count_holders {
+            self.count_holders(id, day);
+        }
+    }
+
+    fn count_holders(&mut self, id: TxId, day: u64) {
+        if !self.counted.contains_key(&id) {
             if self.counted.len() >= COUNTED_MAX {
                 let oldest = self.counted.iter().min_by_key(|(_, counted)| counted.day).map(|(id, _)| *id);
                 oldest.and_then(|id| self.counted.remove(&id));
@@ -126,6 +134,20 @@ impl Engine {
         self.outbox.waiting.insert(id, Waiting { verified, next_ms: turn.now.elapsed_ms, lacks_parents: false });
         self.own_was_known(turn, &id);
         self.publish(turn);
+    }
+
+    /// Goes on counting the holders of what an earlier run of the node left held back.
+    pub(super) fn resume_counting<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        if std::mem::replace(&mut self.outbox.resumed, true) {
+            return;
+        }
+        for id in turn.ledger.held_back() {
+            match turn.ledger.position(id).and_then(|at| at.map_or(Ok(None), |at| turn.ledger.record(at))) {
+                Ok(Some(record)) => self.outbox.count_holders(*id, record.header.core().time().day()),
+                Ok(None) => {}
+                Err(error) => self.failures.note(&error),
+            }
+        }
     }
 
     /// An own transaction is in the log already: it needs only to be let go.

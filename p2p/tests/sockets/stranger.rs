@@ -95,9 +95,14 @@ impl Stranger {
         self.0.local_peer_id().to_string()
     }
 
+    /// Begins to connect.
+    pub fn dial(&mut self, address: &Multiaddr) {
+        self.0.dial(address.clone()).unwrap();
+    }
+
     /// Connects, and serves the connection until the other side has introduced itself.
     pub async fn connect(&mut self, address: &Multiaddr) {
-        self.0.dial(address.clone()).unwrap();
+        self.dial(address);
         self.wait("introduction", |event| {
             matches!(event, SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received { .. })))
         })

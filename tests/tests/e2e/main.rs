@@ -3,6 +3,9 @@
 //! One test per point of the promise in README: delivery along a line, catching up, kills, damage, bad input,
 //! secrecy, the demo, and README's own transcript. `docs/testing.md` says how to run more of them.
 
+// Tests say by panicking that something is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
 mod bad_input;
 mod catch_up;
 mod damage;

@@ -13,8 +13,8 @@ use super::{
     files::{self, DiskFile},
     recover::scan,
     segment::{
-        COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, FileKind, Framing,
-        PAYLOAD_MAX_BYTES, Place,
+        COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, FileKind, Framing, PAYLOAD_MAX_BYTES,
+        Place,
     },
 };
 use crate::{

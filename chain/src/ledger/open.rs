@@ -1,0 +1,135 @@
+//! Opening: the index is brought up to date with the log, and set aside when it contradicts it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Ledger, keys, state::State};
+use crate::{
+    ids::Position,
+    network::Network,
+    store::{Batch, Change, Store, StoreError, Tree},
+    time::Time,
+};
+
+/// Records that are indexed in one go while catching up with the log.
+const CATCH_UP_PAGE: u64 = 4_096;
+
+impl<S: Store> Ledger<S> {
+    /// Opens the ledger of `network` in `store`, bringing the index up to date with the log; an index that
+    /// contradicts the log is set aside and derived anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read, or the log is damaged.
+    pub fn open(network: Network, store: S) -> Result<Self, StoreError> {
+        let state = State::new(network.ledger());
+        let latest = store.last_commit().map_or(Time::default(), |point| point.time);
+        let mut ledger = Self {
+            network,
+            store,
+            state,
+            days: BTreeMap::new(),
+            tips: BTreeMap::new(),
+            held_back: BTreeSet::new(),
+            stale_hours: BTreeSet::new(),
+            latest,
+        };
+        ledger.load()?;
+        ledger.catch_up()?;
+        if !ledger.agrees() {
+            ledger.start_anew()?;
+            ledger.catch_up()?;
+        }
+        if ledger.agrees() { Ok(ledger) } else { Err(ledger.contradiction()) }
+    }
+
+    /// Whether count and link are those of the last commit. An indexed state behind it can only be judged by where it
+    /// leads to.
+    fn agrees(&self) -> bool {
+        let count = self.state.count();
+        match self.store.last_commit() {
+            Some(point) if point.count == count => point.link == self.state.link(),
+            Some(point) => point.count < count,
+            None => count > 0 || self.state == State::new(self.network.ledger()),
+        }
+    }
+
+    fn contradiction(&self) -> StoreError {
+        StoreError::Damaged {
+            path: "log".to_owned(),
+            offset: self.state.count(),
+            what: "the last commit's link does not follow from the records before it".to_owned(),
+        }
+    }
+
+    /// Sets the index aside, to derive all of it from the log.
+    fn start_anew(&mut self) -> Result<(), StoreError> {
+        self.store.reset_index()?;
+        self.state = State::new(self.network.ledger());
+        self.days.clear();
+        self.tips.clear();
+        self.held_back.clear();
+        self.stale_hours.clear();
+        Ok(())
+    }
+
+    fn load(&mut self) -> Result<(), StoreError> {
+        if let Some(state) = self.read_state()? {
+            self.state = state;
+            self.load_frontier()?;
+            return self.load_stale_hours();
+        }
+        if !self.store.is_empty() || self.store.get(Tree::State, keys::STATE)?.is_some() {
+            self.start_anew()?;
+        }
+        Ok(())
+    }
+
+    /// The indexed state, unless it contradicts the log.
+    fn read_state(&self) -> Result<Option<State>, StoreError> {
+        let Some(bytes) = self.store.get(Tree::State, keys::STATE)? else {
+            return Ok(None);
+        };
+        let Some(state) = State::from_bytes(self.network.ledger(), &bytes) else {
+            return Ok(None);
+        };
+        let agrees = match self.store.last_commit() {
+            Some(point) if point.count == state.count() => point.link == state.link(),
+            Some(point) => state.count() < point.count,
+            None => state == State::new(self.network.ledger()),
+        };
+        Ok(agrees.then_some(state))
+    }
+
+    /// Derives the index for all records behind the indexed state.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        while self.state.count() < self.store.len() {
+            let position = Position::new(self.state.count());
+            let Some(record) = self.store.record(position)? else {
+                break;
+            };
+            let changes = self.index_changes(position, &record);
+            self.load_day(record.header.core().time().day())?;
+            self.store.stage(Batch { records: Vec::new(), changes })?;
+            self.advance(&record);
+            if self.state.count().is_multiple_of(CATCH_UP_PAGE) {
+                self.flush_index()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the index over to the store while catching up, so that it does not pile up in memory.
+    fn flush_index(&mut self) -> Result<(), StoreError> {
+        let Some(point) = self.store.last_commit() else {
+            return Ok(());
+        };
+        let mut changes = self.take_day_changes();
+        changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
+        self.store.stage(Batch { records: Vec::new(), changes })?;
+        if let Some(flush) = self.store.flush(point)? {
+            let result = flush.run();
+            self.store.flushed(result.is_ok());
+            result?;
+        }
+        Ok(())
+    }
+}
