@@ -75,7 +75,8 @@ pub fn read_file(data: &Path) -> Outcome<FileConfig> {
         }
     };
     toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count().saturating_add(1);
         Failure::usage(format!(
             "the configuration {} is not valid near line {line}: {}; mend that line or remove the file",
             path.display(),
