@@ -7,7 +7,7 @@
 //! - Every message gets exactly one verdict. It stays open while the transaction is under verification, and for up to
 //!   [`VERDICT_MS`] while its parents are being fetched: gossipsub keeps the message that long, and takes no
 //!   second publication of it. A transaction that is adopted later is not gossiped by this node; the others
-//!   are told that the digest changed (see [`sync`](super::sync)).
+//!   are told that the digest changed (see `sync`).
 
 use qasedak_chain::{Transaction, TxId, rules::RuleError, rules::Verified, store::Store};
 
