@@ -9,6 +9,7 @@ use std::{
 
 use qasedak_chain::Time;
 use qasedak_wallet::display::safe_text;
+use qrcode::render::unicode::Dense1x2;
 
 use super::{
     Context,
@@ -50,7 +51,9 @@ fn id(context: &Context, client: &Client, qr: bool) -> Outcome {
         // Upper case fits QR's denser alphanumeric mode, and reads as the same address.
         let code = qrcode::QrCode::new(identity.address.to_uppercase())
             .map_err(|error| Failure::failed(format!("cannot draw the address: {error}; copy it as text")))?;
-        context.output.line(&code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build())?;
+        // Terminals are mostly dark: their foreground is the code's light colour.
+        let drawn = code.render().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build();
+        context.output.line(&drawn)?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod damage;
 mod demo;
 mod harness;
 mod kill;
+mod lan;
 mod line;
 mod readme;
 mod secrecy;
