@@ -39,7 +39,9 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        self.0.iter().for_each(|name| drop(ip(&["netns", "delete", name])));
+        self.0.iter().for_each(|name| {
+            ip(&["netns", "delete", name]);
+        });
     }
 }
 
