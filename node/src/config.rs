@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::{
     cli::args::RunArgs,
     failure::{Failure, Outcome},
+    paths::read_small,
 };
 
 /// Name of the configuration file in the data directory.
@@ -64,7 +65,7 @@ pub struct Config {
 /// [`Failure`] when the file cannot be read, is no TOML, or has unknown keys.
 pub fn read_file(data: &Path) -> Outcome<FileConfig> {
     let path = data.join(FILE_NAME);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_small(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
         Err(error) => {

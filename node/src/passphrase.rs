@@ -1,16 +1,16 @@
 //! Where a passphrase comes from: `--passphrase-file`, else `QASEDAK_PASSPHRASE`, else a prompt.
 
-use std::{fs, io::IsTerminal, path::Path};
+use std::{io::IsTerminal, path::Path};
 
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Outcome, io_failure};
+use crate::{
+    failure::{Failure, Outcome, io_failure},
+    paths::read_small,
+};
 
 /// Environment variable that may hold the passphrase.
 pub const VARIABLE: &str = "QASEDAK_PASSPHRASE";
-
-/// Longest passphrase file that is read, in bytes.
-const FILE_MAX_BYTES: u64 = 4_096;
 
 /// A passphrase for an existing wallet.
 ///
@@ -48,15 +48,7 @@ pub fn new(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
 
 fn given(file: Option<&Path>) -> Outcome<Option<Zeroizing<String>>> {
     if let Some(path) = file {
-        let too_long = fs::metadata(path).is_ok_and(|meta| meta.len() > FILE_MAX_BYTES);
-        if too_long {
-            return Err(Failure::usage(format!(
-                "the passphrase file {} is longer than {FILE_MAX_BYTES} bytes; put the passphrase alone in it",
-                path.display()
-            )));
-        }
-        let text =
-            Zeroizing::new(fs::read_to_string(path).map_err(io_failure("cannot read the passphrase file", path))?);
+        let text = Zeroizing::new(read_small(path).map_err(io_failure("cannot read the passphrase file", path))?);
         return Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())));
     }
     Ok(std::env::var(VARIABLE).ok().map(Zeroizing::new))

@@ -111,6 +111,20 @@ fn private_options() -> fs::OpenOptions {
     options
 }
 
+/// Longest file that a person hands over: a phrase, a passphrase, a configuration.
+pub const SMALL_FILE_BYTES: u64 = 64 * 1024;
+
+/// Reads a small text file. What has no end, like a device, is given up at [`SMALL_FILE_BYTES`].
+///
+/// # Errors
+/// The system's answer; [`io::ErrorKind::FileTooLarge`] for a longer file, [`io::ErrorKind::InvalidData`] for one that is
+/// no UTF-8.
+pub fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, SMALL_FILE_BYTES + 1), &mut text)?;
+    if text.len() as u64 > SMALL_FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+}
+
 /// Replaces a file as a whole: written beside it, synced, then renamed over it. Readable by its owner only.
 ///
 /// # Errors

@@ -1,13 +1,13 @@
 //! The command line's side of the local API.
 
-use std::{fs, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     api::types::Problem,
     failure::{Failure, Outcome},
-    paths::Paths,
+    paths::{Paths, read_small},
 };
 
 /// How long a call may take before the node counts as stuck. Sending waits for a stamp, so it takes longer.
@@ -33,7 +33,7 @@ impl Client {
             paths.network_dir().display(),
             paths.data().display(),
         );
-        let read = |path| fs::read_to_string(path).map(|text| text.trim().to_owned());
+        let read = |path: PathBuf| read_small(&path).map(|text| text.trim().to_owned());
         let (Ok(address), Ok(token)) = (read(paths.api_address()), read(paths.api_token())) else {
             return Err(Failure::failed(hint));
         };

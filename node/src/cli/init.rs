@@ -11,10 +11,8 @@ use crate::{
     failure::{Failure, Outcome, io_failure},
     node::{now, rng},
     passphrase,
+    paths::read_small,
 };
-
-/// Longest phrase file that is read, in bytes.
-const PHRASE_FILE_MAX_BYTES: u64 = 4_096;
 
 /// What `init --json` prints.
 #[derive(Serialize)]
@@ -73,9 +71,6 @@ fn text(made: &Made<'_>) -> String {
 }
 
 fn read_phrase(path: &Path) -> Outcome<Phrase> {
-    if std::fs::metadata(path).is_ok_and(|meta| meta.len() > PHRASE_FILE_MAX_BYTES) {
-        return Err(Failure::usage(format!("{} is too long to be 24 words", path.display())));
-    }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(io_failure("cannot read the words in", path))?);
+    let text = Zeroizing::new(read_small(path).map_err(io_failure("cannot read the words in", path))?);
     Phrase::parse(&text).map_err(Failure::failed)
 }

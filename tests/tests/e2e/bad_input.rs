@@ -81,6 +81,10 @@ fn a_node_that_cannot_start_says_why_and_harms_nothing() {
     fs::remove_file(a.data.join("config.toml")).unwrap();
 
     refused(&run(&a.data, &["--network", "../etc", "status"]), 2, &["network"]);
+    let file = home.path().join("file");
+    fs::write(&file, "not a directory").unwrap();
+    refused(&run(&file, &["run", "--no-wallet"]), 2, &["config.toml"]);
+    refused(&run(&file, &["init"]), 1, &["data directory"]);
     a.start(&[]);
     assert_eq!(a.json(&["id"])["address"], a.address.as_str());
 }
@@ -119,4 +123,6 @@ fn words_restore_the_address_and_bad_words_are_named() {
     refused(&restore(&list.join(" "), "bad"), 1, &["5"]);
     refused(&restore("one two three", "bad"), 1, &["24"]);
     refused(&run(home.path(), &["init", "--phrase-file", "/nonexistent"]), 1, &["/nonexistent"]);
+    #[cfg(unix)]
+    refused(&run(home.path(), &["init", "--phrase-file", "/dev/zero"]), 1, &["/dev/zero", "too large"]);
 }
