@@ -18,12 +18,14 @@ use crate::{
 };
 
 mod blocks;
+mod check;
 mod days;
 mod frontier;
 mod keys;
 mod open;
 pub(crate) mod state;
 
+pub use check::IndexCheck;
 pub use days::DaySummary;
 use state::State;
 

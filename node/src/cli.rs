@@ -15,6 +15,7 @@ pub mod args;
 pub mod client;
 mod commands;
 mod init;
+mod ledger;
 pub mod output;
 mod run;
 mod verify;
@@ -49,6 +50,12 @@ fn complain(failure: &Failure) {
     eprintln!("qasedak: {failure}");
 }
 
+/// Tells the person at the terminal something beside the result.
+#[allow(clippy::print_stderr, reason = "a notice to the person at the terminal, beside the result on standard output")]
+fn notice(text: &str) {
+    eprintln!("{text}");
+}
+
 fn execute(cli: Cli) -> Outcome {
     let global = cli.global;
     let name = global.network.as_deref().unwrap_or("main");
@@ -63,6 +70,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Init { phrase_file } => init::init(&context, phrase_file.as_deref()),
         Command::Run(flags) => run::run(&context, &flags),
         Command::Audit(AuditCommand::Verify) => verify::verify(&context),
+        Command::Ledger(command) => ledger::execute(&context, &command),
         Command::Demo => demo::demo(context.output),
         command => commands::execute(&context, command),
     }

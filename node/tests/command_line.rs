@@ -18,7 +18,7 @@ fn help_names_every_command_and_exits_with_zero() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success());
     for command in
-        ["init", "run", "id", "contact", "send", "inbox", "status", "peers", "block", "show", "audit", "demo"]
+        ["init", "run", "id", "contact", "send", "inbox", "status", "peers", "block", "show", "audit", "ledger", "demo"]
     {
         assert!(text.lines().any(|line| line.trim_start().starts_with(command)), "{command} is missing in:\n{text}");
     }

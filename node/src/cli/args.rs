@@ -84,6 +84,9 @@ pub enum Command {
     /// Check the ledger
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Look after the ledger's files, while no node runs
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Watch three nodes on this machine exchange a message, end to end, in ten seconds
     Demo,
 }
@@ -122,6 +125,15 @@ pub enum ContactCommand {
         /// The name
         name: String,
     },
+}
+
+/// Upkeep of the ledger's files.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Compare the index with the log that it is derived from
+    Check,
+    /// Set the index aside and derive it anew from the log
+    RebuildIndex,
 }
 
 /// Audits.

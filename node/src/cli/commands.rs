@@ -40,7 +40,7 @@ pub(super) fn execute(context: &Context, command: Command) -> Outcome {
         Command::Peers => peers(context, &client),
         Command::Block { which } => block(context, &client, which.as_deref()),
         Command::Show { id } => show(context, &client, &id),
-        Command::Init { .. } | Command::Run(_) | Command::Audit(_) | Command::Demo => Ok(()),
+        Command::Init { .. } | Command::Run(_) | Command::Audit(_) | Command::Ledger(_) | Command::Demo => Ok(()),
     }
 }
 
@@ -124,16 +124,11 @@ impl StampingNotice {
         let (done, waits) = mpsc::channel();
         thread::spawn(move || {
             if waits.recv_timeout(STAMPING_NOTICE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                notice("stamping: this computer is working for the message's postage…");
+                super::notice("stamping: this computer is working for the message's postage…");
             }
         });
         Self { _done: Some(done) }
     }
-}
-
-#[allow(clippy::print_stderr, reason = "a notice to the person at the terminal, beside the result on standard output")]
-fn notice(text: &str) {
-    eprintln!("{text}");
 }
 
 fn inbox(context: &Context, client: &Client, follow: bool) -> Outcome {

@@ -17,3 +17,4 @@ mod lan;
 mod line;
 mod readme;
 mod secrecy;
+mod upkeep;
