@@ -213,9 +213,11 @@ impl Mail {
                 let transaction = match read(&self.ledger, |ledger| ledger.transaction(position)) {
                     Ok(Some(transaction)) => transaction,
                     Ok(None) => continue,
-                    // One damaged record must not keep all later messages away; the audit names it.
-                    Err(damage @ StoreError::Damaged { .. }) => {
-                        tracing::error!("an envelope for this wallet cannot be read: {damage}");
+                    // One damaged record must not keep all later messages away. Said without its place or id, as below.
+                    Err(StoreError::Damaged { .. }) => {
+                        tracing::error!(
+                            "an envelope for this wallet is damaged and cannot be read; `qasedak audit verify` names all damage"
+                        );
                         continue;
                     }
                     Err(error) => return Err(error.into()),

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
-use crate::harness::{Node, command, run};
+use crate::harness::{Node, command, node_with_relay, run};
 
 /// Checks a refusal: its exit code, and one sentence that holds all of `parts`.
 fn refused(output: &Output, code: i32, parts: &[&str]) {
@@ -22,10 +22,7 @@ fn refused(output: &Output, code: i32, parts: &[&str]) {
 #[test]
 fn a_running_node_refuses_bad_calls_in_a_sentence_and_keeps_everything() {
     let home = tempfile::tempdir().unwrap();
-    let mut a = Node::with_wallet(home.path(), "a");
-    let mut b = Node::relay(home.path(), "b");
-    b.start(&[]);
-    a.start(&[&b]);
+    let (a, b) = node_with_relay(home.path());
     let own = a.address.clone();
     a.json(&["contact", "add", "me", &own]);
     a.send("me", "kept");

@@ -8,17 +8,14 @@ use std::fs;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use crate::harness::{Node, copy, files, run, seed, wait_for};
+use crate::harness::{copy, files, node_with_relay, run, seed, wait_for};
 
 const SAMPLES_PER_FILE: usize = 12;
 
 #[test]
 fn a_flipped_byte_is_found_and_named() {
     let home = tempfile::tempdir().unwrap();
-    let mut a = Node::with_wallet(home.path(), "a");
-    let mut b = Node::relay(home.path(), "b");
-    b.start(&[]);
-    a.start(&[&b]);
+    let (mut a, _relay) = node_with_relay(home.path());
     let own = a.address.clone();
     let ids: Vec<String> = (0..4).map(|n| a.send(&own, &format!("to myself {n}"))).collect();
     wait_for("ledger", std::time::Duration::from_secs(30), || (a.view().2 == 5).then_some(()));

@@ -194,6 +194,15 @@ impl Drop for Node {
     }
 }
 
+/// A running node with a wallet, and the running relay that it knows.
+pub fn node_with_relay(home: &Path) -> (Node, Node) {
+    let mut node = Node::with_wallet(home, "a");
+    let mut relay = Node::relay(home, "b");
+    relay.start(&[]);
+    node.start(&[&relay]);
+    (node, relay)
+}
+
 /// Waits until all nodes show the same digest and newest block, and returns it.
 pub fn wait_for_agreement(nodes: &[&Node], patience: Duration) -> (String, String, u64) {
     let mut last = Vec::new();

@@ -82,3 +82,39 @@ fn answers(relay: &Node) -> Vec<Vec<u8>> {
     answers.extend(ids.map(|id| run(&relay.data, &["--json", "show", id]).stdout));
     answers
 }
+
+/// A damaged envelope must neither keep later messages away nor be named in the log: that would tell whose it was.
+#[test]
+fn a_damaged_envelope_stops_nothing_and_is_not_named_in_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    let mut b = Node::with_wallet(home.path(), "b");
+    a.start(&[]);
+    b.start(&[&a]);
+    a.send(&b.address, "before");
+    b.wait_for_text("before", Duration::from_secs(30));
+    b.stop();
+
+    // B's files take the next envelope in while its wallet is closed, so that the damage comes before the scan.
+    let words = b.words.take();
+    b.start(&[&a]);
+    let id = a.send(&b.address, "damaged");
+    wait_for_agreement(&[&a, &b], Duration::from_secs(30));
+    b.stop();
+    b.words = words;
+    let bodies = files(&b.data.join("dev").join("ledger").join("bodies"));
+    let last = bodies.iter().filter(|file| file.extension().is_some_and(|kind| kind == "seg")).max().unwrap();
+    let mut bytes = fs::read(last).unwrap();
+    let inside = bytes.len() - 100;
+    bytes[inside] ^= 1;
+    fs::write(last, bytes).unwrap();
+
+    b.start(&[&a]);
+    a.send(&b.address, "after");
+    b.wait_for_text("after", Duration::from_secs(30));
+    assert_eq!(b.texts(), ["before", "after"]);
+    let log = fs::read_to_string(b.log()).unwrap();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("envelope for this wallet")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(!told[0].contains(&id), "{told:?}");
+}

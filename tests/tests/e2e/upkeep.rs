@@ -2,15 +2,12 @@
 
 use std::time::Duration;
 
-use crate::harness::{Node, json, run, wait_for};
+use crate::harness::{json, node_with_relay, run, wait_for};
 
 #[test]
 fn an_index_is_checked_and_made_anew() {
     let home = tempfile::tempdir().unwrap();
-    let mut a = Node::with_wallet(home.path(), "a");
-    let mut b = Node::relay(home.path(), "b");
-    b.start(&[]);
-    a.start(&[&b]);
+    let (mut a, b) = node_with_relay(home.path());
     let own = a.address.clone();
     a.send(&own, "kept");
     a.wait_for_text("kept", Duration::from_secs(30));
