@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use qasedak_chain::{Transaction, store::Outbox};
+use qasedak_chain::{
+    Transaction,
+    store::{Outbox, StoreError},
+};
 use qasedak_wallet::{Address, Card, card};
 
 use super::{Mail, MailError};
@@ -70,13 +73,21 @@ impl Mail {
             let positions = read(&self.ledger, |ledger| ledger.tagged(&tag, RANKED_MAX))?;
             let mut headers = Vec::new();
             for position in positions {
-                let record = read(&self.ledger, |ledger| ledger.record(position))?;
+                let record = intact(read(&self.ledger, |ledger| ledger.record(position)))?;
                 headers.extend(record.map(|record| (position, record.header)));
             }
             for position in card::strongest(&self.network, headers) {
-                found.extend(read(&self.ledger, |ledger| ledger.transaction(position))?);
+                found.extend(intact(read(&self.ledger, |ledger| ledger.transaction(position)))?);
             }
         }
         Ok(found)
+    }
+}
+
+/// A damaged candidate counts as none: one card that cannot be read must not hide the others. The audit names it.
+fn intact<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(StoreError::Damaged { .. }) => Ok(None),
+        read => read,
     }
 }

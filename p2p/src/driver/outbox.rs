@@ -19,10 +19,10 @@ pub(super) async fn load(network: Network, outbox: Arc<dyn Outbox>) -> Result<Ve
     let job = tokio::task::spawn_blocking(move || {
         let mut own = Vec::new();
         for transaction in outbox.all()? {
-            let id = transaction.id();
+            // Its id is not logged: what is in the outbox is this node's own.
             match rules::verify(&network, transaction) {
                 Ok(verified) => own.push(verified),
-                Err(error) => tracing::error!(%id, %error, "a transaction in the outbox is not valid and stays there"),
+                Err(error) => tracing::error!(%error, "a transaction in the outbox is not valid and stays there"),
             }
         }
         Ok::<_, StoreError>(own)
