@@ -147,4 +147,17 @@ pub enum AuditCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Open one message that you received or sent to others: its text, who wrote it, and the proof
+    Disclose {
+        /// The message: the id of its transaction
+        message: String,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what a proof or a disclosure proves, by whose word, and what it does not; needs no node and no ledger
+    Check {
+        /// The file
+        file: PathBuf,
+    },
 }

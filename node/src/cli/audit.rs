@@ -9,13 +9,19 @@ use std::{
 use super::{Context, args::AuditCommand};
 use crate::failure::{Failure, Outcome, io_failure};
 
+mod check;
 mod export;
+mod make;
 mod verify;
+
+pub(super) use check::check;
 
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify => verify::verify(context),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
+        AuditCommand::Disclose { message, out } => make::disclose(context, message, out),
+        AuditCommand::Check { file } => check(context.output, file),
     }
 }
 
