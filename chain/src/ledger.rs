@@ -156,7 +156,7 @@ impl<S: Store> Ledger<S> {
         };
         let body = match self.store.body(position)? {
             Body::Present(body) => Some(body),
-            Body::Absent => None,
+            Body::Absent | Body::Dropped { .. } => None,
         };
         Transaction::new(&self.network, record.header, body).map(Some).map_err(|error| StoreError::Damaged {
             path: "bodies".to_owned(),

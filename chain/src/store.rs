@@ -124,8 +124,15 @@ pub struct Batch {
 pub enum Body {
     /// Here.
     Present(Vec<u8>),
-    /// Never came, or was dropped when its lifetime ended.
+    /// Never came.
     Absent,
+    /// Was here, and was dropped.
+    Dropped {
+        /// The first day, counted from 1970, on which it was to go for its age.
+        day: u64,
+        /// Whether it may have gone before that day, to keep to a disk budget.
+        early: bool,
+    },
 }
 
 /// What went wrong below the ledger.
@@ -264,7 +271,8 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] when the index fails.
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError>;
-    /// Drops all bodies whose [`body_day`](NewRecord::body_day) is before `day`; returns how many days' bodies went.
+    /// Drops bodies whose [`body_day`](NewRecord::body_day) is before `day`, a bounded number of files in one call;
+    /// returns how many went. To be called again until none goes.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be removed.

@@ -10,7 +10,7 @@ use crate::{
     store::{
         Body, StoreError,
         disk::{
-            bodies::Bodies,
+            bodies::{Bodies, Part},
             scan::{EntryBytes, author_u, entry_bytes, parse},
             segment::{Place, TransactionEntry},
         },
@@ -23,8 +23,8 @@ use crate::{
 pub(super) struct Checker<'a> {
     pub(super) network: &'a Network,
     pub(super) bodies: &'a Bodies,
-    /// Days whose file has a head that is not what was written: reported once, their bodies are left out.
-    pub(super) bad_days: &'a BTreeSet<u32>,
+    /// Parts whose file has a head that is not what was written: reported once, their bodies are left out.
+    pub(super) bad_parts: &'a BTreeSet<Part>,
     pub(super) now: Time,
 }
 
@@ -88,7 +88,7 @@ impl Checker<'_> {
             }
             return;
         };
-        if self.bad_days.contains(&place.day) {
+        if self.bad_parts.contains(&place.part()) {
             return;
         }
         let problem = match self.bodies.read(place, &entry.id, header.core().body_len()) {
@@ -97,7 +97,7 @@ impl Checker<'_> {
                 (&body_hash(self.network, &body) != header.core().body_hash())
                     .then(|| Problem::Body("it does not hash to what its header names".to_owned()))
             }
-            Ok(Body::Absent) => {
+            Ok(Body::Absent | Body::Dropped { .. }) => {
                 to.body = Some(false);
                 self.check_absent(place)
             }
@@ -110,14 +110,15 @@ impl Checker<'_> {
         }
     }
 
-    /// A body that is gone: its day must have been dropped, and not before it was past.
+    /// A body that is gone: its part must have been dropped, and not before its day but to keep to a disk budget.
     fn check_absent(&self, place: Place) -> Option<Problem> {
         // A running node may have dropped days since this audit began.
-        let kept_from = self.bodies.current_line().ok()?;
-        if place.day >= kept_from {
+        let line = self.bodies.current_line().ok()?;
+        if place.part() >= line.kept {
             return Some(Problem::BodyMissing);
         }
-        (u64::from(place.day) > self.now.day()).then_some(Problem::BodyDroppedEarly(place.day))
+        let early = place.part() >= line.early && u64::from(place.day) > self.now.day();
+        early.then_some(Problem::BodyDroppedEarly(place.day))
     }
 
     fn check_scan(&self, entry: &TransactionEntry<'_>, header: &Header, found: &EntryBytes, to: &mut Checked) {

@@ -233,7 +233,7 @@ impl Run {
         let checker = Checker {
             network: &self.network,
             bodies: &self.bodies,
-            bad_days: &self.files.bad_days,
+            bad_parts: &self.files.bad_parts,
             now: own_clock(self.now, self.last_time),
         };
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -310,7 +310,7 @@ impl Run {
             let (file, offset) = match place {
                 Where::Record => (segment.name.clone(), at as u64),
                 Where::Scan => ("scan.col".to_owned(), entry_at(entry.position)),
-                Where::Body(place) => (format!("bodies/{}.seg", place.day), place.offset),
+                Where::Body(place) => (format!("bodies/{}", place.part().file_name()), place.at()),
             };
             self.found(Finding { file, offset, problem, ..in_log.clone() });
         }
