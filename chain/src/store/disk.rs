@@ -30,7 +30,9 @@ use self::{
     scan::{EntryBytes, ScanColumn},
     segment::Place,
 };
-use super::{Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree};
+use super::{
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
+};
 use crate::{ids::Position, network::Network};
 
 pub(crate) mod bodies;
@@ -317,6 +319,14 @@ impl Store for DiskStore {
 
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
         self.bodies.drop_before(day)
+    }
+
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.bodies.drop_over(budget)
+    }
+
+    fn bodies(&self) -> BodyUse {
+        self.bodies.usage()
     }
 
     fn reset_index(&mut self) -> Result<(), StoreError> {

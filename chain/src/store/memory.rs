@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Batch, Body, CommitPoint, DiskUse, Flush, NewRecord, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
-    Tree,
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, NewRecord, Outbox, Pair, Pairs, Record, ScanEntry, Store,
+    StoreError, Tree,
 };
 use crate::{
     ids::{Position, TxId},
@@ -27,6 +27,8 @@ pub struct MemoryStore {
     poisoned: bool,
     /// The first day whose bodies have not been dropped.
     kept_from: u64,
+    /// The first day whose bodies have not been dropped for want of room.
+    early_from: u64,
 }
 
 impl MemoryStore {
@@ -47,7 +49,20 @@ impl MemoryStore {
             flushing: None,
             poisoned: false,
             kept_from: self.kept_from,
+            early_from: self.early_from,
         }
+    }
+
+    /// Days that have bodies, and the bytes of these.
+    fn body_days(&self) -> BTreeMap<u64, u64> {
+        let mut days = BTreeMap::new();
+        for new in self.log.iter().filter(|new| new.body_day >= self.kept_from) {
+            if let Some(body) = &new.body {
+                let bytes: &mut u64 = days.entry(new.body_day).or_default();
+                *bytes = bytes.saturating_add(body.len() as u64);
+            }
+        }
+        days
     }
 
     fn at(&self, position: Position) -> Option<&NewRecord> {
@@ -101,7 +116,7 @@ impl Store for MemoryStore {
     fn body(&self, position: Position) -> Result<Body, StoreError> {
         Ok(match self.at(position) {
             Some(NewRecord { body: Some(_), body_day, .. }) if *body_day < self.kept_from => {
-                Body::Dropped { day: *body_day, early: false }
+                Body::Dropped { day: *body_day, early: *body_day < self.early_from }
             }
             Some(NewRecord { body: Some(body), .. }) => Body::Present(body.clone()),
             _ => Body::Absent,
@@ -137,6 +152,29 @@ impl Store for MemoryStore {
         }
         self.kept_from = self.kept_from.max(day);
         Ok(days.len())
+    }
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        let mut left = self.bodies().bytes;
+        let mut line = self.kept_from;
+        for (day, bytes) in self.body_days() {
+            if left <= budget {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            line = day.saturating_add(1);
+        }
+        if line > self.kept_from {
+            self.early_from = line;
+        }
+        self.drop_bodies_before(line)
+    }
+    fn bodies(&self) -> BodyUse {
+        let days = self.body_days();
+        BodyUse {
+            bytes: days.values().copied().fold(0, u64::saturating_add),
+            next: days.first_key_value().map(|(day, bytes)| (*day, *bytes)),
+            early_until: self.early_from.checked_sub(1),
+        }
     }
     fn reset_index(&mut self) -> Result<(), StoreError> {
         self.index.clear();

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     ids::{LedgerId, TxId},
-    store::{Body, StoreError},
+    store::{Body, BodyUse, StoreError},
 };
 
 mod dir;
@@ -169,6 +169,22 @@ impl Bodies {
         self.move_line(Line { kept, ..self.line })
     }
 
+    /// Drops bodies until all of them take at most `budget` bytes, part by part in their order, at most [`UNLINKS_MAX`]
+    /// files in one call; returns how many went.
+    pub(crate) fn drop_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        let mut left = self.bytes();
+        let mut kept = self.line.kept;
+        for (part, bytes) in self.parts.iter().take(UNLINKS_MAX) {
+            if left <= budget {
+                break;
+            }
+            left = left.saturating_sub(*bytes);
+            kept = kept.max(part.next());
+        }
+        let early = if kept > self.line.kept { kept } else { self.line.early };
+        self.move_line(Line { kept, early })
+    }
+
     /// Moves the line, then removes the files before it; also those that an earlier call could not remove.
     fn move_line(&mut self, line: Line) -> Result<usize, StoreError> {
         if line != self.line {
@@ -194,8 +210,22 @@ impl Bodies {
         Ok(gone.len())
     }
 
+    /// What bodies take, and how far they have gone.
+    pub(crate) fn usage(&self) -> BodyUse {
+        let next = self.parts.keys().next().map(|part| {
+            let of_day = self.parts.range(..=part.last_possible());
+            (u64::from(part.day()), of_day.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)))
+        });
+        let early_until = self.line.early.before().map(|part| part.day().into());
+        BodyUse { bytes: self.bytes(), next, early_until }
+    }
+
     /// Bytes of all files, with what is reserved in them.
     pub(crate) fn bytes(&self) -> u64 {
         self.parts.values().copied().fold(0, u64::saturating_add)
     }
 }
+
+#[cfg(test)]
+#[path = "bodies/tests.rs"]
+mod tests;

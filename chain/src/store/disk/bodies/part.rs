@@ -45,6 +45,14 @@ impl Part {
         }
     }
 
+    /// A part before this one, of its own day if that can be; `None` for the very first.
+    pub(crate) fn before(self) -> Option<Self> {
+        match self.nth.checked_sub(1) {
+            Some(nth) => Some(Self { nth, ..self }),
+            None => Some(Self { day: self.day.checked_sub(1)?, nth: NTH_MAX }),
+        }
+    }
+
     /// The number in file headers: the day in the low 32 bits, the part in the high ones.
     pub(crate) fn number(self) -> u64 {
         u64::from(self.nth) << 32 | u64::from(self.day)
