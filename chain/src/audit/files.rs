@@ -12,7 +12,7 @@ use crate::{
     store::{
         StoreError,
         disk::{
-            bodies::Part,
+            bodies::{Line, Part},
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
             scan,
@@ -159,10 +159,14 @@ fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<Part>, StoreErro
         }
     }
     if let Some(file) = DiskFile::open(&dir.join("dropped"), false)? {
-        let bytes = file.read_at(0, FILE_HEADER_BYTES)?;
         // Its number is what it says, not where it stands.
-        let number = FileHeader::parse(FileKind::Dropped, heads.ledger, &bytes).map_or(0, |head| head.number);
+        let head = FileHeader::parse(FileKind::Dropped, heads.ledger, &file.read_at(0, FILE_HEADER_BYTES)?);
+        let number = head.as_ref().map_or(0, |head| head.number);
         heads.read("bodies/dropped", &file, FileKind::Dropped, number)?;
+        let rest = file.read_from(FILE_HEADER_BYTES as u64)?;
+        if let Some(what) = head.ok().and_then(|head| Line::parse(&head, &rest).err()) {
+            heads.read.insert("bodies/dropped".to_owned(), (number, Err(what.to_owned())));
+        }
     }
     Ok(parts)
 }
