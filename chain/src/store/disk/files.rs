@@ -142,11 +142,16 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
-pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+/// What a file is called while it is being made.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED);
-    let unfinished = PathBuf::from(name);
+    PathBuf::from(name)
+}
+
+/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+    let unfinished = unfinished(path);
     let created = fault::check(Op::Create, &unfinished).and_then(|()| private().truncate(true).open(&unfinished));
     let file = created.map_err(|error| io_error("cannot create", &unfinished, error))?;
     let file = DiskFile { file, path: unfinished };
