@@ -13,6 +13,11 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod child;
 mod fixtures;
+mod full;
+mod kill;
 mod line;
+mod mount;
+mod power;
 mod support;
