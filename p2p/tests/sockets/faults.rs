@@ -9,8 +9,7 @@ use qasedak_chain::{
     Network, Position,
     store::{
         Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
-        Tree,
-        memory::MemoryStore,
+        Tree, memory::MemoryStore,
     },
 };
 use qasedak_p2p::{driver::DriverError, wire::REQUEST_MAX_BYTES};
