@@ -147,4 +147,9 @@ pub enum AuditCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Compare the running node with a peer: equal, or what each side lacks, block by block
+    Compare {
+        /// The peer's id as `peers` shows it, or the beginning of it
+        peer: String,
+    },
 }

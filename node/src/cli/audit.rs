@@ -9,12 +9,14 @@ use std::{
 use super::{Context, args::AuditCommand};
 use crate::failure::{Failure, Outcome, io_failure};
 
+mod compare;
 mod export;
 mod verify;
 
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify => verify::verify(context),
+        AuditCommand::Compare { peer } => compare::compare(context, peer),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
     }
 }
