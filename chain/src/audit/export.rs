@@ -316,8 +316,10 @@ impl Exporter<'_> {
                 Err(Absence::Damage(Problem::Body("it does not hash to what its header names".to_owned())))
             }
             // A running node may have dropped the day just now, so the line is read behind the file.
-            Ok(Body::Absent) if self.bodies.current_line()? > place.day => Err(Absence::Fine("dropped")),
-            Ok(Body::Absent) => Err(Absence::Damage(Problem::BodyMissing)),
+            Ok(Body::Absent | Body::Dropped { .. }) if self.bodies.current_line()?.kept > place.part() => {
+                Err(Absence::Fine("dropped"))
+            }
+            Ok(Body::Absent | Body::Dropped { .. }) => Err(Absence::Damage(Problem::BodyMissing)),
             Err(StoreError::Damaged { what, .. }) => Err(Absence::Damage(Problem::Body(what))),
             Err(error) => Err(Absence::Damage(Problem::Body(error.to_string()))),
         })

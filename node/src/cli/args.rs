@@ -160,4 +160,9 @@ pub enum AuditCommand {
         /// The file
         file: PathBuf,
     },
+    /// Compare the running node with a peer: equal, or what each side lacks, block by block
+    Compare {
+        /// The peer's id as `peers` shows it, or the beginning of it
+        peer: String,
+    },
 }

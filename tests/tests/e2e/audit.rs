@@ -17,7 +17,9 @@ use qasedak_wallet::{Card, Content, Draft, Unstamped, Wallet};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use crate::harness::{Node, PASSPHRASE, PATIENCE, binary, command, files, node_with_relay, run, wait_for, wait_for_agreement};
+use crate::harness::{
+    Node, PASSPHRASE, PATIENCE, binary, command, files, node_with_relay, run, wait_for, wait_for_agreement,
+};
 
 const TEXT: &str = "The seeds are \u{1b}[31munder\u{202e} the third stone\nsecond line";
 const OTHER: &str = "canary: this one is told to nobody";
