@@ -18,16 +18,20 @@ use crate::{
 };
 
 mod blocks;
+mod blocks_tree;
 mod check;
 mod days;
 mod frontier;
 mod keys;
 mod open;
+mod prove;
 mod retain;
 pub(crate) mod state;
 
+pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
 
@@ -44,6 +48,7 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
+    blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
     /// How long bodies are kept.
