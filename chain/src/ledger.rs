@@ -18,16 +18,20 @@ use crate::{
 };
 
 mod blocks;
+mod blocks_tree;
 mod check;
 mod days;
 mod frontier;
 mod keys;
 mod open;
 pub(crate) mod state;
+mod statement;
 
+pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
 use state::State;
+pub use statement::public_log_id;
 
 /// One network's transactions in a store.
 #[derive(Debug)]
@@ -42,6 +46,7 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
+    blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
 }

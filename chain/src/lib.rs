@@ -8,6 +8,7 @@
 //! | [`audit`] | the check of a whole ledger from its files alone |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`book`] | which checkpoints and what evidence a node keeps |
 //! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
@@ -18,6 +19,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod book;
 pub mod checkpoint;
 pub mod codec;
 pub mod digest;

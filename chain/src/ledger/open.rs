@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledger, keys, state::State};
+use super::{Ledger, blocks_tree::BlocksTree, keys, state::State};
 use crate::{
     ids::Position,
     network::Network,
@@ -21,6 +21,7 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store cannot be read, or the log is damaged.
     pub fn open(network: Network, store: S) -> Result<Self, StoreError> {
         let state = State::new(network.ledger());
+        let blocks_tree = BlocksTree::new(network.ledger());
         let latest = store.last_commit().map_or(Time::default(), |point| point.time);
         let mut ledger = Self {
             network,
@@ -30,6 +31,7 @@ impl<S: Store> Ledger<S> {
             tips: BTreeMap::new(),
             held_back: BTreeSet::new(),
             stale_hours: BTreeSet::new(),
+            blocks_tree,
             latest,
         };
         ledger.load()?;
@@ -68,6 +70,7 @@ impl<S: Store> Ledger<S> {
         self.tips.clear();
         self.held_back.clear();
         self.stale_hours.clear();
+        self.blocks_tree = BlocksTree::new(self.network.ledger());
         Ok(())
     }
 

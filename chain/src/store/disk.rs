@@ -34,6 +34,7 @@ use super::{Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanE
 use crate::{ids::Position, network::Network};
 
 pub(crate) mod bodies;
+mod checkpoints;
 pub(crate) mod files;
 pub(crate) mod headers;
 mod index;
@@ -42,6 +43,7 @@ pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
 
+pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 pub use outbox::DiskOutbox;
 
 /// A header segment that has reached this size is followed by a new one: 64 MiB.

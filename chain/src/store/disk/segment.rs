@@ -54,6 +54,8 @@ pub(crate) enum FileKind {
     Dropped,
     /// Scan column; its number is 0.
     Scan,
+    /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
+    Checkpoints,
 }
 
 impl FileKind {
@@ -64,6 +66,7 @@ impl FileKind {
             FileKind::Bodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedaks",
+            FileKind::Checkpoints => *b"qasedakw",
         }
     }
 }
