@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub mod args;
+mod checkpoints;
 pub mod client;
 mod commands;
 mod compare;
@@ -71,6 +72,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Init { phrase_file } => init::init(&context, phrase_file.as_deref()),
         Command::Run(flags) => run::run(&context, &flags),
         Command::Audit(AuditCommand::Verify) => verify::verify(&context),
+        Command::Audit(AuditCommand::Log) => checkpoints::log(&context),
         Command::Audit(AuditCommand::Compare { peer }) => compare::compare(&context, &peer),
         Command::Ledger(command) => ledger::execute(&context, &command),
         Command::Demo => demo::demo(context.output),

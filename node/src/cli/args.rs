@@ -141,6 +141,8 @@ pub enum LedgerCommand {
 pub enum AuditCommand {
     /// Check the whole ledger from its files, with or without a running node
     Verify,
+    /// Show the checkpoints that peers have signed, and any that contradict one another
+    Log,
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it

@@ -158,9 +158,8 @@ impl Comparison {
         let reach = |full: bool, last: Option<u64>| if full { last.unwrap_or(u64::MAX) } else { u64::MAX };
         let end = reach(theirs.len() >= DAYS_MAX, theirs.last().map(|day| day.day))
             .min(reach(ours.len() >= DAYS_MAX, ours.last().map(|day| day.day)));
-        let same = |our: &DaySummary, their: &DayDigest| {
-            our.count == their.count && our.digest.as_bytes() == &their.digest
-        };
+        let same =
+            |our: &DaySummary, their: &DayDigest| our.count == their.count && our.digest.as_bytes() == &their.digest;
         let mut days: std::collections::BTreeMap<u64, bool> = std::collections::BTreeMap::new();
         for our in ours.iter().filter(|our| our.day <= end) {
             match theirs.binary_search_by_key(&our.day, |their| their.day).ok().and_then(|at| theirs.get(at)) {
@@ -367,7 +366,13 @@ impl Engine {
     }
 
     /// The peer listed its days, in answer to a comparison.
-    pub(super) fn compared_days<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, from: u64, days: &[DayDigest]) {
+    pub(super) fn compared_days<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        peer: Peer,
+        from: u64,
+        days: &[DayDigest],
+    ) {
         if !super::session::are_days_from(from, days) {
             return self.compared_wrongly(turn, peer);
         }
@@ -431,15 +436,5 @@ impl Engine {
         if let Some(comparison) = &mut self.comparison {
             comparison.asked.take_if(|asked| *asked == token);
         }
-    }
-
-    /// Last block that this node has signed as closed.
-    pub(super) fn closed_here(&self) -> Option<u64> {
-        None
-    }
-
-    /// Last block that a peer has signed as closed.
-    pub(super) fn closed_there(&self, _: Peer) -> Option<u64> {
-        None
     }
 }

@@ -69,10 +69,16 @@ impl Engine {
             None => Share::Over,
         };
         let response = match share {
-            Share::Within => answer(turn.ledger, &mut self.failures, request).unwrap_or_else(|error| {
-                self.failures.note(&error);
-                Response::Busy
-            }),
+            Share::Within => {
+                let answered = match request {
+                    Request::Checkpoint { known } => self.own_newest(turn, *known),
+                    _ => answer(turn.ledger, &mut self.failures, request),
+                };
+                answered.unwrap_or_else(|error| {
+                    self.failures.note(&error);
+                    Response::Busy
+                })
+            }
             Share::Over | Share::Flooding => Response::Busy,
         };
         turn.out.push(Output::Answer { token, response });
@@ -106,6 +112,8 @@ fn answer<S: Store>(ledger: &Ledger<S>, failures: &mut Failures, request: &Reque
         Request::Transactions { ids, max_bytes } => {
             transactions(ledger, failures, ids, *max_bytes).map(Response::Transactions)
         }
+        // Not from the ledger alone.
+        Request::Checkpoint { .. } => Ok(Response::Busy),
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod catch_up;
+mod checkpoints;
 mod commands;
 mod damage;
 mod demo;

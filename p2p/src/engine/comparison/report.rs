@@ -92,11 +92,7 @@ impl Found {
     }
 
     /// Takes out the listed ids of one side for which `came` says that the other side has them by now.
-    pub(super) fn settle<E>(
-        &mut self,
-        side: Where,
-        mut came: impl FnMut(&TxId) -> Result<bool, E>,
-    ) -> Result<(), E> {
+    pub(super) fn settle<E>(&mut self, side: Where, mut came: impl FnMut(&TxId) -> Result<bool, E>) -> Result<(), E> {
         for block in self.blocks.values_mut() {
             let of = block.side(side);
             let mut kept = Vec::with_capacity(of.ids.len());
