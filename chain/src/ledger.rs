@@ -27,6 +27,7 @@ mod open;
 mod prove;
 mod retain;
 pub(crate) mod state;
+mod statement;
 
 pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
@@ -34,6 +35,7 @@ pub use days::DaySummary;
 pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
+pub use statement::public_log_id;
 
 /// One network's transactions in a store.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use crate::{
     transaction::{Header, Kind, Transaction},
 };
 
+pub mod checkpoints;
 pub mod disk;
 pub mod memory;
 

@@ -36,6 +36,7 @@ use super::{
 use crate::{ids::Position, network::Network};
 
 pub(crate) mod bodies;
+mod checkpoints;
 pub(crate) mod files;
 pub(crate) mod headers;
 mod index;
@@ -44,6 +45,7 @@ pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
 
+pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]
 pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;

@@ -160,6 +160,8 @@ pub enum AuditCommand {
         /// The file
         file: PathBuf,
     },
+    /// Show the checkpoints that peers have signed, and any that contradict one another
+    Log,
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it

@@ -55,6 +55,8 @@ pub(crate) enum FileKind {
     Dropped,
     /// Scan column; its number is 0.
     Scan,
+    /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
+    Checkpoints,
 }
 
 impl FileKind {
@@ -65,6 +67,7 @@ impl FileKind {
             FileKind::Bodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedaks",
+            FileKind::Checkpoints => *b"qasedakw",
         }
     }
 }
