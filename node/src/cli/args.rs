@@ -147,6 +147,20 @@ pub enum AuditCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Write a file that proves that a transaction is in its block, or is not in a block, by the word of peers
+    Prove {
+        /// The transaction's id: 64 hexadecimal digits
+        id: String,
+        /// Prove that it is not in the block that --block names
+        #[arg(long, requires = "block")]
+        absent: bool,
+        /// The block's number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH
+        #[arg(long, value_name = "N", requires = "absent")]
+        block: Option<String>,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Open one message that you received or sent to others: its text, who wrote it, and the proof
     Disclose {
         /// The message: the id of its transaction

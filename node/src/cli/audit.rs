@@ -24,6 +24,7 @@ pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
         AuditCommand::Log => log::log(context),
         AuditCommand::Compare { peer } => compare::compare(context, peer),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
+        AuditCommand::Prove { id, block, out, .. } => make::prove(context, id, block.as_deref(), out),
         AuditCommand::Disclose { message, out } => make::disclose(context, message, out),
         AuditCommand::Check { file } => check(context.output, file),
     }
