@@ -5,7 +5,7 @@ use std::sync::Arc;
 use qasedak_chain::{
     Network, Position,
     store::{
-        Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
+        Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
         memory::MemoryStore,
     },
 };
@@ -135,6 +135,12 @@ impl Store for BrokenDisk {
     }
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
         self.0.drop_bodies_before(day)
+    }
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.0.drop_bodies_over(budget)
+    }
+    fn bodies(&self) -> BodyUse {
+        self.0.bodies()
     }
     fn reset_index(&mut self) -> Result<(), StoreError> {
         self.0.reset_index()
