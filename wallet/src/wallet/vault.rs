@@ -95,7 +95,25 @@ fn fenced<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Wa
     }
 }
 
+/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
+/// before it is still there.
+fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn open_sled(dir: &Path) -> Result<Open, WalletError> {
+    remove_unfinished_snapshots(dir).map_err(WalletError::io("clean up", dir))?;
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let db = fenced(dir, || config.open())?;
     let path = dir.join("db");

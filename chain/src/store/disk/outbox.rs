@@ -183,6 +183,7 @@ impl DiskOutbox {
 }
 
 fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
+    files::remove_unfinished_snapshots(dir)?;
     fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())
 }
 
