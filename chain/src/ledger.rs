@@ -10,7 +10,7 @@ use crate::{
     block::Block,
     ids::{Depth, Digest, Link, Position, Root, TxId},
     network::Network,
-    retention,
+    retention::{self, Keep},
     rules::{self, Parent, ParentsError, RuleError, Verified},
     store::{Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree},
     time::{DAY_SECS, HOUR_SECS, Time, own_clock},
@@ -23,10 +23,12 @@ mod days;
 mod frontier;
 mod keys;
 mod open;
+mod retain;
 pub(crate) mod state;
 
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use retain::{Pruned, Retained};
 use state::State;
 
 /// One network's transactions in a store.
@@ -44,6 +46,8 @@ pub struct Ledger<S> {
     stale_hours: BTreeSet<u64>,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
+    /// How long bodies are kept.
+    keep: Keep,
 }
 
 /// Why a transaction was not appended.
@@ -156,7 +160,7 @@ impl<S: Store> Ledger<S> {
         };
         let body = match self.store.body(position)? {
             Body::Present(body) => Some(body),
-            Body::Absent => None,
+            Body::Absent | Body::Dropped { .. } => None,
         };
         Transaction::new(&self.network, record.header, body).map(Some).map_err(|error| StoreError::Damaged {
             path: "bodies".to_owned(),
@@ -296,20 +300,12 @@ impl<S: Store> Ledger<S> {
         self.add_to_day(record.header.core().time().day(), &record.id);
     }
 
-    /// Drops the bodies whose day has come by the own clock; headers stay. Returns how many days' bodies went.
-    ///
-    /// # Errors
-    /// [`StoreError`] when a file cannot be removed.
-    pub fn drop_expired_bodies(&mut self, system: Time) -> Result<usize, StoreError> {
-        let day = self.clock(system).day();
-        self.store.drop_bodies_before(day.saturating_add(1))
-    }
-
     /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
     ///
     /// # Errors
     /// [`StoreError`] when the store takes no more.
     pub fn flush(&mut self, now: Time) -> Result<Option<Flush>, StoreError> {
+        self.make_room();
         let mut changes = self.take_day_changes();
         if !changes.is_empty() {
             changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });

@@ -124,8 +124,15 @@ pub struct Batch {
 pub enum Body {
     /// Here.
     Present(Vec<u8>),
-    /// Never came, or was dropped when its lifetime ended.
+    /// Never came; or is lost, which an audit tells apart.
     Absent,
+    /// Was here, and was dropped.
+    Dropped {
+        /// The first day, counted from 1970, on which it was to go for its age.
+        day: u64,
+        /// Whether it may have gone before that day, to keep to a disk budget.
+        early: bool,
+    },
 }
 
 /// What went wrong below the ledger.
@@ -264,11 +271,20 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] when the index fails.
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError>;
-    /// Drops all bodies whose [`body_day`](NewRecord::body_day) is before `day`; returns how many days' bodies went.
+    /// Drops bodies whose [`body_day`](NewRecord::body_day) is before `day`, a bounded number of files in one call;
+    /// returns how many went. To be called again until none goes.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be removed.
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError>;
+    /// Drops bodies until all of them take at most `budget` bytes, those first whose day comes first, a bounded number of
+    /// files in one call; returns how many went. What is staged counts too.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be removed.
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError>;
+    /// What bodies take, and how far they have gone.
+    fn bodies(&self) -> BodyUse;
     /// Sets the whole index aside and starts an empty one, to be derived anew.
     ///
     /// # Errors
@@ -309,4 +325,15 @@ pub struct DiskUse {
     pub scan: u64,
     /// Index.
     pub index: u64,
+}
+
+/// What bodies take, and how far they have gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyUse {
+    /// Bytes of all bodies, staged ones included.
+    pub bytes: u64,
+    /// The first day that has bodies, counted from 1970: they go next. And the bytes that they take.
+    pub next: Option<(u64, u64)>,
+    /// The last day that bodies were dropped of to keep to a disk budget.
+    pub early_until: Option<u64>,
 }

@@ -340,13 +340,13 @@ fn dropped_bodies_are_absent_and_headers_stay() {
     assert_eq!(store.drop_bodies_before(first_day + 1).unwrap(), 0);
     drop(store);
     let mut store = DiskStore::open(dir.path(), &dev(), LOG_ID).unwrap();
-    assert_eq!(store.body(Position::new(0)).unwrap(), Body::Absent);
+    assert_eq!(store.body(Position::new(0)).unwrap(), Body::Dropped { day: first_day, early: false });
     assert_eq!(store.record(Position::new(0)).unwrap().unwrap().id, pool()[0].id());
     let last = Position::new(store.len() - 1);
     assert_eq!(store.body(last).unwrap(), Body::Present(pool()[pool().len() - 1].body().unwrap().to_vec()));
     // Dropping everything takes the rest.
     assert!(store.drop_bodies_before(first_day + 100).unwrap() > 0);
-    assert_eq!(store.body(last).unwrap(), Body::Absent);
+    assert!(matches!(store.body(last).unwrap(), Body::Dropped { early: false, .. }));
 }
 
 /// A day that was dropped gets no new file, so that an old place never comes to mean a new body.
@@ -361,7 +361,7 @@ fn a_body_of_a_dropped_day_is_kept_with_the_next() {
     store.drop_bodies_before(day + 1).unwrap();
     let mut ledger = Ledger::open(dev(), store).unwrap();
     commit(&mut ledger, 2..3);
-    assert_eq!(ledger.store().body(Position::new(0)).unwrap(), Body::Absent);
+    assert_eq!(ledger.store().body(Position::new(0)).unwrap(), Body::Dropped { day, early: false });
     assert!(matches!(ledger.store().body(Position::new(2)).unwrap(), Body::Present(_)));
     assert!(!dir.path().join(format!("bodies/{day}.seg")).exists());
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    AuditError, FINDINGS_MAX, Finding, Problem, Report,
+    AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Report,
     files::{Files, SegmentFile, finding},
     record::{Checked, Checker, Job, Where},
     walk::{Item, Walk, last_commit},
@@ -53,8 +53,7 @@ pub(super) struct Run {
     /// Whether there were records of which not even the id is known.
     gaps: bool,
     hours: BTreeMap<u64, Vec<TxId>>,
-    present: u64,
-    absent: u64,
+    body_count: BodyCount,
     tail: u64,
     last_time: Time,
     findings: Vec<Finding>,
@@ -78,8 +77,7 @@ impl Run {
             unread: HashSet::new(),
             gaps: false,
             hours: BTreeMap::new(),
-            present: 0,
-            absent: 0,
+            body_count: BodyCount::default(),
             tail: 0,
             last_time: Time::default(),
             findings: Vec::new(),
@@ -123,8 +121,7 @@ impl Run {
             digest: summary.digest,
             blocks,
             newest_block: newest,
-            bodies_present: self.present,
-            bodies_absent: self.absent,
+            bodies: self.body_count,
             scan_entries: self.files.scan_entries,
             unfinished_tail_bytes: self.tail,
             findings: self.findings,
@@ -233,7 +230,7 @@ impl Run {
         let checker = Checker {
             network: &self.network,
             bodies: &self.bodies,
-            bad_days: &self.files.bad_days,
+            bad_parts: &self.files.bad_parts,
             now: own_clock(self.now, self.last_time),
         };
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -310,7 +307,7 @@ impl Run {
             let (file, offset) = match place {
                 Where::Record => (segment.name.clone(), at as u64),
                 Where::Scan => ("scan.col".to_owned(), entry_at(entry.position)),
-                Where::Body(place) => (format!("bodies/{}.seg", place.day), place.offset),
+                Where::Body(place) => (format!("bodies/{}", place.part().file_name()), place.at()),
             };
             self.found(Finding { file, offset, problem, ..in_log.clone() });
         }
@@ -321,10 +318,8 @@ impl Run {
             let offset = (nth as u64).saturating_mul(4).saturating_add(FILE_HEADER_BYTES as u64);
             self.found(Finding { file, offset, problem: Problem::OffsetEntry, ..in_log.clone() });
         }
-        match checked.body {
-            Some(true) => self.present = self.present.saturating_add(1),
-            Some(false) => self.absent = self.absent.saturating_add(1),
-            None => {}
+        if let Some(fate) = checked.body {
+            self.body_count.add(fate);
         }
         if self.known.contains_key(&checked.id) || self.unread.contains(&checked.id) {
             self.found(in_log.clone());

@@ -6,6 +6,7 @@ use super::{Ledger, keys, state::State};
 use crate::{
     ids::Position,
     network::Network,
+    retention::Keep,
     store::{Batch, Change, Store, StoreError, Tree},
     time::Time,
 };
@@ -31,6 +32,7 @@ impl<S: Store> Ledger<S> {
             held_back: BTreeSet::new(),
             stale_hours: BTreeSet::new(),
             latest,
+            keep: Keep::default(),
         };
         ledger.load()?;
         ledger.catch_up()?;

@@ -3,12 +3,12 @@
 //! ```text
 //! lock                 taken while a process has the directory open
 //! headers/N.seg, .off  the log, in segments by first position; offsets of the records
-//! bodies/DAY.seg       bodies by the day on which they go; `dropped` says how far that is
+//! bodies/DAY.seg       bodies by the day on which they go, in parts; `dropped` says how far that is
 //! scan.col             64 bytes a record for scans
 //! index/               sled: everything derived
 //! ```
 //!
-//! Invariants: a commit is bodies fsynced, then records and commit marker written and fsynced, then scan column,
+//! Invariants: a commit is bodies written and fsynced, then records and commit marker written and fsynced, then scan column,
 //! offsets and index written, which can all be derived anew. So whenever the process dies, the log holds at least what
 //! the index tells of. While a flush runs on another thread, reads see what it writes from memory.
 
@@ -30,7 +30,9 @@ use self::{
     scan::{EntryBytes, ScanColumn},
     segment::Place,
 };
-use super::{Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree};
+use super::{
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
+};
 use crate::{ids::Position, network::Network};
 
 pub(crate) mod bodies;
@@ -46,7 +48,7 @@ pub(crate) mod segment;
 pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;
 
-/// A header segment that has reached this size is followed by a new one: 64 MiB.
+/// A header segment, or a part of a day's bodies, that has reached this size is followed by a new one: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A record that is staged or being written, with what was worked out for it.
@@ -99,7 +101,8 @@ impl DiskStore {
         Self::open_with_segments(dir, network, entropy, SEGMENT_BYTES)
     }
 
-    /// The same with header segments that end once they have `segment_bytes`. Logs with any are read by any.
+    /// The same with header segments and parts of bodies that end once they have `segment_bytes`. Logs with any are read
+    /// by any.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -116,7 +119,7 @@ impl DiskStore {
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));
         check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
         let headers = Headers::open(headers_dir, ledger, entropy, segment_bytes, scan::claimed(&scan_path)?)?;
-        let bodies = Bodies::open(bodies_dir, ledger, headers.log_id())?;
+        let bodies = Bodies::open(bodies_dir, ledger, headers.log_id(), segment_bytes)?;
         let scan = ScanColumn::open(scan_path, ledger, &headers)?;
         let index = Index::open(dir.join("index"), headers.log_id())?;
         Ok(Self {
@@ -157,21 +160,21 @@ impl DiskStore {
             let scan = self.scan.prepare(self.headers.len(), self.recent.iter().map(|staged| &staged.entry));
             Some((write, scan))
         };
-        Ok(Work { log, bodies: self.bodies.take_touched(), index: self.index.take()?, _lock: Arc::clone(&self.lock) })
+        Ok(Work { log, bodies: self.bodies.take_writes(), index: self.index.take()?, _lock: Arc::clone(&self.lock) })
     }
 }
 
 /// What one flush writes.
 struct Work {
     log: Option<(HeaderWrite, scan::ScanWrite)>,
-    bodies: Vec<Arc<files::DiskFile>>,
+    bodies: bodies::BodyWrites,
     index: index::IndexWrite,
     _lock: Arc<File>,
 }
 
 impl Work {
     fn run(&self) -> Result<(), StoreError> {
-        self.bodies.iter().try_for_each(|file| file.sync())?;
+        self.bodies.run()?;
         if let Some((log, scan)) = &self.log {
             log.commit()?;
             scan.write()?;
@@ -220,8 +223,8 @@ impl Store for DiskStore {
         let mut staged = Vec::with_capacity(batch.records.len());
         for new in batch.records {
             let id = new.record.id;
-            let write = |body: &Vec<u8>| self.bodies.append(new.body_day, &id, body);
-            let place = new.body.as_ref().map(write).transpose()?;
+            let reserve = |body: &Vec<u8>| self.bodies.reserve(new.body_day, &id, Arc::from(body.as_slice()));
+            let place = new.body.as_ref().map(reserve).transpose()?;
             let entry = scan::entry_bytes(new.record.header.core(), &new.author_u, place);
             staged.push(Staged { scan: new.scan_entry(), record: new.record, entry, place });
         }
@@ -258,7 +261,9 @@ impl Store for DiskStore {
         let Some(flight) = self.in_flight.take() else {
             return;
         };
-        if !success || !flight.succeeded.load(Ordering::Acquire) {
+        let success = success && flight.succeeded.load(Ordering::Acquire);
+        self.bodies.written(success);
+        if !success {
             // What is in memory stays readable; the next start finds what reached the disk.
             self.poisoned = true;
             return;
@@ -316,6 +321,14 @@ impl Store for DiskStore {
 
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
         self.bodies.drop_before(day)
+    }
+
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.bodies.drop_over(budget)
+    }
+
+    fn bodies(&self) -> BodyUse {
+        self.bodies.usage()
     }
 
     fn reset_index(&mut self) -> Result<(), StoreError> {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Batch, Body, CommitPoint, DiskUse, Flush, NewRecord, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
-    Tree,
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, NewRecord, Outbox, Pair, Pairs, Record, ScanEntry, Store,
+    StoreError, Tree,
 };
 use crate::{
     ids::{Position, TxId},
@@ -25,6 +25,10 @@ pub struct MemoryStore {
     durable: (usize, Index, Option<CommitPoint>),
     flushing: Option<(usize, Index, Option<CommitPoint>)>,
     poisoned: bool,
+    /// The first day whose bodies have not been dropped.
+    kept_from: u64,
+    /// The first day whose bodies have not been dropped for want of room.
+    early_from: u64,
 }
 
 impl MemoryStore {
@@ -38,7 +42,27 @@ impl MemoryStore {
     pub fn crashed(&self) -> Self {
         let (len, index, point) = self.durable.clone();
         let log = self.log.iter().take(len).cloned().collect();
-        Self { log, index: index.clone(), durable: (len, index, point), flushing: None, poisoned: false }
+        Self {
+            log,
+            index: index.clone(),
+            durable: (len, index, point),
+            flushing: None,
+            poisoned: false,
+            kept_from: self.kept_from,
+            early_from: self.early_from,
+        }
+    }
+
+    /// Days that have bodies, and the bytes of these.
+    fn body_days(&self) -> BTreeMap<u64, u64> {
+        let mut days = BTreeMap::new();
+        for new in self.log.iter().filter(|new| new.body_day >= self.kept_from) {
+            if let Some(body) = &new.body {
+                let bytes: &mut u64 = days.entry(new.body_day).or_default();
+                *bytes = bytes.saturating_add(body.len() as u64);
+            }
+        }
+        days
     }
 
     fn at(&self, position: Position) -> Option<&NewRecord> {
@@ -57,7 +81,9 @@ impl Store for MemoryStore {
         if self.poisoned {
             return Err(StoreError::Poisoned);
         }
-        self.log.extend(batch.records);
+        let kept_from = self.kept_from;
+        let place = |new: NewRecord| NewRecord { body_day: new.body_day.max(kept_from), ..new };
+        self.log.extend(batch.records.into_iter().map(place));
         for change in batch.changes {
             let key = (change.tree, change.key);
             match change.value {
@@ -88,7 +114,13 @@ impl Store for MemoryStore {
         Ok(self.at(position).map(|new| new.record.clone()))
     }
     fn body(&self, position: Position) -> Result<Body, StoreError> {
-        Ok(self.at(position).and_then(|new| new.body.clone()).map_or(Body::Absent, Body::Present))
+        Ok(match self.at(position) {
+            Some(NewRecord { body: Some(_), body_day, .. }) if *body_day < self.kept_from => {
+                Body::Dropped { day: *body_day, early: *body_day < self.early_from }
+            }
+            Some(NewRecord { body: Some(body), .. }) => Body::Present(body.clone()),
+            _ => Body::Absent,
+        })
     }
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
         let skip = usize::try_from(from.get()).unwrap_or(usize::MAX);
@@ -109,9 +141,40 @@ impl Store for MemoryStore {
         Ok(self.index.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
     }
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
-        let gone = self.log.iter_mut().filter(|new| new.body.is_some() && new.body_day < day);
-        let days: BTreeSet<u64> = gone.map(|new| (new.body = None, new.body_day).1).collect();
+        let gone = self.kept_from..day;
+        let mut days = BTreeSet::new();
+        for new in self.log.iter_mut().filter(|new| gone.contains(&new.body_day)) {
+            // That there was one is still told.
+            if let Some(body) = &mut new.body {
+                *body = Vec::new();
+                days.insert(new.body_day);
+            }
+        }
+        self.kept_from = self.kept_from.max(day);
         Ok(days.len())
+    }
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        let mut left = self.bodies().bytes;
+        let mut line = self.kept_from;
+        for (day, bytes) in self.body_days() {
+            if left <= budget {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            line = day.saturating_add(1);
+        }
+        if line > self.kept_from {
+            self.early_from = line;
+        }
+        self.drop_bodies_before(line)
+    }
+    fn bodies(&self) -> BodyUse {
+        let days = self.body_days();
+        BodyUse {
+            bytes: days.values().copied().fold(0, u64::saturating_add),
+            next: days.first_key_value().map(|(day, bytes)| (*day, *bytes)),
+            early_until: self.early_from.checked_sub(1),
+        }
     }
     fn reset_index(&mut self) -> Result<(), StoreError> {
         self.index.clear();

@@ -8,8 +8,8 @@ use std::sync::{
 use qasedak_chain::{
     Network, Position,
     store::{
-        Batch, Body, CommitPoint, DiskUse, Flush, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
-        memory::MemoryStore,
+        Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
+        Tree, memory::MemoryStore,
     },
 };
 use qasedak_p2p::{driver::DriverError, wire::REQUEST_MAX_BYTES};
@@ -160,6 +160,12 @@ impl Store for FullDisk {
     }
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
         self.0.drop_bodies_before(day)
+    }
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.0.drop_bodies_over(budget)
+    }
+    fn bodies(&self) -> BodyUse {
+        self.0.bodies()
     }
     fn reset_index(&mut self) -> Result<(), StoreError> {
         self.0.reset_index()
