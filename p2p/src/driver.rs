@@ -40,6 +40,7 @@ mod peers;
 mod task;
 
 pub use error::DriverError;
+pub use flusher::DiskTrouble;
 pub use handle::{Handle, PeerInfo, Transport};
 pub use key::PeerKey;
 
@@ -114,9 +115,10 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     };
     let mut task = task::Task::new(config, network, ledger, outbox, wires)?;
     let refused = task.listen(listen).await?.into();
+    let trouble = task.flusher.watch();
     tokio::spawn(async move {
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, ended, refused, peer_id })
+    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id })
 }
