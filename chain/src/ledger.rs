@@ -25,6 +25,7 @@ mod keys;
 mod open;
 pub(crate) mod state;
 
+pub use blocks::Refreshed;
 pub use check::IndexCheck;
 pub use days::DaySummary;
 use state::State;
