@@ -33,6 +33,7 @@ mod retain;
 pub(crate) mod state;
 
 pub use crate::store::OrderKey;
+pub use blocks::Refreshed;
 pub use check::IndexCheck;
 pub use days::DaySummary;
 pub use retain::{Pruned, Retained};

@@ -8,6 +8,7 @@
 //! | [`audit`] | the check of a whole ledger from its files alone |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`proof`] | the file that shows that a transaction is in a block, or is not, by whose word |
 //! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod link;
 pub mod merkle;
 pub mod network;
+pub mod proof;
 pub mod retention;
 pub mod rules;
 pub mod stamp;
