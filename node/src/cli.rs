@@ -18,6 +18,7 @@ mod init;
 mod ledger;
 pub mod output;
 mod run;
+mod status;
 mod verify;
 
 use args::{AuditCommand, Cli, Command};

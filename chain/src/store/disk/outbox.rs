@@ -67,6 +67,11 @@ impl DiskOutbox {
         Ok(outbox)
     }
 
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        files::bytes_under(&self.path)
+    }
+
     fn check_ledger(&self, ledger: LedgerId) -> Result<(), StoreError> {
         let found = fenced("cannot read", &self.path, || self.db.get(LEDGER_KEY))?;
         match found {
