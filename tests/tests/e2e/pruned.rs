@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::harness::{Node, PATIENCE, json as print, run, wait_for, wait_for_agreement};
 
 #[path = "../../../chain/tests/support/pool.rs"]
-#[allow(dead_code)]
 mod pool;
 
 /// Transactions whose bodies' day has come, and as many whose lifetime has an hour to go.
