@@ -13,6 +13,11 @@ use crate::{
 /// A block is called closed this long after its hour ended by the local clock. Not final.
 pub const CLOSE_AFTER_SECS: u64 = 2 * HOUR_SECS;
 
+/// When the block of an hour is called closed: two hours after the hour's end.
+pub fn closes(number: u64) -> Time {
+    Time::from_secs(number.saturating_add(1).saturating_mul(HOUR_SECS)).plus(CLOSE_AFTER_SECS)
+}
+
 /// What there is to say of one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -29,8 +34,12 @@ pub struct Block {
 impl Block {
     /// Whether the block's hour ended two hours ago by the clock `now`.
     pub fn is_closed(&self, now: Time) -> bool {
-        let end = self.number.saturating_add(1).saturating_mul(HOUR_SECS);
-        now.secs() >= end.saturating_add(CLOSE_AFTER_SECS)
+        closes(self.number) <= now
+    }
+    /// The data of this block's leaf in the tree of blocks, 48 bytes: number `u64` | count `u64` | root, integers
+    /// little-endian.
+    pub fn leaf(&self) -> [u8; 48] {
+        leaf(self.number, Contents { count: self.count, root: self.root })
     }
     /// Whether the block's hour has begun by the clock `now`; the others are of the future, and shown as such.
     pub fn has_begun(&self, now: Time) -> bool {
@@ -45,6 +54,17 @@ pub struct Contents {
     pub count: u64,
     /// Merkle root over their ids, ascending.
     pub root: Root,
+}
+
+/// The data of a block's leaf in the tree of blocks: number `u64` | count `u64` | root, integers little-endian.
+pub fn leaf(number: u64, contents: Contents) -> [u8; 48] {
+    let mut bytes = [0; 48];
+    let (head, root) = bytes.split_at_mut(16);
+    let (first, second) = head.split_at_mut(8);
+    first.copy_from_slice(&number.to_le_bytes());
+    second.copy_from_slice(&contents.count.to_le_bytes());
+    root.copy_from_slice(contents.root.as_bytes());
+    bytes
 }
 
 /// Contents of the block that holds exactly these ids, in any order.

@@ -31,6 +31,8 @@ pub enum Context {
     Block,
     /// The lanes of one transaction in the set digest.
     DigestLanes,
+    /// The message that a peer signs to make a checkpoint, over ledger and checkpoint.
+    Checkpoint,
     /// The digest itself, over the lanes' state.
     Digest,
     /// Checksums of records and file headers on disk.
@@ -69,6 +71,7 @@ impl Context {
             Context::Link => "qasedak v1 link",
             Context::Block => "qasedak v1 block",
             Context::DigestLanes => "qasedak v1 digest lanes",
+            Context::Checkpoint => "qasedak v1 checkpoint",
             Context::Digest => "qasedak v1 digest",
             Context::Record => "qasedak v1 record",
             Context::Wire => "qasedak v1 wire",

@@ -1,18 +1,41 @@
-//! Merkle trees in the shape of RFC 9162 §2.1, with `H("merkle", …)` as their hash.
+//! Merkle trees in the shape of RFC 9162 §2.1, with `H("merkle", …)` as their hash (`docs/protocol.md`, "Merkle trees
+//! and proofs").
 //!
-//! Empty tree: `H("merkle", ledger)`; leaf: `H("merkle", ledger, 0x00, id)`; node:
-//! `H("merkle", ledger, 0x01, left, right)`. A tree of n leaves splits at the largest power of two below n.
+//! Empty tree: `H("merkle", ledger)`; leaf: `H("merkle", ledger, 0x00, data)`; node:
+//! `H("merkle", ledger, 0x01, left, right)`. A tree of n leaves splits at the largest power of two below n. The data of a
+//! leaf is an id (32 bytes) in the trees of logs and blocks, and [`Block::leaf`](crate::block::Block::leaf) (48 bytes) in
+//! the tree of blocks.
+//!
+//! - [`Accumulator`] grows by one leaf at a time and knows its root, in O(log n) memory.
+//! - [`Nodes`] is any source of perfect subtrees' roots; [`root_of`], [`inclusion_path`] and [`consistency_path`] read
+//!   O(log n) of them. [`Tree`] is such a source in memory.
+//! - [`verify_inclusion`] and [`verify_consistency`] judge paths that came from others.
 
 use crate::{
     hash::{Context, hash},
     ids::{LedgerId, Root, TxId},
 };
 
-fn leaf(ledger: &LedgerId, id: &TxId) -> [u8; 32] {
-    hash(Context::Merkle, &[ledger.as_bytes(), &[0], id.as_bytes()])
+mod path;
+mod tree;
+mod verify;
+
+pub use path::{Nodes, PathError, consistency_path, inclusion_path, root_of};
+pub use tree::{OutOfTree, Tree};
+pub use verify::{CONSISTENCY_MAX, INCLUSION_MAX, verify_consistency, verify_inclusion};
+
+/// The root of a tree without leaves: `H("merkle", ledger)`.
+pub fn empty(ledger: LedgerId) -> [u8; 32] {
+    hash(Context::Merkle, &[ledger.as_bytes()])
 }
 
-fn node(ledger: &LedgerId, left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+/// The hash of a leaf: `H("merkle", ledger, 0x00, data)`.
+pub fn leaf(ledger: LedgerId, data: &[u8]) -> [u8; 32] {
+    hash(Context::Merkle, &[ledger.as_bytes(), &[0], data])
+}
+
+/// The hash of an inner node: `H("merkle", ledger, 0x01, left, right)`.
+pub fn node(ledger: LedgerId, left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     hash(Context::Merkle, &[ledger.as_bytes(), &[1], left, right])
 }
 
@@ -51,11 +74,11 @@ impl Accumulator {
 
     /// Appends one leaf.
     pub fn push(&mut self, id: &TxId) {
-        let mut root = leaf(&self.ledger, id);
+        let mut root = leaf(self.ledger, id.as_bytes());
         // Each trailing one bit of the old length is a perfect subtree that the new one completes.
         for _ in 0..self.len.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
-                root = node(&self.ledger, &left, &root);
+                root = node(self.ledger, &left, &root);
             }
         }
         self.peaks.push(root);
@@ -64,8 +87,8 @@ impl Accumulator {
 
     /// Root over all leaves so far.
     pub fn root(&self) -> Root {
-        let folded = self.peaks.iter().rev().copied().reduce(|right, left| node(&self.ledger, &left, &right));
-        Root::from_bytes(folded.unwrap_or_else(|| hash(Context::Merkle, &[self.ledger.as_bytes()])))
+        let folded = self.peaks.iter().rev().copied().reduce(|right, left| node(self.ledger, &left, &right));
+        Root::from_bytes(folded.unwrap_or_else(|| empty(self.ledger)))
     }
 }
 
@@ -79,29 +102,6 @@ pub fn root<'a>(ledger: LedgerId, ids: impl IntoIterator<Item = &'a TxId>) -> Ro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// RFC 9162 §2.1.1, word for word.
-    fn naive(ledger: &LedgerId, ids: &[TxId]) -> [u8; 32] {
-        match ids {
-            [] => hash(Context::Merkle, &[ledger.as_bytes()]),
-            [id] => leaf(ledger, id),
-            _ => {
-                let split = ids.len().next_power_of_two() / 2;
-                let (left, right) = ids.split_at(split);
-                node(ledger, &naive(ledger, left), &naive(ledger, right))
-            }
-        }
-    }
-
-    #[test]
-    fn accumulator_equals_the_recursive_definition_for_every_size() {
-        let ledger = LedgerId::from_bytes([7; 32]);
-        let ids: Vec<TxId> = (0..200u8).map(|n| TxId::from_bytes([n; 32])).collect();
-        for len in 0..ids.len() {
-            let some = ids.get(..len).unwrap_or_default();
-            assert_eq!(root(ledger, some).as_bytes(), &naive(&ledger, some), "{len} leaves");
-        }
-    }
 
     #[test]
     fn peaks_restore_the_tree() {

@@ -12,6 +12,7 @@
 //! | `task` | the loop, start and ordered end |
 //! | `events`, `outputs` | swarm events → inputs; outputs → calls |
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
+//! | `compare` | comparisons with peers on an operator's behalf |
 //! | `checks`, `flusher`, `outbox` | the work on blocking threads |
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::transport;
 
 mod checks;
+mod compare;
 mod dialer;
 mod error;
 mod events;
@@ -40,7 +42,8 @@ mod peers;
 mod task;
 
 pub use error::DriverError;
-pub use handle::{Handle, PeerInfo, Transport};
+pub use flusher::DiskTrouble;
+pub use handle::{Comparison, Handle, PeerInfo, Transport};
 pub use key::PeerKey;
 
 /// How many connections a node keeps.
@@ -114,9 +117,10 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     };
     let mut task = task::Task::new(config, network, ledger, outbox, wires)?;
     let refused = task.listen(listen).await?.into();
+    let trouble = task.flusher.watch();
     tokio::spawn(async move {
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, ended, refused, peer_id })
+    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id })
 }

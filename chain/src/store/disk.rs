@@ -44,6 +44,8 @@ pub(crate) mod recover;
 pub(crate) mod scan;
 pub(crate) mod segment;
 
+#[cfg(feature = "testing")]
+pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;
 
 /// A header segment, or a part of a day's bodies, that has reached this size is followed by a new one: 64 MiB.

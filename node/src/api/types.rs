@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod audit;
+
+pub use audit::{BlockDifference, Comparison, Side};
+
 /// State of the running node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {

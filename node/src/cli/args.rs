@@ -83,7 +83,7 @@ pub enum Command {
         /// The transaction's id: 64 hexadecimal digits
         id: String,
     },
-    /// Check the ledger
+    /// Check the ledger, export it, prove what is in it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Look after the ledger's files, while no node runs
@@ -149,4 +149,15 @@ pub enum LedgerCommand {
 pub enum AuditCommand {
     /// Check the whole ledger from its files, with or without a running node
     Verify,
+    /// Write the whole ledger as JSON Lines, from its files, with or without a running node
+    Export {
+        /// Write to this new file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Compare the running node with a peer: equal, or what each side lacks, block by block
+    Compare {
+        /// The peer's id as `peers` shows it, or the beginning of it
+        peer: String,
+    },
 }

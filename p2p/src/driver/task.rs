@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config, DriverError,
     checks::{Checked, Checks},
+    compare::Comparing,
     dialer::Dialer,
     events::{Answers, Asks, Gossiped},
     flusher::{Flushed, Flusher},
     handle::Command,
     listeners::{self, Listeners},
-    outbox::Releases,
+    outbox::{Released, Releases},
     outputs::Refusals,
     peers::Peers,
 };
@@ -82,12 +83,12 @@ pub(super) struct Task<S> {
     pub(super) answers: Answers,
     /// Requests of ours that wait for their answer.
     pub(super) asks: HashMap<OutboundRequestId, Asks>,
+    /// Comparisons that an asker waits for: at most one, and those that are refused at once.
+    pub(super) comparing: HashMap<Token, Comparing>,
     pub(super) next_token: u64,
     pub(super) inputs: VecDeque<Input>,
     pub(super) last_published: Option<Instant>,
     pub(super) failed: Option<DriverError>,
-    /// The next failure of the store beyond this count is logged.
-    failures_told: u64,
     started: Instant,
 }
 
@@ -115,16 +116,16 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             checks: Checks::new(network),
-            flusher: Flusher::default(),
+            flusher: Flusher::new(),
             releases: Releases::new(outbox),
             gossiped: HashMap::new(),
             answers: Answers::default(),
             asks: HashMap::new(),
+            comparing: HashMap::new(),
             next_token: 0,
             inputs: VecDeque::new(),
             last_published: None,
             failed: None,
-            failures_told: 0,
             started,
         })
     }
@@ -182,12 +183,17 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             self.on_command(command);
         }
         self.finish_checks().await;
+        // One more attempt where the disk fails; what it does not take then is fetched again after the next start.
+        self.flusher.hurry(Instant::now());
         while self.failed.is_none() {
             self.start_work();
             match self.flusher.next().await {
                 Some(done) => self.on_flushed(done),
                 None => break,
             }
+        }
+        if let Some(trouble) = self.flusher.trouble() {
+            self.fail(DriverError::Store(trouble.reason));
         }
         while let Some(done) = self.releases.next().await {
             self.on_released(done);
@@ -221,6 +227,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
+            Command::Compare(peer, answer) => self.compare(&peer, answer),
         }
     }
 
@@ -240,20 +247,16 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
             return self.fail(DriverError::Task);
         };
-        match flushed {
-            Ok(count) => {
-                self.wires.durable.send_replace(count);
-                self.feed(Input::Durable(Position::new(count)));
-            }
-            Err(error) => self.fail(DriverError::Store(error.to_string())),
+        self.flusher.ended(&flushed, system_time(), Instant::now());
+        if let Ok(count) = flushed {
+            self.wires.durable.send_replace(count);
+            self.feed(Input::Durable(Position::new(count)));
         }
     }
 
-    fn on_released(&mut self, done: Result<Result<(), StoreError>, JoinError>) {
+    fn on_released(&mut self, done: Result<Released, JoinError>) {
         match done {
-            Ok(Ok(())) => {}
-            // They are still there at the next start, which does no harm.
-            Ok(Err(error)) => tracing::warn!(%error, "the outbox keeps transactions that the ledger has"),
+            Ok(released) => self.releases.ended(released, Instant::now()),
             Err(_) => self.fail(DriverError::Task),
         }
         self.start_work();
@@ -264,18 +267,6 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.feed(Input::Tick);
         self.dial_due(now);
         self.sweep(now);
-        self.tell_of_failures();
-    }
-
-    /// What the engine could not store is lost until it comes again: someone has to look at the disk.
-    fn tell_of_failures(&mut self) {
-        let failures = self.engine.status().failures;
-        if failures.count > self.failures_told {
-            let reason = failures.last.unwrap_or_default();
-            tracing::error!(failures = failures.count, %reason, "the store fails; transactions are not taken in");
-            // The next line when there are twice as many: a full disk must not fill the log too.
-            self.failures_told = failures.count.saturating_mul(2);
-        }
     }
 
     /// Hands an input to the engine and does what it says, and what follows from that.
@@ -304,9 +295,10 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     /// Starts what is due on threads that are free.
     fn start_work(&mut self) {
+        let now = Instant::now();
         self.checks.start();
-        self.releases.start();
-        if let Err(error) = self.flusher.start(&self.ledger, system_time()) {
+        self.releases.start(now);
+        if let Err(error) = self.flusher.start(&self.ledger, system_time(), now) {
             self.fail(error);
         }
     }

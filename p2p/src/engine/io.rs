@@ -5,6 +5,7 @@ use qasedak_chain::{
     rules::{RuleError, Verified},
 };
 
+use super::comparison::{CompareError, report::Report};
 use crate::wire::{Request, Response};
 
 /// A peer, numbered by the driver in the order of first contact; the engine knows nothing of libp2p's ids.
@@ -78,6 +79,13 @@ pub enum Input {
     },
     /// Everything before this position is durable.
     Durable(Position),
+    /// An operator wants to know what a peer and this node differ in; answered with [`Output::Compared`].
+    Compare {
+        /// Whom to compare with.
+        peer: Peer,
+        /// To be given back.
+        token: Token,
+    },
     /// Time went by; comes at least once a second.
     Tick,
 }
@@ -148,11 +156,18 @@ pub enum Output {
         /// What.
         response: Response,
     },
+    /// A comparison came to its end.
+    Compared {
+        /// From [`Input::Compare`].
+        token: Token,
+        /// What differs, or why that cannot be said.
+        result: Result<Box<Report>, CompareError>,
+    },
     /// The log grew: flush it, then say [`Input::Durable`].
     Grown,
     /// These are durably in the log: the outbox may let them go.
     Released(Vec<TxId>),
-    /// The ledger's store failed: nothing more can be kept, so the driver stops. Holds the store's own sentence.
+    /// The ledger's store failed: nothing more is kept until it is well again. Holds the store's own sentence.
     StoreFailed(String),
     /// Let a peer go.
     Disconnect {

@@ -123,7 +123,7 @@ fn places<S: Store>(ledger: &Ledger<S>, day: u64, after: Option<Place>, max: u32
     Ok(keys.iter().map(wire).collect())
 }
 
-fn order_key(place: Place) -> OrderKey {
+pub(super) fn order_key(place: Place) -> OrderKey {
     OrderKey {
         time: Time::from_secs(place.time),
         depth: qasedak_chain::Depth::new(place.depth),

@@ -2,6 +2,7 @@
 //! ([`solo`]), over real transactions with real stamps ([`make`]).
 
 mod chaos;
+mod comparison;
 mod faults;
 mod gossip;
 mod islands;

@@ -66,9 +66,16 @@ pub fn prune_of_100_000(report: &mut Report) {
         limits.push(start.elapsed().as_secs_f64());
         let later = Time::from_secs(pipeline::clock(&network).secs() + 30 * 86_400);
         let start = Instant::now();
-        let days = ledger.drop_expired_bodies(later).unwrap();
+        let mut gone = 0;
+        loop {
+            let pruned = ledger.prune(later).unwrap();
+            if pruned.is_nothing() {
+                break;
+            }
+            gone += pruned.expired;
+        }
         ours.push(start.elapsed().as_secs_f64());
-        assert!(days > 0 && ledger.disk().bodies < 1_000_000);
+        assert!(gone > 0 && ledger.disk().bodies < 1_000_000);
     }
     report.time("prune of a day with 100,000 bodies of 1 KiB", median(ours), median(limits), Asked::Nothing);
 }

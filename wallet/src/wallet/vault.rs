@@ -3,13 +3,16 @@
 //! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
 //! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database").
 //! sled 0.34's `flush()` makes no fsync on Linux and never fsyncs the files that it puts large pages into, so each commit
-//! does both itself. After a failed commit nothing more is taken: what a second fsync says of the first one's data is
-//! no promise.
+//! does both itself. A sled that failed to write takes nothing more, ever: it is closed and opened again at the next
+//! commit for which there is space, and until then goes on being read. After a failed fsync nothing more is taken until
+//! the next start: what a second fsync says of the first one's data is no promise. sled panics on some damage: its calls
+//! are fenced, and a panic becomes an error.
 
 use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
@@ -51,14 +54,53 @@ const RECORD_KEY_ID: u64 = 0;
 /// Memory that sled may use for pages: a wallet is small.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Before a sled that failed is opened again, so much is written to see whether there is space: two of its segments.
+const PROBE_BYTES: usize = 1024 * 1024;
+
 /// An open database.
 pub(super) struct Vault {
-    db: sled::Db,
+    /// `None` only while it is opened again, or after that failed.
+    open: Option<Open>,
     dir: PathBuf,
-    file: File,
     synced_blobs: BTreeSet<OsString>,
     secrets: Secrets,
-    poisoned: bool,
+    health: Health,
+}
+
+/// sled, and the file that it keeps its log in.
+struct Open {
+    db: sled::Db,
+    file: File,
+}
+
+/// What became of the last commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    /// sled failed to write.
+    Failed,
+    /// An fsync failed.
+    Unsynced,
+}
+
+/// Runs a call of sled; its errors and its panics name the directory.
+fn fenced<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WalletError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(WalletError::database(dir)),
+        Err(_) => Err(WalletError::Database {
+            path: dir.display().to_string(),
+            what: "sled broke off on what it found".to_owned(),
+        }),
+    }
+}
+
+fn open_sled(dir: &Path) -> Result<Open, WalletError> {
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let db = fenced(dir, || config.open())?;
+    let path = dir.join("db");
+    // Some systems fsync only through a handle that may write.
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
+    Ok(Open { db, file })
 }
 
 /// Changes that become durable together or not at all.
@@ -74,21 +116,32 @@ impl Changes {
 impl Vault {
     /// Opens the database in `dir`, or starts an empty one.
     pub(super) fn open(dir: &Path, secrets: Secrets) -> Result<Self, WalletError> {
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open().map_err(WalletError::database(dir))?;
-        let path = dir.join("db");
-        // Some systems fsync only through a handle that may write.
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
+        let open = open_sled(dir)?;
         for dir in [Some(dir), dir.parent()].into_iter().flatten() {
             sync_dir(dir).map_err(WalletError::io("sync", dir))?;
         }
         let (dir, synced_blobs) = (dir.to_owned(), BTreeSet::new());
-        Ok(Self { db, dir, file, synced_blobs, secrets, poisoned: false })
+        Ok(Self { open: Some(open), dir, synced_blobs, secrets, health: Health::Well })
     }
 
     /// Whether nothing was ever committed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.db.is_empty()
+    ///
+    /// # Errors
+    /// [`WalletError::Database`].
+    pub(super) fn is_empty(&self) -> Result<bool, WalletError> {
+        self.read(|db| Ok(db.is_empty()))
+    }
+
+    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, WalletError> {
+        match &self.open {
+            Some(open) => fenced(&self.dir, || call(&open.db)),
+            None => Err(self.closed()),
+        }
+    }
+
+    fn closed(&self) -> WalletError {
+        let what = "it could not be opened again after a failed write; start again".to_owned();
+        WalletError::Database { path: self.dir.display().to_string(), what }
     }
 
     /// What is said when a value is not what was written.
@@ -114,24 +167,24 @@ impl Vault {
 
     /// The greatest counter in use, 0 if there is none.
     pub(super) fn last_counter(&self, class: Class) -> Result<u64, WalletError> {
-        let last = self.db.scan_prefix([class.byte()]).next_back();
-        let last = last.transpose().map_err(WalletError::database(&self.dir))?;
+        let last = self.read(|db| db.scan_prefix([class.byte()]).next_back().transpose())?;
         last.map_or(Ok(0), |(key, _)| counter(&key).ok_or_else(|| self.damaged()))
     }
 
     /// The value of a key.
     pub(super) fn get<T: Encode + Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, WalletError> {
-        let value = self.db.get(key).map_err(WalletError::database(&self.dir))?;
+        let value = self.read(|db| db.get(key))?;
         value.map(|value| self.decrypt(key, &value)).transpose()
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool, WalletError> {
-        self.db.contains_key(key).map_err(WalletError::database(&self.dir))
+        self.read(|db| db.contains_key(key))
     }
 
     /// All values of a class, in order of their keys.
     pub(super) fn all<T: Encode + Decode<()>>(&self, class: Class) -> Result<Vec<T>, WalletError> {
-        self.db.scan_prefix([class.byte()]).map(|pair| self.pair(pair).map(|(_, row)| row)).collect()
+        let pairs: Vec<_> = self.read(|db| db.scan_prefix([class.byte()]).collect())?;
+        pairs.iter().map(|(key, value)| self.decrypt(key, value)).collect()
     }
 
     /// At most `limit` counted values behind the counter `after`, ascending.
@@ -143,20 +196,12 @@ impl Vault {
     ) -> Result<Vec<(u64, T)>, WalletError> {
         let from = Self::counted_key(class, after.saturating_add(1));
         let to = vec![class.byte().saturating_add(1)];
-        let pairs = self.db.range(from..to).take(limit).map(|pair| {
-            let (key, row) = self.pair(pair)?;
-            Ok((counter(&key).ok_or_else(|| self.damaged())?, row))
-        });
-        pairs.collect()
-    }
-
-    fn pair<T: Encode + Decode<()>>(
-        &self,
-        pair: sled::Result<(sled::IVec, sled::IVec)>,
-    ) -> Result<(sled::IVec, T), WalletError> {
-        let (key, value) = pair.map_err(WalletError::database(&self.dir))?;
-        let row = self.decrypt(&key, &value)?;
-        Ok((key, row))
+        let pairs: Vec<_> = self.read(|db| db.range(from..to).take(limit).collect())?;
+        let row = |(key, value): &(sled::IVec, sled::IVec)| {
+            let row = self.decrypt(key, value)?;
+            Ok((counter(key).ok_or_else(|| self.damaged())?, row))
+        };
+        pairs.iter().map(row).collect()
     }
 
     /// Encrypts a value and adds it to `changes`.
@@ -198,19 +243,43 @@ impl Vault {
 
     /// Makes changes durable, all or none. When this returns they survive a power cut.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
-        if self.poisoned {
-            return Err(WalletError::Poisoned);
+        match self.health {
+            Health::Well if self.open.is_some() => {}
+            Health::Unsynced => return Err(WalletError::Poisoned),
+            Health::Well | Health::Failed => self.open_again()?,
         }
-        let result = self.try_commit(changes);
-        self.poisoned = result.is_err();
-        result
+        let written = self.read(|db| {
+            db.apply_batch(changes.0)?;
+            db.flush()
+        });
+        if let Err(error) = written {
+            self.health = Health::Failed;
+            return Err(error);
+        }
+        self.make_durable().inspect_err(|_| self.health = Health::Unsynced)
     }
 
-    fn try_commit(&mut self, changes: Changes) -> Result<(), WalletError> {
-        self.db.apply_batch(changes.0).map_err(WalletError::database(&self.dir))?;
-        self.db.flush().map_err(WalletError::database(&self.dir))?;
+    fn make_durable(&mut self) -> Result<(), WalletError> {
         self.sync_blobs()?;
-        self.file.sync_all().map_err(WalletError::io("sync", &self.dir))
+        let open = self.open.as_ref().ok_or_else(|| self.closed())?;
+        open.file.sync_all().map_err(WalletError::io("sync", &self.dir))
+    }
+
+    /// Closes a sled that failed and opens it anew, if there is space again; else it stays open for reading.
+    fn open_again(&mut self) -> Result<(), WalletError> {
+        let probe = self.dir.join("probe");
+        let probed = fs::write(&probe, vec![0x5a; PROBE_BYTES]).and_then(|()| File::open(&probe)?.sync_all());
+        let removed = fs::remove_file(&probe);
+        probed.and(removed).map_err(WalletError::io("write", &self.dir))?;
+        let old = self.open.take();
+        // sled may panic over what it could not write.
+        drop(fenced(&self.dir, || {
+            drop(old);
+            Ok(())
+        }));
+        self.open = Some(open_sled(&self.dir)?);
+        self.health = Health::Well;
+        Ok(())
     }
 
     /// fsyncs the files of large pages that are new. sled writes each once, under a name that it never uses again.
