@@ -20,6 +20,7 @@ impl<S: Store> Ledger<S> {
     /// An hour got a transaction: its block is to be computed anew. The mark survives a restart.
     pub(super) fn mark_stale(&mut self, hour: u64) -> Change {
         self.stale_hours.insert(hour);
+        self.blocks_tree.changed(hour);
         Change { tree: Tree::Blocks, key: keys::number(hour), value: Some(Vec::new()) }
     }
 

@@ -240,6 +240,28 @@ pub struct Inbox {
     pub messages: Vec<Message>,
 }
 
+/// A file that was made for others: a proof or a disclosure.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// What the file is to hold, byte for byte.
+    pub file: String,
+    /// Whether it proves that the transaction is, or is not, in the ledger.
+    pub proven: bool,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made(..)")
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // A disclosure opens a message to everyone who reads it.
+        zeroize::Zeroize::zeroize(&mut self.file);
+    }
+}
+
 /// Why the API refused.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Problem {

@@ -155,6 +155,19 @@ pub enum AuditCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Open one message that you received or sent to others: its text, who wrote it, and the proof
+    Disclose {
+        /// The message: the id of its transaction
+        message: String,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what a proof or a disclosure proves, by whose word, and what it does not; needs no node and no ledger
+    Check {
+        /// The file
+        file: PathBuf,
+    },
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it
