@@ -2,7 +2,7 @@
 //! where its check finds every change, and with the check made anew, where what is signed and hashed must find it.
 
 // Tests say by panicking that something is wrong.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 use qasedak_chain::{
     Network, TxId,

@@ -20,6 +20,7 @@ mod ledger;
 pub mod output;
 mod progress;
 mod run;
+mod status;
 
 use args::{AuditCommand, Cli, Command};
 use output::Output;

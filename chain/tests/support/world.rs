@@ -123,7 +123,7 @@ impl World {
         let (blocks, tree) = self.tree();
         let indexed = || blocks.iter().enumerate().map(|(index, block)| (index as u64, *block));
         let sides = (
-            indexed().filter(|(_, block)| block.number < number).last(),
+            indexed().filter(|(_, block)| block.number < number).next_back(),
             indexed().find(|(_, block)| block.number > number),
         );
         let around = |checkpoint| {

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::ByteSize;
+
 /// Send sealed messages with no server in the middle, and audit that none was altered or removed.
 #[derive(Debug, Parser)]
 #[command(name = "qasedak", version, about, propagate_version = true, max_term_width = 100)]
@@ -106,6 +108,12 @@ pub struct RunArgs {
     /// Run as a relay, without opening a wallet
     #[arg(long)]
     pub no_wallet: bool,
+    /// Keep all bodies for good, also those whose lifetime is over
+    #[arg(long, conflicts_with = "bodies_budget")]
+    pub archive: bool,
+    /// Most that bodies may take on the disk, like 20GiB or 500MB; over it, the oldest go early [default: 20GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub bodies_budget: Option<ByteSize>,
 }
 
 /// Contacts.

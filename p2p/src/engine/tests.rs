@@ -10,6 +10,7 @@ mod islands;
 pub(super) mod make;
 mod net;
 mod outbox;
+mod pruned;
 mod serve;
 mod solo;
 mod sync;

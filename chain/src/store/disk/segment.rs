@@ -57,6 +57,10 @@ pub(crate) enum FileKind {
     Scan,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
+    /// Run of the index; its number is its first position.
+    Run,
+    /// Tree column; its number is 0.
+    Tree,
 }
 
 impl FileKind {
@@ -66,7 +70,9 @@ impl FileKind {
             FileKind::Offsets => *b"qasedako",
             FileKind::Bodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
-            FileKind::Scan => *b"qasedaks",
+            FileKind::Scan => *b"qasedakc",
+            FileKind::Run => *b"qasedakr",
+            FileKind::Tree => *b"qasedakt",
             FileKind::Checkpoints => *b"qasedakw",
         }
     }

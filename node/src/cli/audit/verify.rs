@@ -33,6 +33,14 @@ struct Verdict {
     chain: Option<String>,
     /// Bodies that are here.
     bodies: u64,
+    /// Of these, those whose day has come: kept by an archive, or to be dropped soon.
+    bodies_past_their_day: u64,
+    /// Bodies that can no longer be shown, since their day has come.
+    bodies_expired: u64,
+    /// Bodies that can no longer be shown here, since they were dropped early to keep to the disk budget.
+    bodies_dropped_early: u64,
+    /// Bodies that never came.
+    bodies_never_came: u64,
     /// What is wrong, one sentence each; at most the first 1,000.
     findings: Vec<String>,
     /// How many findings there are in all.
@@ -59,6 +67,10 @@ pub(super) fn verify(context: &Context) -> Outcome {
         blocks: report.blocks,
         chain: report.newest_block.map(|block| block.chain.to_string()),
         bodies: report.bodies.present,
+        bodies_past_their_day: report.bodies.past_their_day,
+        bodies_expired: report.bodies.expired,
+        bodies_dropped_early: report.bodies.dropped_early,
+        bodies_never_came: report.bodies.never_came,
         findings: report.findings.iter().map(ToString::to_string).collect(),
         findings_total: report.findings_total,
         seconds: elapsed.as_secs_f64(),
@@ -77,9 +89,20 @@ pub(super) fn verify(context: &Context) -> Outcome {
 }
 
 fn text(context: &Context, verdict: &Verdict) -> String {
-    let mut text = fields(&[
-        ("transactions", verdict.transactions.to_string()),
-        ("bodies", verdict.bodies.to_string()),
+    let mut rows = vec![("transactions", verdict.transactions.to_string()), ("bodies", verdict.bodies.to_string())];
+    let counts = [
+        ("past their day", verdict.bodies_past_their_day, "of these, kept by an archive or to be dropped soon"),
+        ("expired", verdict.bodies_expired, "can no longer be shown: their day has come"),
+        (
+            "dropped early",
+            verdict.bodies_dropped_early,
+            "can no longer be shown here: dropped to keep to the disk budget",
+        ),
+        ("never came", verdict.bodies_never_came, "cannot be shown: taken in as headers alone"),
+    ];
+    let counts = counts.into_iter().filter(|(_, count, _)| *count > 0);
+    rows.extend(counts.map(|(name, count, what)| (name, format!("{count} {what}"))));
+    rows.extend([
         ("blocks", verdict.blocks.to_string()),
         ("digest", verdict.digest.clone()),
         ("root", verdict.root.clone()),
@@ -87,6 +110,7 @@ fn text(context: &Context, verdict: &Verdict) -> String {
         ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
         ("took", format!("{:.1} s, {} transactions a second", verdict.seconds, verdict.transactions_per_second)),
     ]);
+    let mut text = fields(&rows);
     text.extend(verdict.findings.iter().map(|finding| format!("{} {finding}\n", context.output.bad("damaged:"))));
     if verdict.intact {
         text.push_str(
