@@ -24,7 +24,8 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
     let listen = node.p2p().listen_addresses();
     let (summary, newest, frontier, disk) = node
         .with_ledger(|ledger| {
-            ledger.settle(now())?;
+            // Keeps what the frontier gained; a disk that fails is told of below, and shows all the same.
+            drop(ledger.settle(now()));
             let newest = ledger.newest_block(ledger.clock(now()))?;
             Ok((ledger.summary(), newest, ledger.frontier_len(), ledger.disk()))
         })
@@ -45,6 +46,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         syncing: engine.syncing.is_some(),
         address: node.mail().map(|mail| mail.address().to_string()),
         listen: listen.iter().map(ToString::to_string).collect(),
+        disk_failing: node
+            .p2p()
+            .disk_trouble()
+            .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
         disk: types::Disk { headers: disk.headers, bodies: disk.bodies, scan: disk.scan, index: disk.index },
     }))
 }

@@ -190,6 +190,11 @@ fn status(context: &Context, client: &Client) -> Outcome {
             ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
             ("disk", bytes(disk)),
         ];
+        rows.extend(status.disk_failing.iter().map(|failing| {
+            let since = Time::from_secs(failing.since);
+            let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
+            ("disk", context.output.bad(&text))
+        }));
         rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
         fields(&rows)
     })
