@@ -103,7 +103,7 @@ pub(crate) fn read<T>(ledger: &RwLock<DiskLedger>, work: impl FnOnce(&DiskLedger
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Poisoned))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::BrokenOff))
 }
 
 /// What a node is started from.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
+    digest::Lanes,
     ids::{Depth, Link, Position, TxId},
     ledger::state::State,
     network::Network,
@@ -26,7 +27,7 @@ use crate::{
             files::DiskFile,
             headers::segment_path,
             scan::{ENTRY_BYTES, EntryBytes, entry_at},
-            segment::{FILE_HEADER_BYTES, TransactionEntry},
+            segment::{FILE_HEADER_BYTES, Place, TransactionEntry},
         },
     },
     time::{Time, own_clock},
@@ -47,6 +48,8 @@ pub(super) struct Run {
     count: u64,
     /// The link so far; `None` behind what could not be read, until a commit marker tells it.
     link: Option<Link>,
+    /// Where bodies stand that came after their records.
+    late: BTreeMap<u64, Place>,
     known: HashMap<TxId, (Time, Depth)>,
     /// Ids of records that were changed, of which no more is known.
     unread: HashSet<TxId>,
@@ -73,6 +76,7 @@ impl Run {
             state: State::new(ledger),
             count: 0,
             link: Some(crate::link::first_link(ledger)),
+            late: BTreeMap::new(),
             known: HashMap::new(),
             unread: HashSet::new(),
             gaps: false,
@@ -89,6 +93,7 @@ impl Run {
 
     pub(super) fn finish(mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
         let segments = std::mem::take(&mut self.files.segments);
+        self.late = self.late_bodies(&segments)?;
         for (nth, segment) in segments.iter().enumerate() {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;
@@ -101,6 +106,26 @@ impl Run {
             self.found(finding(&last.name, len, problem));
         }
         Ok(self.report())
+    }
+
+    /// Bodies that came later may stand in any later segment.
+    fn late_bodies(&self, segments: &[SegmentFile]) -> Result<BTreeMap<u64, Place>, StoreError> {
+        let mut late = BTreeMap::new();
+        for segment in segments {
+            let path = segment_path(&self.files.dir.join("headers"), segment.first);
+            let head = self.files.segment_head(self.network.ledger(), segment.first);
+            let (Some(head), Some(file)) = (head, DiskFile::open(&path, false)?) else {
+                continue;
+            };
+            let bytes = file.read_from(0)?;
+            let framing = head.framing();
+            let walk = Walk { network: &self.network, framing, bytes: &bytes, first: segment.first, until: None };
+            late.extend(walk.items().into_iter().filter_map(|item| match item {
+                Item::LateBody { position, place } => Some((position, place)),
+                _ => None,
+            }));
+        }
+        Ok(late)
     }
 
     fn report(self) -> Report {
@@ -203,7 +228,8 @@ impl Run {
             let mut jobs = Vec::new();
             for item in page {
                 if let Item::Transaction { entry, .. } = item {
-                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)? });
+                    let late = self.late.get(&entry.position).copied();
+                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)?, late });
                 }
             }
             let mut checked = self.check_jobs(&jobs).into_iter();
@@ -265,6 +291,8 @@ impl Run {
                 self.gaps = true;
                 self.link = None;
             }
+            // Taken note of before.
+            Item::LateBody { .. } => {}
             Item::Commit { at, point } => self.take_commit(name, *at as u64, point),
             Item::ChangedMarker { at, why } => self.found(finding(name, *at as u64, Problem::CommitMarker(why))),
             Item::Rest { at, bytes } => self.found(finding(name, *at as u64, Problem::RestUnchecked(*bytes))),
@@ -283,7 +311,7 @@ impl Run {
     /// Counts an id into link, root and digest.
     fn push(&mut self, position: u64, id: &TxId) {
         self.link = self.link.map(|link| crate::link::next_link(link, id));
-        self.state.push(id);
+        self.state.push(id, &Lanes::of(self.network.ledger(), id));
         self.count = position.saturating_add(1);
     }
 

@@ -130,6 +130,7 @@ pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<St
             Body::Dropped { day, early: true } if day > now().day() => "dropped early",
             Body::Dropped { .. } | Body::Absent if now() >= record.header.core().expires() => "expired",
             Body::Dropped { .. } | Body::Absent => "missing",
+            Body::Damaged(_) => "damaged",
         };
         let mut shown = shown_header(network, &record.header, "ledger", body);
         shown.position = Some(position.get());
