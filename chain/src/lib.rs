@@ -8,6 +8,7 @@
 //! | [`audit`] | the check of a whole ledger from its files alone |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
 //! | [`transaction`], [`stamp`] | the format and the proof of work |
@@ -17,6 +18,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod checkpoint;
 pub mod codec;
 pub mod digest;
 pub mod hash;

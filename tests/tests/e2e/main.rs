@@ -15,6 +15,7 @@ mod harness;
 mod kill;
 mod lan;
 mod line;
+mod pruned;
 mod readme;
 mod secrecy;
 mod upkeep;

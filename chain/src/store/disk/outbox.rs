@@ -91,6 +91,11 @@ impl DiskOutbox {
         Ok(outbox)
     }
 
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        files::bytes_under(&self.path)
+    }
+
     fn check_ledger(&self, ledger: LedgerId) -> Result<(), StoreError> {
         let found = self.read(|db| db.get(LEDGER_KEY))?;
         match found {
