@@ -69,7 +69,7 @@ fn dropped<S: Store>(ledger: &Ledger<S>) -> (u64, u64) {
         Body::Present(_) => (expired, early),
         Body::Dropped { early: false, .. } => (expired + 1, early),
         Body::Dropped { early: true, .. } => (expired, early + 1),
-        Body::Absent => panic!("no body of the pool is lost"),
+        Body::Absent | Body::Damaged(_) => panic!("no body of the pool is lost"),
     })
 }
 

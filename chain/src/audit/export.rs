@@ -5,7 +5,7 @@
 //! whatever the ledger's size. What a running node appends meanwhile is left out. Stamps, signatures and parents are not
 //! checked: that is what [`verify`](super::verify) is for.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use serde::Serialize;
 
@@ -23,7 +23,6 @@ use crate::{
         Body, StoreError,
         disk::{
             bodies::Bodies,
-            scan::{author_u, entry_bytes, parse},
             segment::{Place, TransactionEntry},
         },
     },
@@ -126,20 +125,25 @@ pub fn export(
     let mut files = Files::collect(dir.to_owned(), network.ledger())?;
     let bodies = Bodies::open_to_read(dir.join("bodies"), network.ledger(), files.log_id.unwrap_or_default());
     let heads = std::mem::take(&mut files.findings);
-    let head = summarise(&files, network)?;
-    let mut exporter =
-        Exporter { network, files: &files, bodies, until: head.count, out, damaged, exported: Exported::default() };
+    let (head, late) = summarise(&files, network)?;
+    let (until, exported) = (head.count, Exported::default());
+    let mut exporter = Exporter { network, files: &files, bodies, late, until, out, damaged, exported };
     exporter.head(&head)?;
     heads.iter().try_for_each(|found| exporter.damaged_record(found, 0))?;
     exporter.transactions()?;
     exporter.end()
 }
 
-/// The first pass.
-fn summarise(files: &Files, network: &Network) -> Result<Summary, ExportError> {
-    let mut tally = Tally::new(network.ledger());
-    each_item(files, network, &mut tally, &mut |_, _| Ok(()))?;
-    Ok(tally.summary())
+/// The first pass: what describes the log, and where bodies stand that came after their records.
+fn summarise(files: &Files, network: &Network) -> Result<(Summary, BTreeMap<u64, Place>), ExportError> {
+    let (mut tally, mut late) = (Tally::new(network.ledger()), BTreeMap::new());
+    each_item(files, network, &mut tally, &mut |_, step| {
+        if let Step::Item(Item::LateBody { position, place }) = step {
+            late.insert(*position, *place);
+        }
+        Ok(())
+    })?;
+    Ok((tally.summary(), late))
 }
 
 /// What a pass comes upon: something wrong between records, with its offset, or an item.
@@ -181,7 +185,7 @@ fn take(tally: &mut Tally, item: &Item<'_>) -> Option<usize> {
         Item::Changed { position, id: None, .. } => tally.skip_to(position.saturating_add(1)),
         Item::Unreadable { position, count, .. } => tally.skip_to(position.saturating_add(*count)),
         Item::Commit { at, point } => return (!tally.commit(point)).then_some(*at),
-        Item::ChangedMarker { .. } | Item::Rest { .. } | Item::Contradiction { .. } => {}
+        Item::LateBody { .. } | Item::ChangedMarker { .. } | Item::Rest { .. } | Item::Contradiction { .. } => {}
     }
     None
 }
@@ -191,6 +195,7 @@ struct Exporter<'a> {
     network: &'a Network,
     files: &'a Files,
     bodies: Bodies,
+    late: BTreeMap<u64, Place>,
     /// What the head counts: a running node may have gone on since.
     until: u64,
     out: &'a mut dyn io::Write,
@@ -259,7 +264,7 @@ impl Exporter<'_> {
                     Finding { position: Some(Position::new(*position)), ..found(*at, Problem::Unreadable(*count)) };
                 self.damaged_record(&found, *count)
             }
-            Item::Commit { .. } => Ok(()),
+            Item::LateBody { .. } | Item::Commit { .. } => Ok(()),
             Item::ChangedMarker { at, why } => self.damaged_record(&found(*at, Problem::CommitMarker(why)), 0),
             Item::Rest { at, bytes } => self.damaged_record(&found(*at, Problem::RestUnchecked(*bytes)), 0),
             Item::Contradiction { at, what } => self.damaged_record(&found(*at, Problem::Contradiction(what)), 0),
@@ -301,15 +306,25 @@ impl Exporter<'_> {
         self.line(&Line::Transaction(Box::new(line_of(entry, &header, body, absent))))
     }
 
-    /// The body of a record, or why there is none.
+    /// The body of a record, or why there is none. One that came later stands for one that is damaged or never came.
     fn body(&self, entry: &TransactionEntry<'_>, core: &Core) -> Result<Result<Vec<u8>, Absence>, StoreError> {
-        let place = match entry.place {
-            Some(place) => place,
-            None => match self.late_place(entry, core)? {
-                Some(place) => place,
-                None => return Ok(Err(Absence::Fine("never came"))),
-            },
-        };
+        let late = self.late.get(&entry.position).copied();
+        let mut why = Absence::Fine("never came");
+        for place in [late, entry.place].into_iter().flatten() {
+            match self.body_at(place, entry, core)? {
+                Ok(body) => return Ok(Ok(body)),
+                Err(absence) => why = absence,
+            }
+        }
+        Ok(Err(why))
+    }
+
+    fn body_at(
+        &self,
+        place: Place,
+        entry: &TransactionEntry<'_>,
+        core: &Core,
+    ) -> Result<Result<Vec<u8>, Absence>, StoreError> {
         Ok(match self.bodies.read(place, &entry.id, core.body_len()) {
             Ok(Body::Present(body)) if &body_hash(self.network, &body) == core.body_hash() => Ok(body),
             Ok(Body::Present(_)) => {
@@ -320,16 +335,11 @@ impl Exporter<'_> {
                 Err(Absence::Fine("dropped"))
             }
             Ok(Body::Absent | Body::Dropped { .. }) => Err(Absence::Damage(Problem::BodyMissing)),
-            Err(StoreError::Damaged { what, .. }) => Err(Absence::Damage(Problem::Body(what))),
+            Ok(Body::Damaged(what)) | Err(StoreError::Damaged { what, .. }) => {
+                Err(Absence::Damage(Problem::Body(what)))
+            }
             Err(error) => Err(Absence::Damage(Problem::Body(error.to_string()))),
         })
-    }
-
-    /// Where a body stands that came later than its record, which only the scan column tells.
-    fn late_place(&self, entry: &TransactionEntry<'_>, core: &Core) -> Result<Option<Place>, StoreError> {
-        let found = self.files.scan_entry(entry.position)?;
-        let place = found.as_ref().and_then(|bytes| parse(bytes)).and_then(|(_, place)| place);
-        Ok(place.filter(|place| found == Some(entry_bytes(core, &author_u(core), Some(*place)))))
     }
 }
 

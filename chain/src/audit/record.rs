@@ -11,7 +11,7 @@ use crate::{
         Body, StoreError,
         disk::{
             bodies::{Bodies, Part},
-            scan::{EntryBytes, author_u, entry_bytes, parse},
+            scan::{EntryBytes, author_u, entry_bytes},
             segment::{Place, TransactionEntry},
         },
     },
@@ -32,6 +32,8 @@ pub(super) struct Checker<'a> {
 pub(super) struct Job<'a> {
     pub(super) entry: TransactionEntry<'a>,
     pub(super) scan: Option<EntryBytes>,
+    /// Where its body stands if it came, or came again, later.
+    pub(super) late: Option<Place>,
 }
 
 /// Where a problem lies, if not in the record itself.
@@ -87,12 +89,28 @@ impl Checker<'_> {
         if let Err(error) = rules::verify_header(self.network, &header) {
             checked.problems.push((Where::Record, Problem::Rule(error)));
         }
-        self.check_body(entry, &header, entry.place, &mut checked);
+        self.check_bodies(job, &header, &mut checked);
         if let Some(scan) = &job.scan {
-            self.check_scan(entry, &header, scan, &mut checked);
+            self.check_scan(job, &header, scan, &mut checked);
         }
         checked.header = Some(header);
         checked
+    }
+
+    /// A body that came later stands for one that never came or is damaged.
+    fn check_bodies(&self, job: &Job<'_>, header: &Header, to: &mut Checked) {
+        let mut bodies = Vec::new();
+        for place in [job.late.map(Some), Some(job.entry.place)].into_iter().flatten() {
+            let mut found = Checked { header: None, id: to.id, body: None, problems: Vec::new() };
+            self.check_body(&job.entry, header, place, &mut found);
+            if found.problems.is_empty() {
+                to.body = found.body;
+                return;
+            }
+            bodies.push(found);
+        }
+        to.body = bodies.iter().find_map(|found| found.body);
+        to.problems.extend(bodies.into_iter().flat_map(|found| found.problems));
     }
 
     fn check_body(&self, entry: &TransactionEntry<'_>, header: &Header, place: Option<Place>, to: &mut Checked) {
@@ -112,6 +130,7 @@ impl Checker<'_> {
                 (None, Some(Problem::Body("it does not hash to what its header names".to_owned())))
             }
             Ok(Body::Present(_)) => (Some(if has_come { Fate::Kept } else { Fate::Here }), None),
+            Ok(Body::Damaged(what)) => (None, Some(Problem::Body(what))),
             Ok(Body::Absent | Body::Dropped { .. }) => {
                 (Some(if has_come { Fate::Expired } else { Fate::Early }), self.check_absent(place, has_come))
             }
@@ -132,18 +151,11 @@ impl Checker<'_> {
         (place.part() >= line.early && !has_come).then_some(Problem::BodyDroppedEarly(place.day))
     }
 
-    fn check_scan(&self, entry: &TransactionEntry<'_>, header: &Header, found: &EntryBytes, to: &mut Checked) {
-        let author = author_u(header.core());
-        if *found == entry_bytes(header.core(), &author, entry.place) {
-            return;
-        }
-        // A body that came later shows in the column alone; it then has to be there.
-        let late = parse(found).and_then(|(_, place)| place).filter(|_| entry.place.is_none());
-        let holds = late.is_some_and(|place| {
-            *found == entry_bytes(header.core(), &author, Some(place))
-                && matches!(self.bodies.read(place, &entry.id, header.core().body_len()), Ok(Body::Present(_)))
-        });
-        if !holds {
+    fn check_scan(&self, job: &Job<'_>, header: &Header, found: &EntryBytes, to: &mut Checked) {
+        let (author, position) = (author_u(header.core()), job.entry.position);
+        // A body that came later shows in the column soon after it shows in the log.
+        let right = [job.late, job.entry.place];
+        if !right.iter().any(|place| *found == entry_bytes(position, header.core(), &author, *place)) {
             to.problems.push((Where::Scan, Problem::ScanEntry));
         }
     }

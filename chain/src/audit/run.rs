@@ -12,7 +12,7 @@ use super::{
     files::{Files, SegmentFile, finding},
     record::{Checked, Checker, Job, Where},
     tally::Tally,
-    walk::{Item, Walk, last_commit},
+    walk::{Item, Walk, last_commit, late_bodies},
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
@@ -25,7 +25,7 @@ use crate::{
             bodies::Bodies,
             files::DiskFile,
             scan::entry_at,
-            segment::{FILE_HEADER_BYTES, TransactionEntry},
+            segment::{FILE_HEADER_BYTES, Place, TransactionEntry},
         },
     },
     time::{Time, own_clock},
@@ -42,6 +42,8 @@ pub(super) struct Run {
     files: Files,
     bodies: Bodies,
     tally: Tally,
+    /// Where bodies stand that came after their records.
+    late: BTreeMap<u64, Place>,
     known: HashMap<TxId, (Time, Depth)>,
     /// Ids of records that were changed, of which no more is known.
     unread: HashSet<TxId>,
@@ -64,6 +66,7 @@ impl Run {
             files,
             bodies,
             tally: Tally::new(ledger),
+            late: BTreeMap::new(),
             known: HashMap::new(),
             unread: HashSet::new(),
             hours: BTreeMap::new(),
@@ -79,6 +82,7 @@ impl Run {
 
     pub(super) fn finish(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, AuditError> {
         let segments = std::mem::take(&mut self.files.segments);
+        self.late = late_bodies(&self.files, &segments, &self.network)?;
         for (nth, segment) in segments.iter().enumerate() {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;
@@ -162,7 +166,8 @@ impl Run {
             let mut jobs = Vec::new();
             for item in page {
                 if let Item::Transaction { entry, .. } = item {
-                    jobs.push(Job { entry: *entry, scan: self.files.scan_entry(entry.position)? });
+                    let late = self.late.get(&entry.position).copied();
+                    jobs.push(Job { entry: *entry, scan: self.files.scan_entry(entry.position)?, late });
                 }
             }
             let mut checked = self.check_jobs(&jobs).into_iter();
@@ -213,6 +218,8 @@ impl Run {
                 self.found(Finding { position: Some(Position::new(*position)), ..finding(name, *at as u64, problem) });
                 self.tally.skip_to(position.saturating_add(*count));
             }
+            // Taken note of before.
+            Item::LateBody { .. } => {}
             Item::Commit { at, point } => self.take_commit(name, *at as u64, point),
             Item::ChangedMarker { at, why } => self.found(finding(name, *at as u64, Problem::CommitMarker(why))),
             Item::Rest { at, bytes } => self.found(finding(name, *at as u64, Problem::RestUnchecked(*bytes))),

@@ -2,6 +2,7 @@
 
 use super::{Problem, files::SegmentFile};
 use crate::{
+    digest::Lanes,
     ids::{LedgerId, Link, TxId},
     ledger::{Summary, state::State},
     link::{first_link, next_link},
@@ -10,6 +11,7 @@ use crate::{
 
 /// The running values over the records of a log that may be damaged.
 pub(super) struct Tally {
+    ledger: LedgerId,
     state: State,
     /// Position after the last record that was accounted for.
     count: u64,
@@ -21,7 +23,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(ledger: LedgerId) -> Self {
-        Self { state: State::new(ledger), count: 0, link: Some(first_link(ledger)), gaps: false }
+        Self { ledger, state: State::new(ledger), count: 0, link: Some(first_link(ledger)), gaps: false }
     }
 
     /// Records that were accounted for.
@@ -55,7 +57,7 @@ impl Tally {
     /// Counts the id at a position.
     pub(super) fn push(&mut self, position: u64, id: &TxId) {
         self.link = self.link.map(|link| next_link(link, id));
-        self.state.push(id);
+        self.state.push(id, &Lanes::of(self.ledger, id));
         self.count = position.saturating_add(1);
     }
 

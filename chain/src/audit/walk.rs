@@ -4,17 +4,22 @@
 //! the offset, so a match is no accident. Records carry their position and commit markers the count, so it is known
 //! how many were lost in between, and what they were is read from their bytes as far as these make sense.
 
+use std::collections::BTreeMap;
+
+use super::files::{Files, SegmentFile};
 use crate::{
     ids::TxId,
     network::Network,
     rules,
     store::{
-        CommitPoint,
+        CommitPoint, StoreError,
         disk::{
+            files::DiskFile,
+            headers::segment_path,
             recover::find_commit,
             segment::{
                 COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, Fields, Framing, KIND_TRANSACTION,
-                PAYLOAD_MAX_BYTES, TRANSACTION_FIXED_BYTES, TransactionEntry,
+                PAYLOAD_MAX_BYTES, Place, TRANSACTION_FIXED_BYTES, TransactionEntry,
             },
         },
     },
@@ -30,6 +35,8 @@ pub(super) enum Item<'a> {
     Changed { at: usize, position: u64, why: &'static str, id: Option<TxId>, header: Option<Box<Header>> },
     /// So many transactions from this position on of which nothing could be made.
     Unreadable { at: usize, position: u64, count: u64 },
+    /// The body of an earlier transaction has come.
+    LateBody { position: u64, place: Place },
     /// A commit marker.
     Commit { at: usize, point: CommitPoint },
     /// A record that was changed and is no transaction.
@@ -82,7 +89,9 @@ impl<'a> Walk<'a> {
                     count = point.count;
                     items.push(Item::Commit { at, point });
                 }
-                Some(Entry::LateBody { position, .. }) if position < count => {}
+                Some(Entry::LateBody { position, place }) if position < count => {
+                    items.push(Item::LateBody { position, place });
+                }
                 Some(Entry::LateBody { .. }) => items.push(contradiction("it is the body of what is not there yet")),
                 None => items.push(contradiction("it is of no known kind")),
             }
@@ -191,4 +200,28 @@ pub(super) fn last_commit(framing: &Framing, bytes: &[u8]) -> Option<(usize, Com
         let window = bytes.get(..at.saturating_add(COMMIT_RECORD_BYTES))?;
         find_commit(framing, window, at).map(|(_, point)| (window.len(), point))
     })
+}
+
+/// Where bodies stand that came, or came again, after their records. They may stand in any later segment, so all are read
+/// for them, one at a time.
+pub(super) fn late_bodies(
+    files: &Files,
+    segments: &[SegmentFile],
+    network: &Network,
+) -> Result<BTreeMap<u64, Place>, StoreError> {
+    let mut late = BTreeMap::new();
+    for segment in segments {
+        let path = segment_path(&files.dir.join("headers"), segment.first);
+        let head = files.segment_head(network.ledger(), segment.first);
+        let (Some(head), Some(file)) = (head, DiskFile::open(&path, false)?) else {
+            continue;
+        };
+        let bytes = file.read_from(0)?;
+        let walk = Walk { network, framing: head.framing(), bytes: &bytes, first: segment.first, until: None };
+        late.extend(walk.items().into_iter().filter_map(|item| match item {
+            Item::LateBody { position, place } => Some((position, place)),
+            _ => None,
+        }));
+    }
+    Ok(late)
 }

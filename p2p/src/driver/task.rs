@@ -243,7 +243,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     fn on_flushed(&mut self, done: Result<Flushed, JoinError>) {
-        let flushed = done.unwrap_or(Err(StoreError::Poisoned));
+        let flushed = done.unwrap_or(Err(StoreError::BrokenOff));
         let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
             return self.fail(DriverError::Task);
         };

@@ -6,10 +6,10 @@ use std::sync::{
 };
 
 use qasedak_chain::{
-    Network, Position,
+    LedgerId, Network, Position, Time, TxId,
     store::{
-        Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
-        Tree, memory::MemoryStore,
+        Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, OrderKey, Outbox, Pair, Pairs, Record, ScanEntry,
+        Store, StoreError, Tree, memory::MemoryStore,
     },
 };
 use qasedak_p2p::{driver::DriverError, wire::REQUEST_MAX_BYTES};
@@ -149,6 +149,27 @@ impl Store for FullDisk {
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
         self.0.scan(from, max)
     }
+    fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.0.records(from, max)
+    }
+    fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
+        self.0.find(id)
+    }
+    fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+        self.0.tagged(tag, from, max)
+    }
+    fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.0.in_order(from, to, after, max)
+    }
+    fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
+        self.0.node(ledger, level, index)
+    }
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.get(tree, key)
     }
@@ -167,8 +188,11 @@ impl Store for FullDisk {
     fn bodies(&self) -> BodyUse {
         self.0.bodies()
     }
-    fn reset_index(&mut self) -> Result<(), StoreError> {
-        self.0.reset_index()
+    fn reset_trees(&mut self) -> Result<(), StoreError> {
+        self.0.reset_trees()
+    }
+    fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        self.0.reset_index(progress)
     }
     fn disk(&self) -> DiskUse {
         self.0.disk()

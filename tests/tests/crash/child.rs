@@ -22,7 +22,7 @@ use std::{
 
 use qasedak_chain::{
     Ledger, Position, TxId,
-    ledger::IndexCheck,
+    ledger::{AppendError, IndexCheck},
     store::{
         Outbox,
         disk::{DiskOutbox, DiskStore},
@@ -76,6 +76,13 @@ fn message(nth: u64, wallet: &Wallet) -> Opened {
     }
 }
 
+fn in_words(error: AppendError) -> String {
+    match error {
+        AppendError::Store(error) => error.to_string(),
+        AppendError::Refused(why) => format!("{why:?}"),
+    }
+}
+
 fn say<T, E: std::fmt::Display>(part: &str, result: Result<T, E>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
@@ -96,14 +103,21 @@ fn writes_until_it_dies() {
     let line = Line::at(&PathBuf::from(std::env::var_os("QASEDAK_CRASH_LINE").unwrap()));
     let mut next_kept: u64 = std::env::var("QASEDAK_CRASH_KEPT").unwrap().parse().unwrap();
     println!();
-    let (mut ledger, outbox, mut wallet) = (open_ledger(&dir), open_outbox(&dir), open_wallet(&dir));
+    let open = std::panic::catch_unwind(|| (open_ledger(&dir), open_outbox(&dir), open_wallet(&dir)));
+    let Ok((mut ledger, outbox, mut wallet)) = open else {
+        // The power went before it had begun. It waits for its end, as after a failed write.
+        println!("E open");
+        loop {
+            thread::park();
+        }
+    };
     let mut kept: VecDeque<u64> = VecDeque::new();
     for round in 0u64.. {
         for _ in 0..=round % 3 {
             let nth = ledger.summary().count;
             if nth < line.len() {
                 let appended = ledger.append(line.verified(nth), time(nth).plus(5), false);
-                say("ledger", appended.map_err(|error| format!("{error:?}")));
+                say("ledger", appended.map_err(in_words));
             }
         }
         let count = ledger.summary().count;
@@ -163,7 +177,12 @@ impl Acknowledged {
             }
             ("o", Ok(nth)) => drop(self.outbox.remove(&nth)),
             ("W", Ok(next)) => self.wallet = next,
-            ("E", _) => return self.refusals.push(rest.to_owned()),
+            ("E", _) => {
+                if !self.refusals.iter().any(|refusal| refusal == rest) {
+                    self.refusals.push(rest.to_owned());
+                }
+                return;
+            }
             _ => return,
         }
         self.total += 1;
@@ -245,7 +264,8 @@ pub fn check(dir: &Path, line: &Line, acknowledged: &Acknowledged, thorough: boo
         assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
         ledger.flush_now(time(count)).unwrap();
         let report = qasedak_chain::audit::verify(&dir.join("ledger"), &dev(), time(count), &mut |_| {}).unwrap();
-        assert!(report.is_clean(), "{:?}", report.findings);
+        let first = report.findings.first();
+        assert!(report.is_clean(), "{} findings, the first: {first:?}", report.findings_total);
         assert_eq!((report.count, report.link), (count, ledger.summary().link));
     }
     drop(ledger);

@@ -3,10 +3,10 @@
 //! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
 //! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database").
 //! sled 0.34's `flush()` makes no fsync on Linux and never fsyncs the files that it puts large pages into, so each commit
-//! does both itself. A sled that failed to write takes nothing more, ever: it is closed and opened again at the next
-//! commit for which there is space, and until then goes on being read. After a failed fsync nothing more is taken until
-//! the next start: what a second fsync says of the first one's data is no promise. sled panics on some damage: its calls
-//! are fenced, and a panic becomes an error.
+//! does both itself. A sled that failed to write takes nothing more, ever, and shows what it could not keep: it is closed
+//! at once and opened again, so that nobody builds on that. The next commit first looks whether there is space. After a
+//! failed fsync nothing more is taken until the next start: what a second fsync says of the first one's data is no
+//! promise. sled panics on some damage: its calls are fenced, and a panic becomes an error.
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +14,7 @@ use std::{
     fs::{self, File, OpenOptions},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bincode::{Decode, Encode};
@@ -54,13 +55,13 @@ const RECORD_KEY_ID: u64 = 0;
 /// Memory that sled may use for pages: a wallet is small.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Before a sled that failed is opened again, so much is written to see whether there is space: two of its segments.
+/// Before a sled that failed is written to again, so much is written beside it: two of its segments.
 const PROBE_BYTES: usize = 1024 * 1024;
 
 /// An open database.
 pub(super) struct Vault {
     /// `None` only while it is opened again, or after that failed.
-    open: Option<Open>,
+    open: Mutex<Option<Open>>,
     dir: PathBuf,
     synced_blobs: BTreeSet<OsString>,
     secrets: Secrets,
@@ -70,7 +71,7 @@ pub(super) struct Vault {
 /// sled, and the file that it keeps its log in.
 struct Open {
     db: sled::Db,
-    file: File,
+    file: Arc<File>,
 }
 
 /// What became of the last commit.
@@ -94,13 +95,31 @@ fn fenced<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, Wa
     }
 }
 
+/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
+/// before it is still there.
+fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn open_sled(dir: &Path) -> Result<Open, WalletError> {
+    remove_unfinished_snapshots(dir).map_err(WalletError::io("clean up", dir))?;
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let db = fenced(dir, || config.open())?;
     let path = dir.join("db");
     // Some systems fsync only through a handle that may write.
     let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
-    Ok(Open { db, file })
+    Ok(Open { db, file: Arc::new(file) })
 }
 
 /// Changes that become durable together or not at all.
@@ -121,7 +140,7 @@ impl Vault {
             sync_dir(dir).map_err(WalletError::io("sync", dir))?;
         }
         let (dir, synced_blobs) = (dir.to_owned(), BTreeSet::new());
-        Ok(Self { open: Some(open), dir, synced_blobs, secrets, health: Health::Well })
+        Ok(Self { open: Mutex::new(Some(open)), dir, synced_blobs, secrets, health: Health::Well })
     }
 
     /// Whether nothing was ever committed.
@@ -132,16 +151,20 @@ impl Vault {
         self.read(|db| Ok(db.is_empty()))
     }
 
-    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, WalletError> {
-        match &self.open {
-            Some(open) => fenced(&self.dir, || call(&open.db)),
-            None => Err(self.closed()),
-        }
+    fn opened(&self) -> MutexGuard<'_, Option<Open>> {
+        // A panic of sled is caught before it gets here; what it left behind shows in the next call.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn closed(&self) -> WalletError {
-        let what = "it could not be opened again after a failed write; start again".to_owned();
-        WalletError::Database { path: self.dir.display().to_string(), what }
+    /// Works with sled, opening it where a failure closed it.
+    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, WalletError> {
+        let mut opened = self.opened();
+        let open = match opened.take() {
+            Some(open) => open,
+            None => open_sled(&self.dir)?,
+        };
+        let open = opened.insert(open);
+        fenced(&self.dir, || call(&open.db))
     }
 
     /// What is said when a value is not what was written.
@@ -244,9 +267,9 @@ impl Vault {
     /// Makes changes durable, all or none. When this returns they survive a power cut.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
         match self.health {
-            Health::Well if self.open.is_some() => {}
+            Health::Well => {}
             Health::Unsynced => return Err(WalletError::Poisoned),
-            Health::Well | Health::Failed => self.open_again()?,
+            Health::Failed => self.probe()?,
         }
         let written = self.read(|db| {
             db.apply_batch(changes.0)?;
@@ -254,32 +277,35 @@ impl Vault {
         });
         if let Err(error) = written {
             self.health = Health::Failed;
+            self.close();
             return Err(error);
         }
+        self.health = Health::Well;
         self.make_durable().inspect_err(|_| self.health = Health::Unsynced)
     }
 
     fn make_durable(&mut self) -> Result<(), WalletError> {
         self.sync_blobs()?;
-        let open = self.open.as_ref().ok_or_else(|| self.closed())?;
-        open.file.sync_all().map_err(WalletError::io("sync", &self.dir))
+        let file = self.opened().as_ref().map(|open| Arc::clone(&open.file));
+        file.map_or(Ok(()), |file| file.sync_all()).map_err(WalletError::io("sync", &self.dir))
     }
 
-    /// Closes a sled that failed and opens it anew, if there is space again; else it stays open for reading.
-    fn open_again(&mut self) -> Result<(), WalletError> {
-        let probe = self.dir.join("probe");
-        let probed = fs::write(&probe, vec![0x5a; PROBE_BYTES]).and_then(|()| File::open(&probe)?.sync_all());
-        let removed = fs::remove_file(&probe);
-        probed.and(removed).map_err(WalletError::io("write", &self.dir))?;
-        let old = self.open.take();
+    /// Whether there is space again.
+    fn probe(&self) -> Result<(), WalletError> {
+        let path = self.dir.join("probe");
+        let probed = fs::write(&path, vec![0x5a; PROBE_BYTES]).and_then(|()| File::open(&path)?.sync_all());
+        let removed = fs::remove_file(&path);
+        probed.and(removed).map_err(WalletError::io("write", &path))
+    }
+
+    /// Closes a sled that failed; the next call opens it again.
+    fn close(&self) {
+        let old = self.opened().take();
         // sled may panic over what it could not write.
         drop(fenced(&self.dir, || {
             drop(old);
             Ok(())
         }));
-        self.open = Some(open_sled(&self.dir)?);
-        self.health = Health::Well;
-        Ok(())
     }
 
     /// fsyncs the files of large pages that are new. sled writes each once, under a name that it never uses again.

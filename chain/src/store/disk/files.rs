@@ -222,6 +222,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a directory and all in it; no error when there is none.
+pub(crate) fn remove_dir(path: &Path) -> Result<(), StoreError> {
+    match fault::check(Op::Remove, path).and_then(|()| fs::remove_dir_all(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Names in a directory, ascending; none when there is no such directory.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fault::check(Op::Look, path).and_then(|()| fs::read_dir(path)) {
@@ -247,6 +255,13 @@ pub(crate) fn bytes_under(path: &Path) -> u64 {
     }
     let names = names(path).unwrap_or_default();
     names.iter().map(|name| bytes_under(&path.join(name))).fold(0, u64::saturating_add)
+}
+
+/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
+/// before it is still there.
+pub(crate) fn remove_unfinished_snapshots(sled_dir: &Path) -> Result<(), StoreError> {
+    let unfinished = |name: &&String| name.starts_with("snap.") && name.ends_with(".generating");
+    names(sled_dir)?.iter().filter(unfinished).try_for_each(|name| remove(&sled_dir.join(name)))
 }
 
 /// fsync of a file that another library writes.

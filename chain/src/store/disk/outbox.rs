@@ -4,9 +4,10 @@
 //! puts large pages into files of their own that it never fsyncs; a transaction is therefore kept in pieces of 4 KiB,
 //! of which no page can grow that large.
 //!
-//! A sled that failed to write takes nothing more, ever. It is closed and opened again at the next write for which
-//! there is space, and until then goes on being read. After a failed fsync that would be no help: what it was to make
-//! durable may be gone from the disk and still show in memory, so nothing is taken until the next start.
+//! A sled that failed to write takes nothing more, ever, and shows what it could not keep. It is closed at once, and
+//! opened again by the next call; the next write first looks whether there is space. After a failed fsync that would be no
+//! help: what it was to make durable may be gone from the disk and still show in memory, so nothing is taken until the
+//! next start.
 
 use std::{
     fmt,
@@ -30,7 +31,7 @@ const PIECE_BYTES: usize = 4_096;
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// The key under which the ledger id stands; all others have 33 bytes: id | number of the piece.
 const LEDGER_KEY: &[u8] = b"ledger";
-/// Before a sled that failed is opened again, so much is written to see whether there is space: two of its segments.
+/// Before a sled that failed is written to again, so much is written beside it: two of its segments.
 const PROBE_BYTES: usize = 1024 * 1024;
 
 /// The database, and what became of the last write.
@@ -119,36 +120,47 @@ impl DiskOutbox {
     }
 
     fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
-        let mut state = self.state();
-        if state.db.is_none() {
-            self.open_again(&mut state)?;
-        }
-        match &state.db {
-            Some(db) => fenced("cannot read", &self.path, || call(db)),
-            None => Err(self.closed()),
-        }
+        self.with("cannot read", &mut self.state(), call)
+    }
+
+    /// Works with sled, opening it where a failure closed it.
+    fn with<T>(
+        &self,
+        what: &'static str,
+        state: &mut State,
+        call: impl FnOnce(&sled::Db) -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        let db = match state.db.take() {
+            Some(db) => db,
+            None => open_sled(&self.path)?,
+        };
+        let db = state.db.insert(db);
+        fenced(what, &self.path, || call(db))
     }
 
     /// Makes a batch from what is there and commits it: `flush`, and the fsync that sled leaves out.
     fn write(&self, batch: impl FnOnce(&sled::Db) -> sled::Result<sled::Batch>) -> Result<(), StoreError> {
         let mut state = self.state();
         match state.health {
-            Health::Well if state.db.is_some() => {}
+            Health::Well => {}
             Health::Unsynced => return Err(self.unsynced()),
-            Health::Well | Health::Failed => {
-                self.probe()?;
-                self.open_again(&mut state)?;
-            }
+            Health::Failed => self.probe()?,
         }
-        let db = state.db.clone().ok_or_else(|| self.closed())?;
-        let written = fenced("cannot write", &self.path, || {
-            db.apply_batch(batch(&db)?)?;
+        let written = self.with("cannot write", &mut state, |db| {
+            db.apply_batch(batch(db)?)?;
             db.flush()
         });
         if let Err(error) = written {
             state.health = Health::Failed;
+            let old = state.db.take();
+            // sled may panic over what it could not write.
+            drop(fenced("cannot close", &self.path, || {
+                drop(old);
+                Ok(())
+            }));
             return Err(error);
         }
+        state.health = Health::Well;
         files::sync_file(&self.path.join("db")).inspect_err(|_| state.health = Health::Unsynced)
     }
 
@@ -159,19 +171,6 @@ impl DiskOutbox {
         files::remove(&path)?;
         files::remove(&files::unfinished(&path))?;
         probed
-    }
-
-    fn open_again(&self, state: &mut State) -> Result<(), StoreError> {
-        let old = state.db.take();
-        // sled may panic over what it could not write.
-        drop(fenced("cannot close", &self.path, || Ok(drop(old))));
-        state.db = Some(open_sled(&self.path)?);
-        state.health = Health::Well;
-        Ok(())
-    }
-
-    fn closed(&self) -> StoreError {
-        files::io_error("cannot open", &self.path, std::io::Error::other("it is closed after a failure; start again"))
     }
 
     fn unsynced(&self) -> StoreError {
@@ -189,6 +188,7 @@ impl DiskOutbox {
 }
 
 fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
+    files::remove_unfinished_snapshots(dir)?;
     fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())
 }
 

@@ -55,6 +55,10 @@ pub(crate) enum FileKind {
     Dropped,
     /// Scan column; its number is 0.
     Scan,
+    /// Run of the index; its number is its first position.
+    Run,
+    /// Tree column; its number is 0.
+    Tree,
 }
 
 impl FileKind {
@@ -64,7 +68,9 @@ impl FileKind {
             FileKind::Offsets => *b"qasedako",
             FileKind::Bodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
-            FileKind::Scan => *b"qasedaks",
+            FileKind::Scan => *b"qasedakc",
+            FileKind::Run => *b"qasedakr",
+            FileKind::Tree => *b"qasedakt",
         }
     }
 }
