@@ -22,6 +22,7 @@ use crate::{
 mod export;
 mod files;
 mod finding;
+mod late;
 mod record;
 mod run;
 mod tally;

@@ -29,6 +29,8 @@ mod cards;
 
 /// Entries of the scan column that are scanned under one lock of the ledger.
 const SCAN_PAGE: usize = 4_096;
+/// How soon a scan that failed is tried again.
+const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How often the node looks whether its card is due.
 const CARD_LOOK_EVERY: Duration = Duration::from_secs(3_600);
 /// How soon it looks again when publishing failed.
@@ -159,14 +161,23 @@ impl Mail {
 
     async fn keep_scanning(self: Arc<Self>) {
         let mut durable = self.p2p.durable();
+        let mut said = None;
         loop {
             let end = Position::new(*durable.borrow_and_update());
-            if let Err(error) = self.off_thread(move |mail| mail.scan_to(end)).await {
+            let failed = self.off_thread(move |mail| mail.scan_to(end)).await.err().map(|error| error.to_string());
+            if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
                 tracing::error!("cannot scan: {error}");
             }
-            if durable.changed().await.is_err() {
+            let grown = durable.changed();
+            // After a failure it is tried again, whether the log grows or not.
+            let ended = match failed {
+                Some(_) => tokio::time::timeout(SCAN_RETRY_AFTER, grown).await.is_ok_and(|grown| grown.is_err()),
+                None => grown.await.is_err(),
+            };
+            if ended {
                 return;
             }
+            said = failed;
         }
     }
 

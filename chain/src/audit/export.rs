@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::{
     AuditError, Finding, Problem,
     files::{Files, SegmentFile, finding},
+    late::late_bodies,
     tally::Tally,
     walk::{Item, Walk},
 };
@@ -125,8 +126,8 @@ pub fn export(
     let mut files = Files::collect(dir.to_owned(), network.ledger())?;
     let bodies = Bodies::open_to_read(dir.join("bodies"), network.ledger(), files.log_id.unwrap_or_default());
     let heads = std::mem::take(&mut files.findings);
-    let (head, late) = summarise(&files, network)?;
-    let (until, exported) = (head.count, Exported::default());
+    let head = summarise(&files, network)?;
+    let (late, until, exported) = (late_bodies(&files, network)?, head.count, Exported::default());
     let mut exporter = Exporter { network, files: &files, bodies, late, until, out, damaged, exported };
     exporter.head(&head)?;
     heads.iter().try_for_each(|found| exporter.damaged_record(found, 0))?;
@@ -134,16 +135,11 @@ pub fn export(
     exporter.end()
 }
 
-/// The first pass: what describes the log, and where bodies stand that came after their records.
-fn summarise(files: &Files, network: &Network) -> Result<(Summary, BTreeMap<u64, Place>), ExportError> {
-    let (mut tally, mut late) = (Tally::new(network.ledger()), BTreeMap::new());
-    each_item(files, network, &mut tally, &mut |_, step| {
-        if let Step::Item(Item::LateBody { position, place }) = step {
-            late.insert(*position, *place);
-        }
-        Ok(())
-    })?;
-    Ok((tally.summary(), late))
+/// The first pass.
+fn summarise(files: &Files, network: &Network) -> Result<Summary, ExportError> {
+    let mut tally = Tally::new(network.ledger());
+    each_item(files, network, &mut tally, &mut |_, _| Ok(()))?;
+    Ok(tally.summary())
 }
 
 /// What a pass comes upon: something wrong between records, with its offset, or an item.
@@ -195,6 +191,7 @@ struct Exporter<'a> {
     network: &'a Network,
     files: &'a Files,
     bodies: Bodies,
+    /// Where bodies stand that came after their records.
     late: BTreeMap<u64, Place>,
     /// What the head counts: a running node may have gone on since.
     until: u64,
@@ -306,17 +303,18 @@ impl Exporter<'_> {
         self.line(&Line::Transaction(Box::new(line_of(entry, &header, body, absent))))
     }
 
-    /// The body of a record, or why there is none. One that came later stands for one that is damaged or never came.
+    /// The body of a record, or why there is none.
     fn body(&self, entry: &TransactionEntry<'_>, core: &Core) -> Result<Result<Vec<u8>, Absence>, StoreError> {
+        // One that came later stands for one that is damaged.
         let late = self.late.get(&entry.position).copied();
-        let mut why = Absence::Fine("never came");
-        for place in [late, entry.place].into_iter().flatten() {
-            match self.body_at(place, entry, core)? {
-                Ok(body) => return Ok(Ok(body)),
-                Err(absence) => why = absence,
+        let mut found = Err(Absence::Fine("never came"));
+        for place in late.into_iter().chain(entry.place) {
+            found = self.body_at(place, entry, core)?;
+            if found.is_ok() {
+                break;
             }
         }
-        Ok(Err(why))
+        Ok(found)
     }
 
     fn body_at(

@@ -176,7 +176,7 @@ impl Files {
     }
 
     /// The head that a segment must have had, to read its records by.
-    pub(super) fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
+    fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
         let link = first_link(ledger);
         self.log_id.map(|log_id| FileHeader { kind: FileKind::Headers, ledger, log_id, number: first, link })
     }

@@ -10,9 +10,10 @@ use std::{
 use super::{
     AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Progress, Report,
     files::{Files, SegmentFile, finding},
+    late::late_bodies,
     record::{Checked, Checker, Job, Where},
     tally::Tally,
-    walk::{Item, Walk, last_commit, late_bodies},
+    walk::{Item, Walk, last_commit},
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
@@ -81,8 +82,8 @@ impl Run {
     }
 
     pub(super) fn finish(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, AuditError> {
+        self.late = late_bodies(&self.files, &self.network)?;
         let segments = std::mem::take(&mut self.files.segments);
-        self.late = late_bodies(&self.files, &segments, &self.network)?;
         for (nth, segment) in segments.iter().enumerate() {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;

@@ -11,7 +11,6 @@ use crate::{
 
 /// The running values over the records of a log that may be damaged.
 pub(super) struct Tally {
-    ledger: LedgerId,
     state: State,
     /// Position after the last record that was accounted for.
     count: u64,
@@ -23,7 +22,7 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(ledger: LedgerId) -> Self {
-        Self { ledger, state: State::new(ledger), count: 0, link: Some(first_link(ledger)), gaps: false }
+        Self { state: State::new(ledger), count: 0, link: Some(first_link(ledger)), gaps: false }
     }
 
     /// Records that were accounted for.
@@ -57,7 +56,7 @@ impl Tally {
     /// Counts the id at a position.
     pub(super) fn push(&mut self, position: u64, id: &TxId) {
         self.link = self.link.map(|link| next_link(link, id));
-        self.state.push(id, &Lanes::of(self.ledger, id));
+        self.state.push(id, &Lanes::of(self.state.ledger(), id));
         self.count = position.saturating_add(1);
     }
 

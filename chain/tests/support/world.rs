@@ -122,10 +122,8 @@ impl World {
     pub fn empty_block(&self, id: &TxId, number: u64, checkpoints: &[SignedCheckpoint]) -> EmptyBlockProof {
         let (blocks, tree) = self.tree();
         let indexed = || blocks.iter().enumerate().map(|(index, block)| (index as u64, *block));
-        let sides = (
-            indexed().filter(|(_, block)| block.number < number).next_back(),
-            indexed().find(|(_, block)| block.number > number),
-        );
+        let sides =
+            (indexed().rfind(|(_, block)| block.number < number), indexed().find(|(_, block)| block.number > number));
         let around = |checkpoint| {
             proof::surroundings(self.network.ledger(), &tree, blocks.len() as u64, number, sides, checkpoint).unwrap()
         };

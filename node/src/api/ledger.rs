@@ -27,7 +27,8 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
     let outbox_bytes = node.outbox_bytes();
     let (summary, newest, frontier, disk, retained) = node
         .with_ledger(|ledger| {
-            ledger.settle(now())?;
+            // Keeps what the frontier gained; a disk that fails is told of below, and shows all the same.
+            drop(ledger.settle(now()));
             let newest = ledger.newest_block(ledger.clock(now()))?;
             Ok((ledger.summary(), newest, ledger.frontier_len(), ledger.disk(), ledger.retained(now())))
         })
@@ -56,6 +57,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
             outbox: outbox_bytes,
         },
         retention: shown_retention(retained),
+        disk_failing: node
+            .p2p()
+            .disk_trouble()
+            .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
     }))
 }
 

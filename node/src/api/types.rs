@@ -42,6 +42,18 @@ pub struct Status {
     pub disk: Disk,
     /// How long bodies are kept.
     pub retention: Retention,
+    /// What is wrong with the disk; absent while it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_failing: Option<DiskFailing>,
+}
+
+/// A disk that cannot be written to. Nothing new is taken in until it can; what is here can be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskFailing {
+    /// Since when.
+    pub since: u64,
+    /// One sentence: what the system said, and of which file.
+    pub reason: String,
 }
 
 /// Bytes on disk.

@@ -142,6 +142,8 @@ pub enum LedgerCommand {
     Check,
     /// Set the index aside and derive it anew from the log
     RebuildIndex,
+    /// Make a new log from what is whole in a damaged one, which is kept
+    Repair,
 }
 
 /// Audits.
