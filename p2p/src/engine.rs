@@ -13,6 +13,7 @@
 //! | `outbox` | own transactions on their way into the ledger |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
 //! | [`comparison`] | `audit compare`: what a peer and this node differ in |
+//! | `exchange` | checkpoints of peers: asked for, judged, kept |
 //! | `serve` | answers to the questions of peers |
 //! | `peers` | what is remembered of each connected peer |
 //! | `status` | what an operator is shown |
@@ -22,11 +23,12 @@
 
 use std::collections::BTreeMap;
 
-use qasedak_chain::{Ledger, Network, Time, TxId, store::Store};
+use qasedak_chain::{Ledger, Network, Time, TxId, book::Book, checkpoint::SignedCheckpoint, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 mod checks;
 pub mod comparison;
+mod exchange;
 mod fetch;
 pub mod gossip;
 mod intake;
@@ -76,6 +78,10 @@ pub struct Engine {
     told_ms: u64,
     /// The one comparison that an operator may have asked for.
     comparison: Option<Box<comparison::Comparison>>,
+    /// Checkpoints and evidence.
+    book: Book,
+    /// The newest own checkpoint that others may see.
+    own_checkpoint: Option<SignedCheckpoint>,
     failures: status::Failures,
 }
 
@@ -104,6 +110,8 @@ impl Engine {
             untold: false,
             told_ms: 0,
             comparison: None,
+            book: Book::new(),
+            own_checkpoint: None,
             failures: status::Failures::default(),
         }
     }
@@ -126,7 +134,7 @@ impl Engine {
 
     fn dispatch<S: Store>(&mut self, input: Input, turn: &mut Turn<'_, S>) {
         match input {
-            Input::Connected(peer) => self.peers.connected(peer, turn.now.elapsed_ms),
+            Input::Connected { peer, key } => self.peers.connected(peer, key, turn.now.elapsed_ms),
             Input::Disconnected(peer) => drop(self.forget(peer)),
             Input::Subscribed(peer) => {
                 if let Some(state) = self.peers.get_mut(peer) {
@@ -142,6 +150,7 @@ impl Engine {
             Input::Own(verified) => self.on_own(turn, *verified),
             Input::Published { id, sent } => self.on_published(turn, &id, sent),
             Input::Durable(position) => self.on_durable(turn, position),
+            Input::Signed(checkpoint) => self.on_signed(turn, *checkpoint),
             Input::Compare { peer, token } => self.on_compare(turn, peer, token),
             Input::Tick => self.on_tick(turn),
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod audit;
 
-pub use audit::{BlockDifference, Comparison, Side};
+pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 
 /// State of the running node.
 #[derive(Debug, Clone, Serialize, Deserialize)]

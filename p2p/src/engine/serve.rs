@@ -70,10 +70,16 @@ impl Engine {
             None => Share::Over,
         };
         let response = match share {
-            Share::Within => answer(turn, &mut self.failures, request).unwrap_or_else(|error| {
-                self.failures.note(&error);
-                Response::Busy
-            }),
+            Share::Within => {
+                let answered = match request {
+                    Request::Checkpoint { known } => self.own_newest(turn, *known),
+                    _ => answer(turn, &mut self.failures, request),
+                };
+                answered.unwrap_or_else(|error| {
+                    self.failures.note(&error);
+                    Response::Busy
+                })
+            }
             Share::Over | Share::Flooding => Response::Busy,
         };
         turn.out.push(Output::Answer { token, response });
@@ -109,6 +115,8 @@ fn answer<S: Store>(turn: &Turn<'_, S>, failures: &mut Failures, request: &Reque
             let now = ledger.clock(turn.now.system);
             transactions(ledger, now, failures, ids, *max_bytes).map(Response::Transactions)
         }
+        // Not from the ledger alone.
+        Request::Checkpoint { .. } => Ok(Response::Busy),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod comparison;
+mod exchange;
 mod faults;
 mod gossip;
 mod islands;

@@ -9,6 +9,7 @@
 mod audit;
 mod bad_input;
 mod catch_up;
+mod checkpoints;
 mod commands;
 mod damage;
 mod demo;
