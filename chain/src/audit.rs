@@ -26,6 +26,7 @@ mod run;
 mod walk;
 
 pub use finding::Problem;
+use record::Fate;
 
 /// Most findings that a report lists; further ones are counted.
 pub const FINDINGS_MAX: usize = 1_000;
@@ -57,6 +58,42 @@ impl fmt::Display for Finding {
     }
 }
 
+/// What became of the bodies: which can be shown, and which no longer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyCount {
+    /// Here, and matching their headers.
+    pub present: u64,
+    /// Of these, those whose day has come: an archive keeps them, another node drops them soon.
+    pub past_their_day: u64,
+    /// Dropped when their day had come.
+    pub expired: u64,
+    /// Dropped before their day, which is still to come, to keep to a disk budget.
+    pub dropped_early: u64,
+    /// Never came: the transaction was taken in as a header alone.
+    pub never_came: u64,
+}
+
+impl BodyCount {
+    /// Transactions whose body cannot be shown, though nothing is wrong with that.
+    pub fn absent(&self) -> u64 {
+        self.expired.saturating_add(self.dropped_early).saturating_add(self.never_came)
+    }
+
+    fn add(&mut self, fate: Fate) {
+        let count = match fate {
+            Fate::Here => &mut self.present,
+            Fate::Kept => {
+                self.past_their_day = self.past_their_day.saturating_add(1);
+                &mut self.present
+            }
+            Fate::NeverCame => &mut self.never_came,
+            Fate::Expired => &mut self.expired,
+            Fate::Early => &mut self.dropped_early,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -72,10 +109,8 @@ pub struct Report {
     pub blocks: u64,
     /// The last block whose hour has begun.
     pub newest_block: Option<Block>,
-    /// Bodies that are here and match their headers.
-    pub bodies_present: u64,
-    /// Records whose body was dropped or never came.
-    pub bodies_absent: u64,
+    /// What became of the bodies.
+    pub bodies: BodyCount,
     /// Entries of the scan column that were compared. Fewer than `count` is no damage: the column can be made anew.
     pub scan_entries: u64,
     /// Bytes behind the last commit marker: what a running node is writing, or what a crash left.

@@ -14,6 +14,25 @@ pub const LANES: usize = 1024;
 /// Bytes of the state.
 pub const STATE_BYTES: usize = LANES * 2;
 
+/// What one transaction adds to every set that it is in.
+#[derive(Clone)]
+pub struct Lanes([u8; STATE_BYTES]);
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lanes")
+    }
+}
+
+impl Lanes {
+    /// The lanes of a transaction, worth computing once where it is added to several sets.
+    pub fn of(ledger: LedgerId, id: &TxId) -> Self {
+        let mut bytes = [0; STATE_BYTES];
+        hash_xof(Context::DigestLanes, &[ledger.as_bytes(), id.as_bytes()], &mut bytes);
+        Self(bytes)
+    }
+}
+
 /// The sum over a set of transactions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SetDigest {
@@ -45,9 +64,12 @@ impl SetDigest {
 
     /// Adds one transaction. The caller sees to it that none is added twice.
     pub fn add(&mut self, id: &TxId) {
-        let mut bytes = [0; STATE_BYTES];
-        hash_xof(Context::DigestLanes, &[self.ledger.as_bytes(), id.as_bytes()], &mut bytes);
-        for (lane, more) in self.lanes.iter_mut().zip(read_lanes(&bytes)) {
+        self.add_lanes(&Lanes::of(self.ledger, id));
+    }
+
+    /// Adds the transaction that has these lanes.
+    pub fn add_lanes(&mut self, lanes: &Lanes) {
+        for (lane, more) in self.lanes.iter_mut().zip(read_lanes(&lanes.0)) {
             *lane = lane.wrapping_add(more);
         }
     }

@@ -4,17 +4,21 @@
 //! Invariants: parents stand before children; `link`, `root` and `digest` are those of exactly the
 //! records in the log; the index can be derived from the log at any time, and is brought up to date from it on open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
     block::Block,
+    digest::Lanes,
     ids::{Depth, Digest, Link, Position, Root, TxId},
     network::Network,
-    retention,
+    retention::{self, Keep},
     rules::{self, Parent, ParentsError, RuleError, Verified},
     store::{Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree},
     time::{DAY_SECS, HOUR_SECS, Time, own_clock},
-    transaction::{Core, Kind, Transaction},
+    transaction::{Core, Transaction},
 };
 
 mod blocks;
@@ -23,13 +27,18 @@ mod check;
 mod days;
 mod frontier;
 mod keys;
+mod late;
 mod open;
+mod proof;
+mod retain;
 pub(crate) mod state;
 mod statement;
 
 pub use blocks_tree::BlockPath;
+pub use crate::store::OrderKey;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use retain::{Pruned, Retained};
 use state::State;
 pub use statement::public_log_id;
 
@@ -49,6 +58,8 @@ pub struct Ledger<S> {
     blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
+    /// How long bodies are kept.
+    keep: Keep,
 }
 
 /// Why a transaction was not appended.
@@ -92,17 +103,6 @@ pub struct Summary {
     pub digest: Digest,
 }
 
-/// A place in the canonical order: `(time, depth, id)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct OrderKey {
-    /// The transaction's time.
-    pub time: Time,
-    /// The transaction's depth.
-    pub depth: Depth,
-    /// The transaction's id.
-    pub id: TxId,
-}
-
 impl<S: Store> Ledger<S> {
     /// The network.
     pub fn network(&self) -> &Network {
@@ -130,7 +130,7 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the index fails.
     pub fn position(&self, id: &TxId) -> Result<Option<Position>, StoreError> {
-        Ok(self.store.get(Tree::Ids, id.as_bytes())?.and_then(|value| keys::read_u64(&value)).map(Position::new))
+        Ok(self.store.find(id)?.map(|found| found.position))
     }
 
     /// The record at a position.
@@ -139,19 +139,30 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when it cannot be read, or its header does not hash to its id.
     pub fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
         let record = self.store.record(position)?;
-        if let Some(record) = &record
-            && record.header.id(&self.network) != record.id
-        {
-            return Err(StoreError::Damaged {
-                path: "log".to_owned(),
-                offset: position.get(),
-                what: format!("the header at position {position} does not hash to its id {}", record.id),
-            });
-        }
-        Ok(record)
+        record.map(|record| self.checked(position, record)).transpose()
     }
 
-    /// The whole transaction at a position, with its body when that is here and intact.
+    /// At most `max` records from a position on: cheaper than one by one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one cannot be read, or its header does not hash to its id.
+    pub fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
+        let records = (from.get()..).zip(self.store.records(from, max)?);
+        records.map(|(position, record)| self.checked(Position::new(position), record)).collect()
+    }
+
+    fn checked(&self, position: Position, record: Record) -> Result<Record, StoreError> {
+        if record.header.id(&self.network) == record.id {
+            return Ok(record);
+        }
+        Err(StoreError::Damaged {
+            path: "log".to_owned(),
+            offset: position.get(),
+            what: format!("the header at position {position} does not hash to its id {}", record.id),
+        })
+    }
+
+    /// The whole transaction at a position, with its body when that is here.
     ///
     /// # Errors
     /// [`StoreError`] when record or body cannot be read or are damaged.
@@ -161,13 +172,12 @@ impl<S: Store> Ledger<S> {
         };
         let body = match self.store.body(position)? {
             Body::Present(body) => Some(body),
-            Body::Absent => None,
+            Body::Absent | Body::Dropped { .. } => None,
+            Body::Damaged(what) => return Err(damaged_body(position, &record.id, &what)),
         };
-        Transaction::new(&self.network, record.header, body).map(Some).map_err(|error| StoreError::Damaged {
-            path: "bodies".to_owned(),
-            offset: position.get(),
-            what: format!("position {position}, id {}: {error}", record.id),
-        })
+        let id = record.id;
+        let whole = Transaction::new(&self.network, record.header, body);
+        whole.map(Some).map_err(|error| damaged_body(position, &id, &error.to_string()))
     }
 
     /// Entries of the scan column, from `from` on.
@@ -183,9 +193,15 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the index fails.
     pub fn tagged(&self, tag: &[u8; 16], max: usize) -> Result<Vec<Position>, StoreError> {
-        let (from, to) = keys::tag_range(tag);
-        let pairs = self.store.range(Tree::Tags, &from, &to, max)?;
-        Ok(pairs.iter().filter_map(|(key, _)| keys::read_u64(key.get(16..)?)).map(Position::new).collect())
+        self.store.tagged(tag, Position::new(0), max)
+    }
+
+    /// The same from a position on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn tagged_from(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+        self.store.tagged(tag, from, max)
     }
 
     /// At most `max` places in canonical order, with times from `from` up to but not including `to`, behind `after`.
@@ -199,12 +215,7 @@ impl<S: Store> Ledger<S> {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<OrderKey>, StoreError> {
-        let start = match after {
-            Some(key) if key.time >= from => keys::after(&keys::order(key)),
-            _ => keys::time(from),
-        };
-        let pairs = self.store.range(Tree::Order, &start, &keys::time(to), max)?;
-        Ok(pairs.iter().filter_map(|(key, _)| keys::read_order(key)).collect())
+        Ok(self.store.in_order(from, to, after, max)?.into_iter().map(|(key, _)| key).collect())
     }
 
     /// Checks a verified transaction against the log and appends it. Visible at once, durable after a flush.
@@ -217,23 +228,28 @@ impl<S: Store> Ledger<S> {
     pub fn append(&mut self, verified: Verified, system: Time, own: bool) -> Result<Position, AppendError> {
         let now = self.clock(system);
         let depth = self.admit(verified.transaction(), now)?;
+        let author_u = *verified.author_u();
         let transaction = verified.into_transaction();
         let position = Position::new(self.state.count());
         let core = transaction.core();
-        let author_u = author_u(core).ok_or(AppendError::Refused(Refusal::Rule(RuleError::Signature)))?;
         let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
         self.load_day(core.time().day())?;
-        let mut changes = self.index_changes(position, &record);
-        if own && self.network.is_main() {
+        let mut changes = self.tree_changes(position, &record);
+        let underivable = own && self.network.is_main();
+        if underivable {
             changes.push(self.hold_back(record.id));
         }
         let new = NewRecord {
             body_day: retention::body_day(core, now),
-            body: transaction.body().map(<[u8]>::to_vec),
+            body: transaction.body().map(Arc::from),
             record: record.clone(),
             author_u,
         };
-        self.store.stage(Batch { records: vec![new], changes })?;
+        let staged = self.store.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() });
+        if let Err(error) = staged {
+            self.held_back.remove(&record.id);
+            return Err(error.into());
+        }
         self.advance(&record);
         self.latest = now;
         Ok(position)
@@ -271,43 +287,19 @@ impl<S: Store> Ledger<S> {
     }
 
     fn parent(&self, id: &TxId) -> Result<Option<Parent>, StoreError> {
-        let Some(position) = self.position(id)? else {
-            return Ok(None);
-        };
-        Ok(self.store.record(position)?.map(|record| Parent { time: record.header.core().time(), depth: record.depth }))
+        Ok(self.store.find(id)?.map(|found| Parent { time: found.time, depth: found.depth }))
     }
 
-    /// What the index gains by one record.
-    fn index_changes(&mut self, position: Position, record: &Record) -> Vec<Change> {
-        let core = record.header.core();
-        let place = position.get().to_be_bytes().to_vec();
-        let key = OrderKey { time: core.time(), depth: record.depth, id: record.id };
-        let mut changes = vec![
-            Change { tree: Tree::Ids, key: record.id.as_bytes().to_vec(), value: Some(place.clone()) },
-            Change { tree: Tree::Order, key: keys::order(key), value: Some(place) },
-            self.mark_stale(core.time().hour()),
-            self.waits_to_settle(position, record),
-        ];
-        if core.kind() == Kind::Tagged {
-            let key = keys::tag(core.hint(), position);
-            changes.push(Change { tree: Tree::Tags, key, value: Some(Vec::new()) });
-        }
-        changes
+    /// What the trees gain by one record.
+    fn tree_changes(&mut self, position: Position, record: &Record) -> Vec<Change> {
+        vec![self.mark_stale(record.header.core().time().hour()), self.waits_to_settle(position, record)]
     }
 
     /// Takes one staged record into the running values. Cannot fail: its day is loaded before it is staged.
     fn advance(&mut self, record: &Record) {
-        self.state.push(&record.id);
-        self.add_to_day(record.header.core().time().day(), &record.id);
-    }
-
-    /// Drops the bodies whose day has come by the own clock; headers stay. Returns how many days' bodies went.
-    ///
-    /// # Errors
-    /// [`StoreError`] when a file cannot be removed.
-    pub fn drop_expired_bodies(&mut self, system: Time) -> Result<usize, StoreError> {
-        let day = self.clock(system).day();
-        self.store.drop_bodies_before(day.saturating_add(1))
+        let lanes = Lanes::of(self.network.ledger(), &record.id);
+        self.state.push(&record.id, &lanes);
+        self.add_to_day(record.header.core().time().day(), &lanes);
     }
 
     /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
@@ -315,11 +307,12 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the store takes no more.
     pub fn flush(&mut self, now: Time) -> Result<Option<Flush>, StoreError> {
+        self.make_room();
         let mut changes = self.take_day_changes();
         if !changes.is_empty() {
             changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
         }
-        self.store.stage(Batch { records: Vec::new(), changes })?;
+        self.store.stage(Batch::of_changes(changes))?;
         let point = CommitPoint { count: self.state.count(), link: self.state.link(), time: self.clock(now) };
         let flush = self.store.flush(point)?;
         if flush.is_some() {
@@ -328,7 +321,8 @@ impl<S: Store> Ledger<S> {
         Ok(flush)
     }
 
-    /// Tells how the flush ended. After a failed one the ledger takes no more.
+    /// Tells how the flush ended. After a failed one all of it is tried again with the next, and until one succeeds no new
+    /// transaction is taken in.
     pub fn flushed(&mut self, success: bool) {
         self.store.flushed(success);
     }
@@ -382,9 +376,7 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// The author's key as a Montgomery u coordinate; `None` when it is no point, which no valid signature allows.
-fn author_u(core: &Core) -> Option<[u8; 32]> {
-    curve25519_dalek::edwards::CompressedEdwardsY(*core.author())
-        .decompress()
-        .map(|point| point.to_montgomery().to_bytes())
+fn damaged_body(position: Position, id: &TxId, what: &str) -> StoreError {
+    let what = format!("position {position}, id {id}: {what}");
+    StoreError::Damaged { path: "bodies".to_owned(), offset: position.get(), what }
 }

@@ -1,4 +1,5 @@
-//! When bodies go (DESIGN §4): kept until 72 h after the day of `min(time, arrival + 48 h) + lifetime`.
+//! When bodies go (DESIGN §4): kept until 72 h after the day of `min(time, arrival + 48 h) + lifetime`, unless the node
+//! keeps them for good, or has no room.
 
 use crate::{rules::FUTURE_BODY_SECS, time::Time, transaction::Core};
 
@@ -13,4 +14,17 @@ pub fn body_day(core: &Core, arrival: Time) -> u64 {
     let start = core.time().min(arrival.plus(FUTURE_BODY_SECS));
     let end = start.plus(u64::from(core.lifetime_secs()));
     end.day().saturating_add(1).saturating_add(GRACE_DAYS)
+}
+
+/// How long a node keeps bodies. Headers it keeps for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Until their [day](body_day) comes.
+    #[default]
+    UntilTheirDay,
+    /// Until their day comes; earlier when all of them take more than so many bytes: then those go first whose day comes
+    /// first.
+    Budget(u64),
+    /// For good.
+    Archive,
 }

@@ -73,22 +73,32 @@ pub enum RuleError {
 
 /// A transaction that passed every check that needs no ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified(Transaction);
+pub struct Verified {
+    transaction: Transaction,
+    author_u: [u8; 32],
+}
 
 impl Verified {
     /// The transaction.
     pub fn transaction(&self) -> &Transaction {
-        &self.0
+        &self.transaction
+    }
+    /// The author's key as a Montgomery u coordinate (RFC 7748), which follows from the key at little cost while that is
+    /// checked.
+    pub fn author_u(&self) -> &[u8; 32] {
+        &self.author_u
     }
     /// Takes a transaction for verified without any check: for tests and benchmarks of everything behind the checks,
-    /// where a million stamps would cost days.
+    /// where a million stamps would cost days. An author that is no key counts as zeros.
     #[cfg(feature = "testing")]
     pub fn unchecked(transaction: Transaction) -> Self {
-        Self(transaction)
+        let key = VerifyingKey::from_bytes(transaction.core().author());
+        let author_u = key.map(|key| key.to_montgomery().to_bytes()).unwrap_or_default();
+        Self { transaction, author_u }
     }
     /// The transaction, unwrapped.
     pub fn into_transaction(self) -> Transaction {
-        self.0
+        self.transaction
     }
 }
 
@@ -98,8 +108,8 @@ impl Verified {
 /// # Errors
 /// The [`RuleError`] of the first rule that is broken.
 pub fn verify(network: &Network, transaction: Transaction) -> Result<Verified, RuleError> {
-    verify_header(network, transaction.header())?;
-    Ok(Verified(transaction))
+    let key = verified_author(network, transaction.header())?;
+    Ok(Verified { transaction, author_u: key.to_montgomery().to_bytes() })
 }
 
 /// The same checks for a header alone, as an audit needs them.
@@ -107,6 +117,10 @@ pub fn verify(network: &Network, transaction: Transaction) -> Result<Verified, R
 /// # Errors
 /// The [`RuleError`] of the first rule that is broken.
 pub fn verify_header(network: &Network, header: &Header) -> Result<(), RuleError> {
+    verified_author(network, header).map(drop)
+}
+
+fn verified_author(network: &Network, header: &Header) -> Result<VerifyingKey, RuleError> {
     let challenge = header.signed().challenge(network);
     if header.core().time() < network.start() {
         return Err(RuleError::TimeBeforeStart);
@@ -115,19 +129,16 @@ pub fn verify_header(network: &Network, header: &Header) -> Result<(), RuleError
     if !header.stamp().meets_target(&challenge, Effort::required(network, header.core())) {
         return Err(RuleError::StampTarget);
     }
-    check_signature(network, header.core(), header.signed().signature())?;
-    if !header.stamp().solves(&challenge) {
-        return Err(RuleError::StampSolution);
-    }
-    Ok(())
+    let key = check_signature(network, header.core(), header.signed().signature())?;
+    if header.stamp().solves(&challenge) { Ok(key) } else { Err(RuleError::StampSolution) }
 }
 
 /// "Signature rule, frozen: ed25519-dalek `verify_strict`, one at a time. Never `verify_batch`."
-fn check_signature(network: &Network, core: &Core, signature: &[u8; 64]) -> Result<(), RuleError> {
-    if signature_is_valid(core.author(), &core.signing_message(network), signature) {
-        Ok(())
-    } else {
-        Err(RuleError::Signature)
+fn check_signature(network: &Network, core: &Core, signature: &[u8; 64]) -> Result<VerifyingKey, RuleError> {
+    let key = VerifyingKey::from_bytes(core.author()).map_err(|_| RuleError::Signature)?;
+    match key.verify_strict(&core.signing_message(network), &Signature::from_bytes(signature)) {
+        Ok(()) => Ok(key),
+        Err(_) => Err(RuleError::Signature),
     }
 }
 

@@ -1,20 +1,34 @@
 //! Where a ledger keeps its log and its index: the [`Store`] trait, and the stores behind it.
 //!
-//! A store does two things. It holds the **log**: records in position order, appended and never changed, with
-//! their bodies until these are dropped. And it holds the **index**: sorted key-value pairs that the
-//! [`Ledger`](crate::Ledger) derives from the log and can derive again. A batch of both is staged by [`Store::stage`],
-//! is visible at once, and becomes durable, all or nothing, when a [`Flush`] made after it has run.
-//! Flushing may run on another thread while more is staged: that is the group commit.
+//! A store does three things. It holds the **log**: records in position order, appended and never changed, with their
+//! bodies until these are dropped. It indexes by itself **what never changes**: where an id stands, which positions have a
+//! tag, the canonical order, the Merkle tree over the log. And it holds **trees**: sorted key-value pairs that the
+//! [`Ledger`](crate::Ledger) derives from the log, changes, and can derive again. A batch is staged by [`Store::stage`], is
+//! visible to every read at once, and becomes durable, all or nothing, when a [`Flush`] made after it has run. Flushing may
+//! run on another thread while more is staged: that is the group commit.
+//!
+//! Only records and late bodies are acknowledged state. All else follows from them: a flush that made them durable has
+//! succeeded, whatever became of the rest, which the store keeps in memory and writes with a later flush. Changes to the
+//! trees may reach the disk long after the records that they follow from; when the process dies before, the ledger derives
+//! them anew on open, from the [state](Tree::State) on that did reach the disk.
+//!
+//! A flush that failed changes nothing: everything that was staged stays here and readable, and the next flush writes all
+//! of it again. Until one succeeds the store takes no new records, so that memory stays bounded.
+
+use std::sync::Arc;
 
 use crate::{
-    ids::{Depth, Link, Position, TxId},
+    ids::{Depth, LedgerId, Link, Position, TxId},
     time::Time,
     transaction::{Header, Kind, Transaction},
 };
 
 pub mod checkpoints;
 pub mod disk;
+mod error;
 pub mod memory;
+
+pub use error::StoreError;
 
 /// A transaction as the log holds it. The header, the arrival and the depth are never dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,11 +49,53 @@ pub struct NewRecord {
     /// The record.
     pub record: Record,
     /// The body, if it is here.
-    pub body: Option<Vec<u8>>,
+    pub body: Option<Arc<[u8]>>,
     /// First day, counted from 1970, on which the body may be dropped.
     pub body_day: u64,
     /// The author's key as a Montgomery u coordinate, for the scan column.
     pub author_u: [u8; 32],
+}
+
+/// A body for a record that is in the log without one that is sound.
+#[derive(Clone, Debug)]
+pub struct LateBody {
+    /// The record's position.
+    pub position: Position,
+    /// The record's id.
+    pub id: TxId,
+    /// The body.
+    pub body: Arc<[u8]>,
+    /// First day, counted from 1970, on which the body may be dropped.
+    pub body_day: u64,
+}
+
+/// Where a transaction stands, and what its children need to know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its position.
+    pub position: Position,
+    /// Its time.
+    pub time: Time,
+    /// Its depth.
+    pub depth: Depth,
+}
+
+/// A place in the canonical order: `(time, depth, id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OrderKey {
+    /// The transaction's time.
+    pub time: Time,
+    /// The transaction's depth.
+    pub depth: Depth,
+    /// The transaction's id.
+    pub id: TxId,
+}
+
+impl OrderKey {
+    /// The place of a record.
+    pub fn of(record: &Record) -> Self {
+        Self { time: record.header.core().time(), depth: record.depth, id: record.id }
+    }
 }
 
 /// One entry of the scan column: what a scan or a light client reads.
@@ -55,16 +111,10 @@ pub struct ScanEntry {
     pub has_body: bool,
 }
 
-/// Parts of the index. Each is a sorted map of its own from byte strings to byte strings.
+/// What of the index changes. Each is a sorted map of its own from byte strings to byte strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tree {
-    /// id → position.
-    Ids,
-    /// tag | position → nothing.
-    Tags,
-    /// time | depth | id → position: the canonical order.
-    Order,
-    /// day → count, digest and digest state of the transactions of that day.
+    /// day → count and digest of the transactions of that day, and the digest's state where there are many.
     Days,
     /// hour → count, root and chain of that block; empty while they are to be computed anew.
     Blocks,
@@ -78,9 +128,6 @@ impl Tree {
     /// The byte that keys of this tree begin with where trees share one map.
     pub const fn prefix(self) -> u8 {
         match self {
-            Tree::Ids => 1,
-            Tree::Tags => 2,
-            Tree::Order => 3,
             Tree::Days => 4,
             Tree::Blocks => 5,
             Tree::Frontier => 6,
@@ -89,7 +136,7 @@ impl Tree {
     }
 }
 
-/// A change to the index: a new value, or `None` to remove the key.
+/// A change to a tree: a new value, or `None` to remove the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Which map.
@@ -111,13 +158,24 @@ pub struct CommitPoint {
     pub time: Time,
 }
 
-/// A batch to stage: records in position order, and the changes to the index that follow from them.
+/// A batch to stage: records in position order, bodies that came late, and the changes to the trees that follow.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Records to append.
     pub records: Vec<NewRecord>,
-    /// Changes to the index, applied in order.
+    /// Bodies of records that are in the log.
+    pub late_bodies: Vec<LateBody>,
+    /// Changes to the trees, applied in order.
     pub changes: Vec<Change>,
+    /// Whether some of the changes do not follow from the log: they then reach the disk with the next flush.
+    pub underivable: bool,
+}
+
+impl Batch {
+    /// A batch of nothing but changes that follow from the log.
+    pub fn of_changes(changes: Vec<Change>) -> Self {
+        Self { changes, ..Self::default() }
+    }
 }
 
 /// What a body is at the moment.
@@ -125,62 +183,17 @@ pub struct Batch {
 pub enum Body {
     /// Here.
     Present(Vec<u8>),
-    /// Never came, or was dropped when its lifetime ended.
+    /// Never came; or is lost, which an audit tells apart.
     Absent,
-}
-
-/// What went wrong below the ledger.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The system refused a read or a write.
-    #[error("{what} {path}: {source}")]
-    Io {
-        /// What was being done, as a verb: "cannot read".
-        what: &'static str,
-        /// The file.
-        path: String,
-        /// The system's answer.
-        source: std::io::Error,
+    /// Was here, and was dropped.
+    Dropped {
+        /// The first day, counted from 1970, on which it was to go for its age.
+        day: u64,
+        /// Whether it may have gone before that day, to keep to a disk budget.
+        early: bool,
     },
-    /// Bytes on disk are not what was written.
-    #[error(
-        "damaged: {path} at byte {offset}: {what}; run `qasedak audit verify` to see all damage, and keep the file"
-    )]
-    Damaged {
-        /// The file.
-        path: String,
-        /// Where in the file.
-        offset: u64,
-        /// What is wrong there.
-        what: String,
-    },
-    /// Another process has the directory open.
-    #[error(
-        "{path} is in use by another qasedak process; stop that one first, or choose another directory with --data"
-    )]
-    InUse {
-        /// The directory.
-        path: String,
-    },
-    /// The files belong to another network or were written by a newer version.
-    #[error("{path}: {what}")]
-    Foreign {
-        /// The file.
-        path: String,
-        /// What it is instead.
-        what: String,
-    },
-    /// The index failed.
-    #[error("index {path}: {what}; the log is unharmed, and the index can be made anew from it")]
-    Index {
-        /// The index directory.
-        path: String,
-        /// What the index said.
-        what: String,
-    },
-    /// A flush failed: what was staged cannot be acknowledged, and this store takes no more.
-    #[error("an earlier write failed, so nothing more is accepted; free space or mend the disk, then start again")]
-    Poisoned,
+    /// Here, but not as it was written; other nodes have it until its lifetime ends.
+    Damaged(String),
 }
 
 /// Work that makes durable what was staged before it was made. Runs on any thread, once.
@@ -225,32 +238,65 @@ pub trait Store {
     /// Stages a batch: visible to every read from now on, durable after a flush.
     ///
     /// # Errors
-    /// [`StoreError`] when bodies cannot be written; then nothing of the batch is staged.
+    /// [`StoreError::Failing`] for new records while writes fail. Nothing of the batch is staged then.
     fn stage(&mut self, batch: Batch) -> Result<(), StoreError>;
-    /// Takes all that is staged, to be made durable under the given commit point. `None` when nothing is staged.
+    /// Takes all that is staged, to be made durable under the given commit point. `None` when nothing is to be done.
     /// At most one flush is under way at a time: [`flushed`](Self::flushed) must be called before the next.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] after a failed flush.
+    /// [`StoreError`] when the flush cannot be begun; nothing has changed then, and it may be tried again.
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError>;
-    /// Tells how the flush under way ended.
+    /// Tells how the flush under way ended. After a failed one all that it was to write is staged again.
     fn flushed(&mut self, success: bool);
     /// Reads a record; `None` past the end.
     ///
     /// # Errors
     /// [`StoreError`] when it cannot be read or is damaged.
     fn record(&self, position: Position) -> Result<Option<Record>, StoreError>;
-    /// Reads the body of a record. Its hash is checked by the ledger.
+    /// Reads at most `max` records from `from` on: cheaper than one by one.
     ///
     /// # Errors
-    /// [`StoreError`] when it cannot be read or is damaged.
+    /// [`StoreError`] when they cannot be read or are damaged.
+    fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError>;
+    /// Reads the body of a record, the one that came last. Its hash is checked by the ledger.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read.
     fn body(&self, position: Position) -> Result<Body, StoreError>;
     /// Reads at most `max` entries of the scan column from `from` on.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read.
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError>;
-    /// Reads a value of the index.
+    /// Where a transaction stands in the log, if it does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError>;
+    /// Positions from `from` on of tagged transactions with this tag, ascending, at most `max`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError>;
+    /// At most `max` places in canonical order with their positions: times from `from` up to but not including `to`,
+    /// behind `after`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError>;
+    /// Root of the perfect subtree over the records `index·2^level` up to, but not including, `(index+1)·2^level`, of the
+    /// Merkle tree over the log; level 0 is a leaf. All these records must be in the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read, or the log does not reach that far.
+    fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError>;
+    /// Reads a value of a tree.
     ///
     /// # Errors
     /// [`StoreError`] when the index fails.
@@ -265,18 +311,39 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`] when the index fails.
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError>;
-    /// Drops all bodies whose [`body_day`](NewRecord::body_day) is before `day`; returns how many days' bodies went.
+    /// Drops bodies whose [`body_day`](NewRecord::body_day) is before `day`, a bounded number of files in one call;
+    /// returns how many went. To be called again until none goes.
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be removed.
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError>;
-    /// Sets the whole index aside and starts an empty one, to be derived anew.
+    /// Drops bodies until all of them take at most `budget` bytes, those first whose day comes first, a bounded number of
+    /// files in one call; returns how many went. What is staged counts too.
     ///
     /// # Errors
-    /// [`StoreError`] when the old index cannot be set aside.
-    fn reset_index(&mut self) -> Result<(), StoreError>;
+    /// [`StoreError`] when they cannot be removed.
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError>;
+    /// What bodies take, and how far they have gone.
+    fn bodies(&self) -> BodyUse;
+    /// Sets the trees aside and starts empty ones, to be derived anew.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the old ones cannot be set aside.
+    fn reset_trees(&mut self) -> Result<(), StoreError>;
+    /// Sets aside the trees and all that the store indexes by itself, and derives the latter from the log. `progress` is told how many records
+    /// are done, and of how many.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the old index cannot be set aside, or the log cannot be read.
+    fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError>;
     /// Bytes that this store occupies on disk: headers, bodies, scan column and index.
     fn disk(&self) -> DiskUse;
+}
+
+/// What is asked for has no record yet.
+fn beyond_the_log(path: &str, position: u64) -> StoreError {
+    let what = "the log does not reach that far".to_owned();
+    StoreError::Damaged { path: path.to_owned(), offset: position, what }
 }
 
 /// Own and relayed transactions that are not part of the ledger yet (DESIGN §7, Stem). Acknowledged state: what
@@ -310,4 +377,15 @@ pub struct DiskUse {
     pub scan: u64,
     /// Index.
     pub index: u64,
+}
+
+/// What bodies take, and how far they have gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyUse {
+    /// Bytes of all bodies, staged ones included.
+    pub bytes: u64,
+    /// The first day that has bodies, counted from 1970: they go next. And the bytes that they take.
+    pub next: Option<(u64, u64)>,
+    /// The last day that bodies were dropped of to keep to a disk budget.
+    pub early_until: Option<u64>,
 }

@@ -83,7 +83,7 @@ fn a_sound_ledger_is_as_the_node_has_it() {
     assert_eq!((report.root, report.digest), (summary.root, summary.digest));
     assert_eq!(report.blocks, ledger.blocks(0, usize::MAX).unwrap().len() as u64);
     assert_eq!(report.newest_block, ledger.newest_block(after_pool()).unwrap());
-    assert_eq!((report.bodies_present, report.bodies_absent, report.scan_entries), (40, 0, 40));
+    assert_eq!((report.bodies.present, report.bodies.absent(), report.scan_entries), (40, 0, 40));
     assert_eq!(report.unfinished_tail_bytes, 0);
     assert!(told.is_sorted() && told.last() == Some(&40));
 }
@@ -308,7 +308,7 @@ fn bodies_may_be_absent_only_when_they_were_dropped() {
     let later = Time::from_secs((first_day + 1) * 86_400);
     let report = audit_at(dir.path(), later);
     assert_eq!(report.findings, []);
-    assert_eq!((report.bodies_absent, report.bodies_present), (of_day, 60 - of_day));
+    assert_eq!((report.bodies.expired, report.bodies.present), (of_day, 60 - of_day));
     // By a clock for which the day is still to come, it went too early.
     let report = audit_at(dir.path(), Time::from_secs(0));
     assert!(report.findings.iter().all(|found| matches!(found.problem, Problem::BodyDroppedEarly(_))));

@@ -103,7 +103,7 @@ pub(crate) fn read<T>(ledger: &RwLock<DiskLedger>, work: impl FnOnce(&DiskLedger
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Poisoned))
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::BrokenOff))
 }
 
 /// What a node is started from.
@@ -213,9 +213,9 @@ pub async fn start(options: Options) -> Outcome<Running> {
 /// Lets expired bodies go, at start and every hour.
 async fn keep_house(node: Arc<Node>) {
     loop {
-        match node.with_ledger(|ledger| ledger.drop_expired_bodies(now())).await {
-            Ok(0) => {}
-            Ok(days) => tracing::info!("dropped the bodies of {days} days, whose lifetime is over"),
+        match node.with_ledger(|ledger| ledger.prune(now())).await {
+            Ok(pruned) if pruned.is_nothing() => {}
+            Ok(pruned) => tracing::info!("dropped bodies: {pruned:?}"),
             Err(error) => tracing::error!("cannot drop expired bodies: {error}"),
         }
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;

@@ -45,6 +45,7 @@ mod peers;
 mod task;
 
 pub use error::DriverError;
+pub use flusher::DiskTrouble;
 pub use handle::{Comparison, Handle, PeerInfo, Transport};
 pub use key::{PeerKey, peer_id_of};
 
@@ -123,11 +124,12 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     };
     let mut task = task::Task::new(config, network, ledger, outbox, (checkpoints, book), wires)?;
     let refused = task.listen(listen).await?.into();
+    let trouble = task.flusher.watch();
     tokio::spawn(async move {
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, ended, refused, peer_id })
+    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id })
 }
 
 async fn load_book(checkpoints: Arc<dyn Checkpoints>) -> Result<Book, DriverError> {

@@ -80,6 +80,9 @@ pub enum KeystoreError {
          language), else restore the wallet from the 24 words"
     )]
     Unlock,
+    /// The file has a layout that this version does not know.
+    #[error("the keystore was written by a newer version of this program; use that one")]
+    Newer,
     /// No passphrase.
     #[error("the passphrase is empty; choose one, it protects your keys when this machine is taken")]
     EmptyPassphrase,
@@ -238,8 +241,16 @@ pub fn seal(
 /// Decrypts the bytes of a keystore file.
 ///
 /// # Errors
-/// [`KeystoreError::Unlock`] whatever is wrong with passphrase or file, [`KeystoreError::Memory`] when Argon2 gets none.
+/// [`KeystoreError::Newer`] for a file of a later version; else [`KeystoreError::Unlock`] whatever is wrong with passphrase
+/// or file, [`KeystoreError::Memory`] when Argon2 gets none.
 pub fn unseal(file: &[u8], passphrase: &str) -> Result<Secrets, KeystoreError> {
+    // Of a later version nothing but the first nine bytes is known. An older one would be read here; there is none yet.
+    if let Some((magic, [version, ..])) = file.split_first_chunk::<8>()
+        && magic == MAGIC
+        && *version > VERSION
+    {
+        return Err(KeystoreError::Newer);
+    }
     let (head, sealed) = file.split_first_chunk::<HEAD_BYTES>().ok_or(KeystoreError::Unlock)?;
     let (cost, salt, nonce) = read_head(head).ok_or(KeystoreError::Unlock)?;
     let key = cost.key(passphrase, &salt)?;

@@ -132,8 +132,12 @@ impl Wallet {
         let (ledger, address) = (*self.network.ledger().as_bytes(), *self.address().as_bytes());
         match self.vault.get::<HeaderRow>(&key)? {
             Some(HeaderRow { version: rows::VERSION, ledger: l, address: a }) if (l, a) == (ledger, address) => Ok(()),
+            Some(HeaderRow { version, .. }) if version > rows::VERSION => {
+                Err(WalletError::Newer { path: dir.display().to_string() })
+            }
+            // An older layout is brought up to this one here, before anything else is read. There is none yet.
             Some(_) => Err(WalletError::damaged(dir)),
-            None if !self.vault.is_empty() => Err(WalletError::damaged(dir)),
+            None if !self.vault.is_empty()? => Err(WalletError::damaged(dir)),
             None => {
                 let mut changes = Changes::default();
                 let row = HeaderRow { version: rows::VERSION, ledger, address };

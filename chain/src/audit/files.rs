@@ -12,6 +12,7 @@ use crate::{
     store::{
         StoreError,
         disk::{
+            bodies::Part,
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
             scan,
@@ -40,8 +41,8 @@ pub(super) struct Files {
     pub(super) scan: Option<DiskFile>,
     /// Whole entries of the scan column.
     pub(super) scan_entries: u64,
-    /// Days whose body file has a head that is not what was written.
-    pub(super) bad_days: BTreeSet<u32>,
+    /// Parts of bodies whose file has a head that is not what was written.
+    pub(super) bad_parts: BTreeSet<Part>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -109,17 +110,17 @@ impl Files {
             claimed = claimed.max(shown);
             segments.push(segment);
         }
-        let days = read_body_heads(&dir.join("bodies"), &mut heads)?;
+        let parts = read_body_heads(&dir.join("bodies"), &mut heads)?;
         let log_id = heads.log_id();
         for segment in &mut segments {
             segment.link = heads.sound(&segment.name, log_id).ok().map(|head| head.link);
         }
-        let bad = |day: &&u32| heads.sound(&format!("bodies/{day}.seg"), log_id).is_err();
-        let bad_days = days.iter().filter(bad).copied().collect();
+        let bad = |part: &Part| heads.sound(&format!("bodies/{}", part.file_name()), log_id).is_err();
+        let bad_parts = parts.into_iter().filter(bad).collect();
         let wrong = |name: &String| heads.sound(name, log_id).err().map(|what| (name.clone(), what));
         let wrong: Vec<(String, String)> = heads.read.keys().filter_map(wrong).collect();
         let findings = wrong.into_iter().map(|(name, what)| finding(&name, 0, Problem::FileHeader(what))).collect();
-        Ok(Self { dir, log_id, segments, claimed, scan, scan_entries, bad_days, findings })
+        Ok(Self { dir, log_id, segments, claimed, scan, scan_entries, bad_parts, findings })
     }
 
     /// The head that a segment must have had, to read its records by.
@@ -144,17 +145,17 @@ fn read_segment_head(dir: &Path, first: u64, heads: &mut Heads) -> Result<(Segme
     Ok((segment, claimed))
 }
 
-/// Days that have a body file.
-fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<u32>, StoreError> {
-    let mut days = Vec::new();
+/// Parts of bodies that have a file.
+fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<Part>, StoreError> {
+    let mut parts = Vec::new();
     for name in files::names(dir)? {
-        let Some(day) = name.strip_suffix(".seg").and_then(|day| day.parse::<u32>().ok()) else {
+        let Some(part) = Part::from_file_name(&name) else {
             continue;
         };
         // A running node may just have dropped it.
         if let Some(file) = DiskFile::open(&dir.join(&name), false)? {
-            heads.read(&format!("bodies/{name}"), &file, FileKind::Bodies, u64::from(day))?;
-            days.push(day);
+            heads.read(&format!("bodies/{name}"), &file, FileKind::Bodies, part.number())?;
+            parts.push(part);
         }
     }
     if let Some(file) = DiskFile::open(&dir.join("dropped"), false)? {
@@ -163,5 +164,5 @@ fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<u32>, StoreError
         let number = FileHeader::parse(FileKind::Dropped, heads.ledger, &bytes).map_or(0, |head| head.number);
         heads.read("bodies/dropped", &file, FileKind::Dropped, number)?;
     }
-    Ok(days)
+    Ok(parts)
 }

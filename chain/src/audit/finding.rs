@@ -67,7 +67,7 @@ pub enum Problem {
     #[error("its body is gone, though its day has not been dropped")]
     BodyMissing,
     /// A body was dropped before its time.
-    #[error("its body was dropped before its day, {0}, counted from 1970")]
+    #[error("its body was dropped before its day, {0}, counted from 1970, and no disk budget asked for that")]
     BodyDroppedEarly(u32),
     /// A record without a body that should never have been accepted without.
     #[error("it has no body, though its lifetime was not over when it came")]

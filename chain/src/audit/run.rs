@@ -8,13 +8,14 @@ use std::{
 };
 
 use super::{
-    AuditError, FINDINGS_MAX, Finding, Problem, Report,
+    AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Report,
     files::{Files, SegmentFile, finding},
     record::{Checked, Checker, Job, Where},
     walk::{Item, Walk, last_commit},
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
+    digest::Lanes,
     ids::{Depth, Link, Position, TxId},
     ledger::state::State,
     network::Network,
@@ -26,7 +27,7 @@ use crate::{
             files::DiskFile,
             headers::segment_path,
             scan::{ENTRY_BYTES, EntryBytes, entry_at},
-            segment::{FILE_HEADER_BYTES, TransactionEntry},
+            segment::{FILE_HEADER_BYTES, Place, TransactionEntry},
         },
     },
     time::{Time, own_clock},
@@ -47,14 +48,15 @@ pub(super) struct Run {
     count: u64,
     /// The link so far; `None` behind what could not be read, until a commit marker tells it.
     link: Option<Link>,
+    /// Where bodies stand that came after their records.
+    late: BTreeMap<u64, Place>,
     known: HashMap<TxId, (Time, Depth)>,
     /// Ids of records that were changed, of which no more is known.
     unread: HashSet<TxId>,
     /// Whether there were records of which not even the id is known.
     gaps: bool,
     hours: BTreeMap<u64, Vec<TxId>>,
-    present: u64,
-    absent: u64,
+    body_count: BodyCount,
     tail: u64,
     last_time: Time,
     findings: Vec<Finding>,
@@ -74,12 +76,12 @@ impl Run {
             state: State::new(ledger),
             count: 0,
             link: Some(crate::link::first_link(ledger)),
+            late: BTreeMap::new(),
             known: HashMap::new(),
             unread: HashSet::new(),
             gaps: false,
             hours: BTreeMap::new(),
-            present: 0,
-            absent: 0,
+            body_count: BodyCount::default(),
             tail: 0,
             last_time: Time::default(),
             findings: Vec::new(),
@@ -91,6 +93,7 @@ impl Run {
 
     pub(super) fn finish(mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
         let segments = std::mem::take(&mut self.files.segments);
+        self.late = self.late_bodies(&segments)?;
         for (nth, segment) in segments.iter().enumerate() {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;
@@ -103,6 +106,26 @@ impl Run {
             self.found(finding(&last.name, len, problem));
         }
         Ok(self.report())
+    }
+
+    /// Bodies that came later may stand in any later segment.
+    fn late_bodies(&self, segments: &[SegmentFile]) -> Result<BTreeMap<u64, Place>, StoreError> {
+        let mut late = BTreeMap::new();
+        for segment in segments {
+            let path = segment_path(&self.files.dir.join("headers"), segment.first);
+            let head = self.files.segment_head(self.network.ledger(), segment.first);
+            let (Some(head), Some(file)) = (head, DiskFile::open(&path, false)?) else {
+                continue;
+            };
+            let bytes = file.read_from(0)?;
+            let framing = head.framing();
+            let walk = Walk { network: &self.network, framing, bytes: &bytes, first: segment.first, until: None };
+            late.extend(walk.items().into_iter().filter_map(|item| match item {
+                Item::LateBody { position, place } => Some((position, place)),
+                _ => None,
+            }));
+        }
+        Ok(late)
     }
 
     fn report(self) -> Report {
@@ -123,8 +146,7 @@ impl Run {
             digest: summary.digest,
             blocks,
             newest_block: newest,
-            bodies_present: self.present,
-            bodies_absent: self.absent,
+            bodies: self.body_count,
             scan_entries: self.files.scan_entries,
             unfinished_tail_bytes: self.tail,
             findings: self.findings,
@@ -206,7 +228,8 @@ impl Run {
             let mut jobs = Vec::new();
             for item in page {
                 if let Item::Transaction { entry, .. } = item {
-                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)? });
+                    let late = self.late.get(&entry.position).copied();
+                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)?, late });
                 }
             }
             let mut checked = self.check_jobs(&jobs).into_iter();
@@ -233,7 +256,7 @@ impl Run {
         let checker = Checker {
             network: &self.network,
             bodies: &self.bodies,
-            bad_days: &self.files.bad_days,
+            bad_parts: &self.files.bad_parts,
             now: own_clock(self.now, self.last_time),
         };
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -268,6 +291,8 @@ impl Run {
                 self.gaps = true;
                 self.link = None;
             }
+            // Taken note of before.
+            Item::LateBody { .. } => {}
             Item::Commit { at, point } => self.take_commit(name, *at as u64, point),
             Item::ChangedMarker { at, why } => self.found(finding(name, *at as u64, Problem::CommitMarker(why))),
             Item::Rest { at, bytes } => self.found(finding(name, *at as u64, Problem::RestUnchecked(*bytes))),
@@ -286,7 +311,7 @@ impl Run {
     /// Counts an id into link, root and digest.
     fn push(&mut self, position: u64, id: &TxId) {
         self.link = self.link.map(|link| crate::link::next_link(link, id));
-        self.state.push(id);
+        self.state.push(id, &Lanes::of(self.network.ledger(), id));
         self.count = position.saturating_add(1);
     }
 
@@ -310,7 +335,7 @@ impl Run {
             let (file, offset) = match place {
                 Where::Record => (segment.name.clone(), at as u64),
                 Where::Scan => ("scan.col".to_owned(), entry_at(entry.position)),
-                Where::Body(place) => (format!("bodies/{}.seg", place.day), place.offset),
+                Where::Body(place) => (format!("bodies/{}", place.part().file_name()), place.at()),
             };
             self.found(Finding { file, offset, problem, ..in_log.clone() });
         }
@@ -321,10 +346,8 @@ impl Run {
             let offset = (nth as u64).saturating_mul(4).saturating_add(FILE_HEADER_BYTES as u64);
             self.found(Finding { file, offset, problem: Problem::OffsetEntry, ..in_log.clone() });
         }
-        match checked.body {
-            Some(true) => self.present = self.present.saturating_add(1),
-            Some(false) => self.absent = self.absent.saturating_add(1),
-            None => {}
+        if let Some(fate) = checked.body {
+            self.body_count.add(fate);
         }
         if self.known.contains_key(&checked.id) || self.unread.contains(&checked.id) {
             self.found(in_log.clone());

@@ -14,7 +14,7 @@ use crate::{
             recover::find_commit,
             segment::{
                 COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, Fields, Framing, KIND_TRANSACTION,
-                PAYLOAD_MAX_BYTES, TRANSACTION_FIXED_BYTES, TransactionEntry,
+                PAYLOAD_MAX_BYTES, Place, TRANSACTION_FIXED_BYTES, TransactionEntry,
             },
         },
     },
@@ -30,6 +30,8 @@ pub(super) enum Item<'a> {
     Changed { at: usize, position: u64, why: &'static str, id: Option<TxId>, header: Option<Box<Header>> },
     /// So many transactions from this position on of which nothing could be made.
     Unreadable { at: usize, position: u64, count: u64 },
+    /// The body of an earlier transaction has come.
+    LateBody { position: u64, place: Place },
     /// A commit marker.
     Commit { at: usize, point: CommitPoint },
     /// A record that was changed and is no transaction.
@@ -82,7 +84,9 @@ impl<'a> Walk<'a> {
                     count = point.count;
                     items.push(Item::Commit { at, point });
                 }
-                Some(Entry::LateBody { position, .. }) if position < count => {}
+                Some(Entry::LateBody { position, place }) if position < count => {
+                    items.push(Item::LateBody { position, place });
+                }
                 Some(Entry::LateBody { .. }) => items.push(contradiction("it is the body of what is not there yet")),
                 None => items.push(contradiction("it is of no known kind")),
             }

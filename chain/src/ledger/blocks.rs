@@ -42,7 +42,7 @@ impl<S: Store> Ledger<S> {
             chain = block.chain;
             changes.push(Change { tree: Tree::Blocks, key, value: Some(write_block(&block)) });
         }
-        self.store.stage(Batch { records: Vec::new(), changes })?;
+        self.store.stage(Batch::of_changes(changes))?;
         self.stale_hours.clear();
         Ok(())
     }

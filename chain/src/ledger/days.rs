@@ -2,8 +2,8 @@
 
 use super::{Ledger, keys};
 use crate::{
-    digest::SetDigest,
-    ids::{Digest, TxId},
+    digest::{Lanes, SetDigest},
+    ids::Digest,
     store::{Change, Store, StoreError, Tree},
 };
 
@@ -18,6 +18,12 @@ pub struct DaySummary {
     pub digest: Digest,
 }
 
+/// Up to so many transactions a day's digest state is not kept, but computed again from their ids: a stranger must not
+/// buy two kilobytes with one stamp on a day of its own.
+const FEW: u64 = 32;
+/// Transactions of a day that are looked at in one go.
+const DAY_PAGE: usize = 4_096;
+
 /// The running values of one day.
 #[derive(Clone, Debug)]
 pub(super) struct Day {
@@ -26,9 +32,10 @@ pub(super) struct Day {
 }
 
 impl Day {
-    /// count u64 | digest | state.
+    /// count u64 | digest | state, unless there are few.
     fn to_bytes(&self) -> Vec<u8> {
-        [&self.count.to_be_bytes()[..], self.set.digest().as_bytes(), &self.set.to_bytes()].concat()
+        let state = if self.count > FEW { self.set.to_bytes() } else { Vec::new() };
+        [&self.count.to_be_bytes()[..], self.set.digest().as_bytes(), &state].concat()
     }
     fn summary(&self, day: u64) -> DaySummary {
         DaySummary { day, count: self.count, digest: self.set.digest() }
@@ -37,10 +44,10 @@ impl Day {
 
 impl<S: Store> Ledger<S> {
     /// Counts a transaction into its day, which [`load_day`](Self::load_day) has loaded.
-    pub(super) fn add_to_day(&mut self, number: u64, id: &TxId) {
+    pub(super) fn add_to_day(&mut self, number: u64, lanes: &Lanes) {
         if let Some(day) = self.days.get_mut(&number) {
             day.count = day.count.saturating_add(1);
-            day.set.add(id);
+            day.set.add_lanes(lanes);
         }
     }
 
@@ -51,12 +58,31 @@ impl<S: Store> Ledger<S> {
         }
         let ledger = self.network.ledger();
         let stored = self.store.get(Tree::Days, &keys::number(number))?;
-        let parsed = stored.as_deref().and_then(|bytes| {
-            let (count, rest) = bytes.split_first_chunk::<8>()?;
-            Some(Day { count: u64::from_be_bytes(*count), set: SetDigest::from_bytes(ledger, rest.get(32..)?)? })
-        });
-        self.days.insert(number, parsed.unwrap_or_else(|| Day { count: 0, set: SetDigest::new(ledger) }));
+        let count =
+            stored.as_deref().and_then(|bytes| bytes.first_chunk()).map_or(0, |count| u64::from_be_bytes(*count));
+        let set = match stored.as_deref().and_then(|bytes| SetDigest::from_bytes(ledger, bytes.get(40..)?)) {
+            Some(set) => set,
+            None if count == 0 => SetDigest::new(ledger),
+            None => self.set_of_day(number)?,
+        };
+        self.days.insert(number, Day { count, set });
         Ok(())
+    }
+
+    /// The sum over a day's transactions among those that the state counts.
+    fn set_of_day(&self, number: u64) -> Result<SetDigest, StoreError> {
+        let mut set = SetDigest::new(self.network.ledger());
+        let (from, to) = Self::day_range(number);
+        let mut after = None;
+        loop {
+            let page = self.store.in_order(from, to, after, DAY_PAGE)?;
+            let Some((last, _)) = page.last() else {
+                return Ok(set);
+            };
+            after = Some(*last);
+            let counted = page.iter().filter(|(_, position)| position.get() < self.state.count());
+            counted.for_each(|(key, _)| set.add(&key.id));
+        }
     }
 
     /// The days that changed since the last flush, as changes to the index.

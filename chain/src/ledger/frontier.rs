@@ -54,7 +54,7 @@ impl<S: Store> Ledger<S> {
                 }
                 changes.push(Change { tree: Tree::Frontier, key, value: None });
             }
-            self.store.stage(Batch { records: Vec::new(), changes })?;
+            self.store.stage(Batch::of_changes(changes))?;
         }
     }
 
@@ -130,7 +130,7 @@ impl<S: Store> Ledger<S> {
         {
             self.becomes_tip(&record, &mut changes);
         }
-        self.store.stage(Batch { records: Vec::new(), changes })
+        self.store.stage(Batch::of_changes(changes))
     }
 
     /// When a transaction settles, as far as time goes.

@@ -1,8 +1,7 @@
 //! Keys of the index: big-endian, so that their byte order is the order that is wanted.
 
 use crate::{
-    ids::{Depth, Position, TxId},
-    ledger::OrderKey,
+    ids::{Position, TxId},
     time::Time,
 };
 
@@ -24,38 +23,8 @@ pub(super) fn number(n: u64) -> Vec<u8> {
     n.to_be_bytes().to_vec()
 }
 
-/// The least key that is greater than `key`.
-pub(super) fn after(key: &[u8]) -> Vec<u8> {
-    [key, &[0]].concat()
-}
-
 pub(super) fn time(time: Time) -> Vec<u8> {
     number(time.secs())
-}
-
-/// time | depth | id.
-pub(super) fn order(key: OrderKey) -> Vec<u8> {
-    [&key.time.secs().to_be_bytes(), &key.depth.get().to_be_bytes(), &key.id.as_bytes()[..]].concat()
-}
-
-pub(super) fn read_order(key: &[u8]) -> Option<OrderKey> {
-    let (time, rest) = key.split_at_checked(8)?;
-    let (depth, id) = rest.split_at_checked(8)?;
-    Some(OrderKey {
-        time: Time::from_secs(read_u64(time)?),
-        depth: Depth::new(read_u64(depth)?),
-        id: TxId::from_bytes(id.try_into().ok()?),
-    })
-}
-
-/// tag | position.
-pub(super) fn tag(tag: &[u8; 16], position: Position) -> Vec<u8> {
-    [&tag[..], &position.get().to_be_bytes()].concat()
-}
-
-/// All positions of a tag.
-pub(super) fn tag_range(tag: &[u8; 16]) -> (Vec<u8>, Vec<u8>) {
-    (tag.to_vec(), [&tag[..], &[0xff; 9]].concat())
 }
 
 pub(super) fn tip(id: &TxId) -> Vec<u8> {

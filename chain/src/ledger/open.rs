@@ -6,12 +6,13 @@ use super::{Ledger, blocks_tree::BlocksTree, keys, state::State};
 use crate::{
     ids::Position,
     network::Network,
+    retention::Keep,
     store::{Batch, Change, Store, StoreError, Tree},
     time::Time,
 };
 
 /// Records that are indexed in one go while catching up with the log.
-const CATCH_UP_PAGE: u64 = 4_096;
+const CATCH_UP_PAGE: usize = 4_096;
 
 impl<S: Store> Ledger<S> {
     /// Opens the ledger of `network` in `store`, bringing the index up to date with the log; an index that
@@ -20,6 +21,14 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the store cannot be read, or the log is damaged.
     pub fn open(network: Network, store: S) -> Result<Self, StoreError> {
+        Self::open_with(network, store, &mut |_, _| {})
+    }
+
+    /// The same; while much is derived, `progress` is told how many records are done, and of how many.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(network: Network, store: S, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, StoreError> {
         let state = State::new(network.ledger());
         let blocks_tree = BlocksTree::new(network.ledger());
         let latest = store.last_commit().map_or(Time::default(), |point| point.time);
@@ -33,12 +42,13 @@ impl<S: Store> Ledger<S> {
             stale_hours: BTreeSet::new(),
             blocks_tree,
             latest,
+            keep: Keep::default(),
         };
         ledger.load()?;
-        ledger.catch_up()?;
+        ledger.catch_up(progress)?;
         if !ledger.agrees() {
             ledger.start_anew()?;
-            ledger.catch_up()?;
+            ledger.catch_up(progress)?;
         }
         if ledger.agrees() { Ok(ledger) } else { Err(ledger.contradiction()) }
     }
@@ -62,9 +72,9 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// Sets the index aside, to derive all of it from the log.
+    /// Sets the trees aside, to derive all of them from the log.
     fn start_anew(&mut self) -> Result<(), StoreError> {
-        self.store.reset_index()?;
+        self.store.reset_trees()?;
         self.state = State::new(self.network.ledger());
         self.days.clear();
         self.tips.clear();
@@ -102,32 +112,33 @@ impl<S: Store> Ledger<S> {
         Ok(agrees.then_some(state))
     }
 
-    /// Derives the index for all records behind the indexed state.
-    fn catch_up(&mut self) -> Result<(), StoreError> {
+    /// Derives the trees for all records behind the indexed state.
+    fn catch_up(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         while self.state.count() < self.store.len() {
-            let position = Position::new(self.state.count());
-            let Some(record) = self.store.record(position)? else {
-                break;
-            };
-            let changes = self.index_changes(position, &record);
-            self.load_day(record.header.core().time().day())?;
-            self.store.stage(Batch { records: Vec::new(), changes })?;
-            self.advance(&record);
-            if self.state.count().is_multiple_of(CATCH_UP_PAGE) {
-                self.flush_index()?;
+            let records = self.store.records(Position::new(self.state.count()), CATCH_UP_PAGE)?;
+            if records.is_empty() {
+                return Ok(());
             }
+            for record in &records {
+                let changes = self.tree_changes(Position::new(self.state.count()), record);
+                self.load_day(record.header.core().time().day())?;
+                self.store.stage(Batch::of_changes(changes))?;
+                self.advance(record);
+            }
+            progress(self.state.count(), self.store.len());
+            self.flush_trees()?;
         }
         Ok(())
     }
 
-    /// Hands the index over to the store while catching up, so that it does not pile up in memory.
-    fn flush_index(&mut self) -> Result<(), StoreError> {
+    /// Hands the trees over to the store while catching up, so that it does not pile up in memory.
+    fn flush_trees(&mut self) -> Result<(), StoreError> {
         let Some(point) = self.store.last_commit() else {
             return Ok(());
         };
         let mut changes = self.take_day_changes();
         changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
-        self.store.stage(Batch { records: Vec::new(), changes })?;
+        self.store.stage(Batch::of_changes(changes))?;
         if let Some(flush) = self.store.flush(point)? {
             let result = flush.run();
             self.store.flushed(result.is_ok());

@@ -1,7 +1,7 @@
 //! The state at the end of the log: count, link, Merkle peaks and set digest, all advanced by one id at a time.
 
 use crate::{
-    digest::{STATE_BYTES, SetDigest},
+    digest::{Lanes, STATE_BYTES, SetDigest},
     ids::{LedgerId, Link, TxId},
     ledger::Summary,
     link::{first_link, next_link},
@@ -29,10 +29,10 @@ impl State {
         self.link
     }
 
-    pub(crate) fn push(&mut self, id: &TxId) {
+    pub(crate) fn push(&mut self, id: &TxId, lanes: &Lanes) {
         self.link = next_link(self.link, id);
         self.tree.push(id);
-        self.digest.add(id);
+        self.digest.add_lanes(lanes);
     }
 
     pub(crate) fn summary(&self) -> Summary {

@@ -1,12 +1,9 @@
-//! What a checkpoint states of this log, and the consistency paths between two of them (`docs/protocol.md`,
-//! "Checkpoints").
+//! What a checkpoint states of this log (`docs/protocol.md`, "Checkpoints").
 
 use super::Ledger;
 use crate::{
     checkpoint::Statement,
     hash::{Context, hash_prefix},
-    ids::Position,
-    merkle::{PathError, Tree},
     store::{Store, StoreError},
     time::Time,
 };
@@ -39,24 +36,5 @@ impl<S: Store> Ledger<S> {
             closed,
             time,
         }))
-    }
-
-    /// Path that shows that the log of `new` transactions begins with the one of `old` (RFC 9162 §2.1.4).
-    ///
-    /// # Errors
-    /// [`PathError::OutOfRange`] when `old` is above `new` or the log is shorter, [`PathError::Nodes`] when it cannot be
-    /// read.
-    pub fn consistency_path(&self, old: u64, new: u64) -> Result<Vec<[u8; 32]>, PathError<StoreError>> {
-        let (ledger, size) = (self.network.ledger(), self.state.count());
-        let out_of_range = || PathError::OutOfRange { at: new, size };
-        if new > size {
-            return Err(out_of_range());
-        }
-        let mut tree = Tree::new(ledger);
-        for position in 0..new {
-            let record = self.store.record(Position::new(position))?.ok_or_else(out_of_range)?;
-            tree.push(record.id.as_bytes());
-        }
-        tree.consistency_path(old, new).map_err(|_| PathError::OutOfRange { at: old, size: new })
     }
 }

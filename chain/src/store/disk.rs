@@ -1,55 +1,95 @@
-//! A ledger's log and index in files (DESIGN §5; bytes and recovery in `docs/storage.md`).
+//! A ledger's log and index in files (DESIGN §5, decision 0019; bytes and recovery in `docs/storage.md`).
 //!
 //! ```text
 //! lock                 taken while a process has the directory open
 //! headers/N.seg, .off  the log, in segments by first position; offsets of the records
-//! bodies/DAY.seg       bodies by the day on which they go; `dropped` says how far that is
+//! bodies/DAY.seg       bodies by the day on which they go, in parts; `dropped` says how far that is
 //! scan.col             64 bytes a record for scans
-//! index/               sled: everything derived
+//! tree.col             the Merkle tree over the log
+//! runs/                ids, tags and canonical order, immutable
+//! index/               sled: days, blocks, frontier, state
 //! ```
 //!
-//! Invariants: a commit is bodies fsynced, then records and commit marker written and fsynced, then scan column,
-//! offsets and index written, which can all be derived anew. So whenever the process dies, the log holds at least what
-//! the index tells of. While a flush runs on another thread, reads see what it writes from memory.
+//! Invariants: a commit is bodies written and fsynced, then records and commit marker written and fsynced; then come
+//! columns, runs and sled, which can all be derived anew. So whenever the process dies, the log holds at least what the
+//! index tells of. While a flush runs on another thread, reads see what it writes from memory; what a failed one did not
+//! write stays there too.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     fmt,
     fs::File,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use self::{
     bodies::Bodies,
-    headers::{HeaderDone, HeaderWrite, Headers},
+    flush::InFlight,
+    headers::{ColumnWrite, Headers},
     index::Index,
+    runs::Runs,
     scan::{EntryBytes, ScanColumn},
     segment::Place,
+    tree::TreeColumn,
 };
-use super::{Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree};
-use crate::{ids::Position, network::Network};
+use super::{
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
+    ScanEntry, Store, StoreError, Tree,
+};
+use crate::{
+    ids::{LedgerId, Position, TxId},
+    merkle,
+    network::Network,
+    time::Time,
+};
 
 pub(crate) mod bodies;
 mod checkpoints;
 pub(crate) mod files;
+mod flush;
 pub(crate) mod headers;
 mod index;
+mod log;
+mod memtable;
 mod outbox;
+mod pieces;
 pub(crate) mod recover;
+mod runs;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod tree;
 
 pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
+#[cfg(feature = "testing")]
+pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;
 
-/// A header segment that has reached this size is followed by a new one: 64 MiB.
+/// A header segment, or a part of a day's bodies, that has reached this size is followed by a new one: 64 MiB.
 pub const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// Records that may wait in memory for their columns to be written before no more are taken in.
+const RECENT_MAX: usize = 65_536;
+/// Changes of the trees that may wait in memory, likewise.
+const CHANGES_MAX: usize = 262_144;
 
-/// A record that is staged or being written, with what was worked out for it.
+/// Sizes of the parts of a store. Stores with any are read by any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskOptions {
+    /// Bytes of a header segment, or of a part of a day's bodies, from which on it is followed by a new one.
+    pub segment_bytes: u64,
+    /// Records that are indexed in memory before a run is made of them.
+    pub memtable_records: usize,
+    /// Changes of the trees that collect in memory before sled gets them.
+    pub overlay_entries: usize,
+}
+
+impl Default for DiskOptions {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, memtable_records: 16_384, overlay_entries: 4_096 }
+    }
+}
+
+/// A record whose columns are not written yet, with what was worked out for it.
 struct Staged {
     record: Record,
     scan: ScanEntry,
@@ -57,12 +97,12 @@ struct Staged {
     place: Option<Place>,
 }
 
-/// A flush under way.
-struct InFlight {
-    /// How many of the records in memory it makes durable.
-    records: usize,
-    done: Option<HeaderDone>,
-    succeeded: Arc<AtomicBool>,
+/// A body that came late and does not stand in the scan column yet.
+struct Late {
+    place: Place,
+    entry: EntryBytes,
+    /// Whether the log tells of it.
+    logged: bool,
 }
 
 /// A log and its index in a directory.
@@ -71,11 +111,21 @@ pub struct DiskStore {
     headers: Headers,
     bodies: Bodies,
     scan: ScanColumn,
+    tree: Arc<TreeColumn>,
+    runs: Runs,
     index: Index,
-    /// Records behind the durable ones: those of the flush under way, then the staged ones.
+    /// Records whose columns are not written yet: durable ones, those of the flush under way, then staged ones.
     recent: VecDeque<Staged>,
+    /// Position of the first of them.
+    recent_first: u64,
+    late: BTreeMap<u64, Late>,
+    /// Offsets of durable records that could not be written yet.
+    offsets: Vec<ColumnWrite>,
     in_flight: Option<InFlight>,
-    poisoned: bool,
+    /// Why the last flush failed, if it did.
+    failing: Option<String>,
+    /// Why what follows from the log could not be written by the last flush, if it could not.
+    behind: Option<String>,
     /// Shared with a flush under way and closed last, so that nobody opens what is still being written.
     lock: Arc<File>,
 }
@@ -86,20 +136,29 @@ impl fmt::Debug for DiskStore {
     }
 }
 
+impl Drop for DiskStore {
+    /// Hands sled what was collected for it, so that the next start has nothing to derive.
+    fn drop(&mut self) {
+        if self.in_flight.is_none() && self.headers.len() == self.len() {
+            self.index.close();
+        }
+    }
+}
+
 impl DiskStore {
     /// Opens the log of `network` in `dir`, or starts one with the log id `entropy`, 16 random bytes.
     ///
-    /// What stands behind the last commit marker is cut; columns that are missing or too short are made anew.
+    /// What stands behind the last commit marker is cut; columns and runs that are missing or unsound are made anew.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process has it open, [`StoreError::Foreign`] when it belongs to another network
     /// or was written by a newer version, [`StoreError::Damaged`] when what was committed cannot be read; then nothing
     /// has been cut. [`StoreError::Io`] when the system refuses.
     pub fn open(dir: &Path, network: &Network, entropy: [u8; 16]) -> Result<Self, StoreError> {
-        Self::open_with_segments(dir, network, entropy, SEGMENT_BYTES)
+        Self::open_with(dir, network, entropy, DiskOptions::default(), &mut |_, _| {})
     }
 
-    /// The same with header segments that end once they have `segment_bytes`. Logs with any are read by any.
+    /// The same with header segments and parts of bodies that end once they have `segment_bytes`.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -109,25 +168,51 @@ impl DiskStore {
         entropy: [u8; 16],
         segment_bytes: u64,
     ) -> Result<Self, StoreError> {
+        let options = DiskOptions { segment_bytes, ..DiskOptions::default() };
+        Self::open_with(dir, network, entropy, options, &mut |_, _| {})
+    }
+
+    /// The same with sizes of one's own. While columns or runs are made anew, `progress` is told how many records are
+    /// done, and of how many; it counts up once for each of them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(
+        dir: &Path,
+        network: &Network,
+        entropy: [u8; 16],
+        options: DiskOptions,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
         let lock = files::lock(&dir.join("lock"))?;
         remove_unfinished(dir)?;
         let ledger = network.ledger();
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));
         check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
-        let headers = Headers::open(headers_dir, ledger, entropy, segment_bytes, scan::claimed(&scan_path)?)?;
-        let bodies = Bodies::open(bodies_dir, ledger, headers.log_id())?;
-        let scan = ScanColumn::open(scan_path, ledger, &headers)?;
-        let index = Index::open(dir.join("index"), headers.log_id())?;
+        let claimed = scan::claimed(&scan_path)?;
+        let headers = Headers::open(headers_dir, ledger, entropy, options.segment_bytes, claimed)?;
+        let (log_id, log) = (headers.log_id(), headers.view().clone());
+        let bodies = Bodies::open(bodies_dir, ledger, log_id, options.segment_bytes)?;
+        let scan = ScanColumn::open(scan_path, ledger, log_id, &log)?;
+        let tree = TreeColumn::open(dir.join("tree.col"), ledger, log_id, &log, progress)?;
+        let runs = Runs::open(dir.join("runs"), ledger, log_id, options.memtable_records, &log, progress)?;
+        let index = Index::open(dir.join("index"), log_id, options.overlay_entries)?;
         Ok(Self {
             dir: dir.to_owned(),
             headers,
             bodies,
             scan,
+            tree: Arc::new(tree),
+            runs,
             index,
             recent: VecDeque::new(),
+            recent_first: log.len,
+            late: BTreeMap::new(),
+            offsets: Vec::new(),
             in_flight: None,
-            poisoned: false,
+            failing: None,
+            behind: None,
             lock: Arc::new(lock),
         })
     }
@@ -137,47 +222,63 @@ impl DiskStore {
         self.headers.log_id()
     }
 
-    /// A record that is not durable yet.
-    fn recent(&self, position: Position) -> Option<&Staged> {
-        let nth = position.get().checked_sub(self.headers.len())?;
-        self.recent.get(usize::try_from(nth).ok()?)
+    /// Why the disk does not take all in at the moment, if it does not.
+    pub fn trouble(&self) -> Option<&str> {
+        self.failing.as_deref().or(self.behind.as_deref())
     }
 
-    fn cannot_flush(&self, why: &str) -> StoreError {
-        files::io_error("cannot flush", &self.dir, std::io::Error::other(why))
+    /// A record whose columns are not written yet.
+    fn recent(&self, position: u64) -> Option<&Staged> {
+        self.recent.get(usize::try_from(position.checked_sub(self.recent_first)?).ok()?)
     }
 
-    /// The work of one flush: everything on disk in the order that the module's page gives.
-    fn prepare(&mut self, point: CommitPoint) -> Result<Work, StoreError> {
-        let log = if self.recent.is_empty() {
-            None
-        } else {
-            let records = self.recent.iter().map(|staged| (&staged.record, staged.place));
-            let write = self.headers.prepare(records, point)?;
-            let scan = self.scan.prepare(self.headers.len(), self.recent.iter().map(|staged| &staged.entry));
-            Some((write, scan))
-        };
-        Ok(Work { log, bodies: self.bodies.take_touched(), index: self.index.take()?, _lock: Arc::clone(&self.lock) })
-    }
-}
-
-/// What one flush writes.
-struct Work {
-    log: Option<(HeaderWrite, scan::ScanWrite)>,
-    bodies: Vec<Arc<files::DiskFile>>,
-    index: index::IndexWrite,
-    _lock: Arc<File>,
-}
-
-impl Work {
-    fn run(&self) -> Result<(), StoreError> {
-        self.bodies.iter().try_for_each(|file| file.sync())?;
-        if let Some((log, scan)) = &self.log {
-            log.commit()?;
-            scan.write()?;
-            log.write_offsets()?;
+    /// Record and, if it ever came, place of its body when it was written.
+    fn stored(&self, position: u64) -> Result<Option<(Record, Option<Place>)>, StoreError> {
+        if let Some(staged) = self.recent(position) {
+            return Ok(Some((staged.record.clone(), staged.place)));
         }
-        self.index.apply()
+        let stored = self.headers.view().read(Position::new(position))?;
+        Ok(stored.map(|stored| (stored.record, stored.place)))
+    }
+
+    /// Refuses what would have to be kept in memory for longer than anyone knows.
+    fn check_room(&self) -> Result<(), StoreError> {
+        let full =
+            self.recent.len() >= RECENT_MAX || self.index.len() >= CHANGES_MAX || self.runs.in_memory() >= RECENT_MAX;
+        let cause = self.failing.as_ref().or(self.behind.as_ref().filter(|_| full));
+        cause.map_or(Ok(()), |cause| Err(StoreError::Failing { cause: cause.clone() }))
+    }
+
+    fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
+        let scan = new.scan_entry();
+        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, body);
+        let place = new.body.map(reserve).transpose()?;
+        let entry = scan::entry_bytes(self.len(), new.record.header.core(), &new.author_u, place);
+        self.runs.push(&new.record);
+        self.recent.push_back(Staged { scan, record: new.record, entry, place });
+        Ok(())
+    }
+
+    fn stage_late(&mut self, late: LateBody) -> Result<(), StoreError> {
+        let position = late.position.get();
+        let Some((record, _)) = self.stored(position)? else {
+            return Err(super::beyond_the_log(&self.dir.display().to_string(), position));
+        };
+        let place = self.bodies.reserve(late.body_day, &late.id, late.body)?;
+        let core = record.header.core();
+        let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
+        self.late.insert(position, Late { place, entry, logged: false });
+        Ok(())
+    }
+
+    /// Where the body of a record is now; the second is where it was when the record was written.
+    fn places(&self, position: u64, written: Option<Place>) -> Result<[Option<Place>; 2], StoreError> {
+        let now = match self.late.get(&position) {
+            Some(late) => Some(late.place),
+            None if position >= self.recent_first => written,
+            None => self.scan.place(self.headers.view(), position)?,
+        };
+        Ok([now, written.filter(|written| now != Some(*written))])
     }
 }
 
@@ -196,7 +297,7 @@ fn check_not_beheaded(headers: &Path, bodies: &Path, scan: &Path) -> Result<(), 
 
 /// Removes files whose making was broken off.
 fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
-    for dir in [dir.to_owned(), dir.join("headers"), dir.join("bodies")] {
+    for dir in [dir.to_owned(), dir.join("headers"), dir.join("bodies"), dir.join("index")] {
         for name in files::names(&dir)?.iter().filter(|name| name.ends_with(files::UNFINISHED)) {
             files::remove(&dir.join(name))?;
         }
@@ -206,7 +307,7 @@ fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
 
 impl Store for DiskStore {
     fn len(&self) -> u64 {
-        self.headers.len().saturating_add(self.recent.len() as u64)
+        self.recent_first.saturating_add(self.recent.len() as u64)
     }
 
     fn last_commit(&self) -> Option<CommitPoint> {
@@ -214,92 +315,102 @@ impl Store for DiskStore {
     }
 
     fn stage(&mut self, batch: Batch) -> Result<(), StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned);
+        if !(batch.records.is_empty() && batch.late_bodies.is_empty()) {
+            self.check_room()?;
         }
-        let mut staged = Vec::with_capacity(batch.records.len());
-        for new in batch.records {
-            let id = new.record.id;
-            let write = |body: &Vec<u8>| self.bodies.append(new.body_day, &id, body);
-            let place = new.body.as_ref().map(write).transpose()?;
-            let entry = scan::entry_bytes(new.record.header.core(), &new.author_u, place);
-            staged.push(Staged { scan: new.scan_entry(), record: new.record, entry, place });
-        }
-        self.recent.extend(staged);
-        self.index.stage(batch.changes);
+        batch.records.into_iter().try_for_each(|new| self.stage_record(new))?;
+        batch.late_bodies.into_iter().try_for_each(|late| self.stage_late(late))?;
+        self.index.stage(batch.changes, batch.underivable);
         Ok(())
     }
 
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned);
-        }
-        if self.in_flight.is_some() {
-            return Err(self.cannot_flush("an earlier flush is still under way"));
-        }
-        if self.recent.is_empty() && self.index.is_clean() {
-            return Ok(None);
-        }
-        if point.count != self.len() {
-            return Err(self.cannot_flush("the commit point does not count the records that are here"));
-        }
-        let work = self.prepare(point)?;
-        let succeeded = Arc::new(AtomicBool::new(false));
-        let done = work.log.as_ref().map(|(write, _)| write.done());
-        self.in_flight = Some(InFlight { records: self.recent.len(), done, succeeded: Arc::clone(&succeeded) });
-        Ok(Some(Flush::new(move || {
-            work.run()?;
-            succeeded.store(true, Ordering::Release);
-            Ok(())
-        })))
+        self.begin_flush(point)
     }
 
     fn flushed(&mut self, success: bool) {
-        let Some(flight) = self.in_flight.take() else {
-            return;
-        };
-        if !success || !flight.succeeded.load(Ordering::Acquire) {
-            // What is in memory stays readable; the next start finds what reached the disk.
-            self.poisoned = true;
-            return;
-        }
-        self.recent.drain(..flight.records.min(self.recent.len()));
-        if let Some(done) = &flight.done {
-            self.headers.committed(done);
-        }
-        self.index.applied();
+        self.end_flush(success);
     }
 
     fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
-        if let Some(staged) = self.recent(position) {
-            return Ok(Some(staged.record.clone()));
-        }
-        Ok(self.headers.read(position)?.map(|stored| stored.record))
+        Ok(self.stored(position.get())?.map(|(record, _)| record))
+    }
+
+    fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
+        let written = self.headers.view().records(from.get(), self.recent_first, max)?;
+        let mut records: Vec<Record> = written.into_iter().map(|stored| stored.record).collect();
+        let skip = usize::try_from(from.get().saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
+        let room = max.saturating_sub(records.len());
+        records.extend(self.recent.iter().skip(skip).take(room).map(|staged| staged.record.clone()));
+        Ok(records)
     }
 
     fn body(&self, position: Position) -> Result<Body, StoreError> {
-        let (record, place) = if let Some(staged) = self.recent(position) {
-            (staged.record.clone(), staged.place)
-        } else if let Some(stored) = self.headers.read(position)? {
-            let late = || self.scan.late_place(position.get());
-            let place = if stored.place.is_some() { stored.place } else { late()? };
-            (stored.record, place)
-        } else {
+        let Some((record, written)) = self.stored(position.get())? else {
             return Ok(Body::Absent);
         };
-        match place {
-            Some(place) => self.bodies.read(place, &record.id, record.header.core().body_len()),
-            None => Ok(Body::Absent),
+        let mut found = Body::Absent;
+        for place in self.places(position.get(), written)?.into_iter().flatten() {
+            match self.bodies.read(place, &record.id, record.header.core().body_len()) {
+                Ok(body @ Body::Present(_)) => return Ok(body),
+                Ok(body) if found == Body::Absent => found = body,
+                Err(StoreError::Damaged { path, offset, what }) => {
+                    found = Body::Damaged(format!("{path} at byte {offset}: {what}"));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(found)
     }
 
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
-        let durable = self.headers.len();
-        let mut entries = self.scan.read(from.get(), durable, max)?;
-        let skip = usize::try_from(from.get().saturating_sub(durable)).unwrap_or(usize::MAX);
+        let mut entries = self.scan.read(self.headers.view(), from.get(), self.recent_first, max)?;
+        let skip = usize::try_from(from.get().saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
         let room = max.saturating_sub(entries.len());
         entries.extend(self.recent.iter().skip(skip).take(room).map(|staged| staged.scan));
+        for position in self.late.range(from.get()..).map(|(position, _)| position) {
+            let nth = usize::try_from(position.saturating_sub(from.get())).unwrap_or(usize::MAX);
+            if let Some(entry) = entries.get_mut(nth) {
+                entry.has_body = true;
+            }
+        }
         Ok(entries)
+    }
+
+    fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
+        self.runs.find(id, self.headers.view())
+    }
+
+    fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+        let positions = self.runs.tagged(tag, from.get(), max, self.headers.view())?;
+        Ok(positions.into_iter().map(Position::new).collect())
+    }
+
+    fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        let places = self.runs.in_order(from, to, after, max, self.headers.view())?;
+        Ok(places.into_iter().map(|(key, position)| (key, Position::new(position))).collect())
+    }
+
+    fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
+        let end = index.saturating_add(1).checked_shl(level).unwrap_or(u64::MAX);
+        if end <= self.recent_first {
+            return self.tree.node(level, index, self.headers.view());
+        }
+        if let Some(below) = level.checked_sub(1) {
+            let left = index.saturating_mul(2);
+            // The right one first: it is the one that the log may not reach.
+            let right = self.node(ledger, below, left.saturating_add(1))?;
+            return Ok(merkle::node(ledger, &self.node(ledger, below, left)?, &right));
+        }
+        let staged = self.recent(index).ok_or_else(|| super::beyond_the_log(&self.dir.display().to_string(), index))?;
+        Ok(merkle::leaf(ledger, staged.record.id.as_bytes()))
     }
 
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -318,8 +429,26 @@ impl Store for DiskStore {
         self.bodies.drop_before(day)
     }
 
-    fn reset_index(&mut self) -> Result<(), StoreError> {
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.bodies.drop_over(budget)
+    }
+
+    fn bodies(&self) -> BodyUse {
+        self.bodies.usage()
+    }
+
+    fn reset_trees(&mut self) -> Result<(), StoreError> {
         self.index.reset()
+    }
+
+    fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        self.index.reset()?;
+        self.tree.reset(self.headers.view())?;
+        self.runs.reset(self.headers.view(), progress)?;
+        let durable = self.headers.len().saturating_sub(self.recent_first);
+        let staged = usize::try_from(durable).unwrap_or(usize::MAX);
+        self.recent.iter().skip(staged).for_each(|staged| self.runs.push(&staged.record));
+        Ok(())
     }
 
     fn disk(&self) -> DiskUse {
@@ -327,7 +456,7 @@ impl Store for DiskStore {
             headers: self.headers.bytes(),
             bodies: self.bodies.bytes(),
             scan: self.scan.bytes(),
-            index: self.index.bytes(),
+            index: self.index.bytes().saturating_add(self.tree.bytes()).saturating_add(self.runs.bytes()),
         }
     }
 }

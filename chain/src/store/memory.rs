@@ -2,16 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    ops::Bound,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{
-    Batch, Body, CommitPoint, DiskUse, Flush, NewRecord, Outbox, Pair, Pairs, Record, ScanEntry, Store, StoreError,
-    Tree,
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, NewRecord, OrderKey, Outbox, Pair, Pairs, Record,
+    ScanEntry, Store, StoreError, Tree,
 };
 use crate::{
-    ids::{Position, TxId},
-    transaction::Transaction,
+    ids::{Depth, LedgerId, Position, TxId},
+    merkle,
+    time::Time,
+    transaction::{Kind, Transaction},
 };
 
 type Index = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
@@ -20,11 +23,30 @@ type Index = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     log: Vec<NewRecord>,
-    index: Index,
-    /// What would survive a crash: length of the log, the index then, and the commit.
-    durable: (usize, Index, Option<CommitPoint>),
-    flushing: Option<(usize, Index, Option<CommitPoint>)>,
-    poisoned: bool,
+    /// What never changes, indexed.
+    ids: BTreeMap<TxId, Found>,
+    tags: BTreeSet<([u8; 16], u64)>,
+    order: BTreeMap<OrderKey, u64>,
+    trees: Index,
+    /// Positions whose body came late and is not durable yet, with what was there before.
+    late: Vec<(Position, Option<Arc<[u8]>>)>,
+    /// What would survive a crash.
+    durable: Durable,
+    flushing: Option<(Durable, usize)>,
+    /// The last flush failed, and none has succeeded since.
+    failing: bool,
+    /// The first day whose bodies have not been dropped.
+    kept_from: u64,
+    /// The first day whose bodies have not been dropped for want of room.
+    early_from: u64,
+}
+
+/// Length of the log, the trees then, and the commit.
+#[derive(Clone, Debug, Default)]
+struct Durable {
+    len: usize,
+    trees: Index,
+    point: Option<CommitPoint>,
 }
 
 impl MemoryStore {
@@ -36,13 +58,51 @@ impl MemoryStore {
     /// What a restart after a power cut finds: everything flushed, and nothing else.
     #[must_use]
     pub fn crashed(&self) -> Self {
-        let (len, index, point) = self.durable.clone();
-        let log = self.log.iter().take(len).cloned().collect();
-        Self { log, index: index.clone(), durable: (len, index, point), flushing: None, poisoned: false }
+        let mut store = Self {
+            trees: self.durable.trees.clone(),
+            durable: self.durable.clone(),
+            kept_from: self.kept_from,
+            early_from: self.early_from,
+            ..Self::default()
+        };
+        self.log.iter().take(self.durable.len).for_each(|new| store.push(new.clone()));
+        for (position, before) in self.late.iter().rev() {
+            store.set_body(*position, before.clone());
+        }
+        store
+    }
+
+    fn set_body(&mut self, position: Position, body: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+        let at = usize::try_from(position.get()).ok()?;
+        std::mem::replace(&mut self.log.get_mut(at)?.body, body)
     }
 
     fn at(&self, position: Position) -> Option<&NewRecord> {
         usize::try_from(position.get()).ok().and_then(|at| self.log.get(at))
+    }
+
+    /// Days that have bodies, and the bytes of these.
+    fn body_days(&self) -> BTreeMap<u64, u64> {
+        let mut days = BTreeMap::new();
+        for new in self.log.iter().filter(|new| new.body_day >= self.kept_from) {
+            if let Some(body) = &new.body {
+                let bytes: &mut u64 = days.entry(new.body_day).or_default();
+                *bytes = bytes.saturating_add(body.len() as u64);
+            }
+        }
+        days
+    }
+
+    fn push(&mut self, new: NewRecord) {
+        let (position, record) = (self.log.len() as u64, &new.record);
+        let core = record.header.core();
+        let found = Found { position: Position::new(position), time: core.time(), depth: record.depth };
+        self.ids.insert(record.id, found);
+        self.order.insert(OrderKey::of(record), position);
+        if core.kind() == Kind::Tagged {
+            self.tags.insert((*core.hint(), position));
+        }
+        self.log.push(new);
     }
 }
 
@@ -51,70 +111,158 @@ impl Store for MemoryStore {
         self.log.len() as u64
     }
     fn last_commit(&self) -> Option<CommitPoint> {
-        self.durable.2
+        self.durable.point
     }
     fn stage(&mut self, batch: Batch) -> Result<(), StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned);
+        if self.failing && !(batch.records.is_empty() && batch.late_bodies.is_empty()) {
+            return Err(StoreError::Failing { cause: "the last flush failed".to_owned() });
         }
-        self.log.extend(batch.records);
+        let kept_from = self.kept_from;
+        let place = |new: NewRecord| NewRecord { body_day: new.body_day.max(kept_from), ..new };
+        batch.records.into_iter().map(place).for_each(|new| self.push(new));
+        for late in batch.late_bodies {
+            let before = self.set_body(late.position, Some(late.body));
+            self.late.push((late.position, before));
+        }
         for change in batch.changes {
             let key = (change.tree, change.key);
             match change.value {
-                Some(value) => self.index.insert(key, value),
-                None => self.index.remove(&key),
+                Some(value) => self.trees.insert(key, value),
+                None => self.trees.remove(&key),
             };
         }
         Ok(())
     }
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
-        if self.poisoned {
-            return Err(StoreError::Poisoned);
-        }
-        if self.log.len() == self.durable.0 && self.index == self.durable.1 {
+        if self.log.len() == self.durable.len && self.trees == self.durable.trees && self.late.is_empty() {
             return Ok(None);
         }
-        self.flushing = Some((self.log.len(), self.index.clone(), Some(point)));
+        let durable = Durable { len: self.log.len(), trees: self.trees.clone(), point: Some(point) };
+        self.flushing = Some((durable, self.late.len()));
         Ok(Some(Flush::new(|| Ok(()))))
     }
     fn flushed(&mut self, success: bool) {
-        match self.flushing.take() {
-            Some(durable) if success => self.durable = durable,
-            Some(_) => self.poisoned = true,
-            None => {}
+        if let Some((durable, late)) = self.flushing.take() {
+            self.failing = !success;
+            if success {
+                self.durable = durable;
+                self.late.drain(..late.min(self.late.len()));
+            }
         }
     }
     fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
         Ok(self.at(position).map(|new| new.record.clone()))
     }
+    fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
+        let skip = usize::try_from(from.get()).unwrap_or(usize::MAX);
+        Ok(self.log.iter().skip(skip).take(max).map(|new| new.record.clone()).collect())
+    }
     fn body(&self, position: Position) -> Result<Body, StoreError> {
-        Ok(self.at(position).and_then(|new| new.body.clone()).map_or(Body::Absent, Body::Present))
+        Ok(match self.at(position) {
+            Some(NewRecord { body: Some(_), body_day, .. }) if *body_day < self.kept_from => {
+                Body::Dropped { day: *body_day, early: *body_day < self.early_from }
+            }
+            Some(NewRecord { body: Some(body), .. }) => Body::Present(body.to_vec()),
+            _ => Body::Absent,
+        })
     }
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
         let skip = usize::try_from(from.get()).unwrap_or(usize::MAX);
         Ok(self.log.iter().skip(skip).take(max).map(NewRecord::scan_entry).collect())
     }
+    fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
+        Ok(self.ids.get(id).copied())
+    }
+    fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+        let range = (*tag, from.get())..=(*tag, u64::MAX);
+        Ok(self.tags.range(range).take(max).map(|(_, position)| Position::new(*position)).collect())
+    }
+    fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
+        let start = match after {
+            Some(after) if after >= least => Bound::Excluded(after),
+            _ => Bound::Included(least),
+        };
+        let places = self.order.range((start, Bound::Unbounded)).take_while(|(key, _)| key.time < to).take(max);
+        Ok(places.map(|(key, position)| (*key, Position::new(*position))).collect())
+    }
+    fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
+        if let Some(below) = level.checked_sub(1) {
+            let left = index.saturating_mul(2);
+            let right = self.node(ledger, below, left.saturating_add(1))?;
+            return Ok(merkle::node(ledger, &self.node(ledger, below, left)?, &right));
+        }
+        match self.at(Position::new(index)) {
+            Some(new) => Ok(merkle::leaf(ledger, new.record.id.as_bytes())),
+            None => Err(super::beyond_the_log("memory", index)),
+        }
+    }
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.index.get(&(tree, key.to_vec())).cloned())
+        Ok(self.trees.get(&(tree, key.to_vec())).cloned())
     }
     fn range(&self, tree: Tree, from: &[u8], to: &[u8], max: usize) -> Result<Pairs, StoreError> {
         if from >= to {
             return Ok(Vec::new());
         }
         let range = (tree, from.to_vec())..(tree, to.to_vec());
-        Ok(self.index.range(range).take(max).map(|((_, key), value)| (key.clone(), value.clone())).collect())
+        Ok(self.trees.range(range).take(max).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
     fn last_before(&self, tree: Tree, to: &[u8]) -> Result<Option<Pair>, StoreError> {
         let range = (tree, Vec::new())..(tree, to.to_vec());
-        Ok(self.index.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
+        Ok(self.trees.range(range).next_back().map(|((_, key), value)| (key.clone(), value.clone())))
     }
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
-        let gone = self.log.iter_mut().filter(|new| new.body.is_some() && new.body_day < day);
-        let days: BTreeSet<u64> = gone.map(|new| (new.body = None, new.body_day).1).collect();
+        let gone = self.kept_from..day;
+        let mut days = BTreeSet::new();
+        for new in self.log.iter_mut().filter(|new| gone.contains(&new.body_day)) {
+            // That there was one is still told.
+            if let Some(body) = &mut new.body {
+                *body = Arc::default();
+                days.insert(new.body_day);
+            }
+        }
+        self.kept_from = self.kept_from.max(day);
         Ok(days.len())
     }
-    fn reset_index(&mut self) -> Result<(), StoreError> {
-        self.index.clear();
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        let mut left = self.bodies().bytes;
+        let mut line = self.kept_from;
+        for (day, bytes) in self.body_days() {
+            if left <= budget {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            line = day.saturating_add(1);
+        }
+        if line > self.kept_from {
+            self.early_from = line;
+        }
+        self.drop_bodies_before(line)
+    }
+    fn bodies(&self) -> BodyUse {
+        let days = self.body_days();
+        BodyUse {
+            bytes: days.values().copied().fold(0, u64::saturating_add),
+            next: days.first_key_value().map(|(day, bytes)| (*day, *bytes)),
+            early_until: self.early_from.checked_sub(1),
+        }
+    }
+    fn reset_trees(&mut self) -> Result<(), StoreError> {
+        self.trees.clear();
+        Ok(())
+    }
+    fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        self.trees.clear();
+        let log = std::mem::take(&mut self.log);
+        (self.ids, self.tags, self.order) = Default::default();
+        log.into_iter().for_each(|new| self.push(new));
+        progress(self.len(), self.len());
         Ok(())
     }
     fn disk(&self) -> DiskUse {

@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 
 use qasedak_chain::{
     Ledger, Network, Time, Transaction,
-    store::{StoreError, disk::DiskStore},
+    store::{
+        StoreError,
+        disk::{DiskOptions, DiskStore},
+    },
 };
 
 use crate::pool::{after_pool, pool, verified};
@@ -30,9 +33,16 @@ pub fn open(dir: &Path) -> DiskLedger {
     try_open(dir).unwrap()
 }
 
-/// Opens a ledger whose header segments hold a few records each.
+/// Sizes with which a few records make a segment, a run, and a write to sled.
+pub const SMALL: DiskOptions = DiskOptions { segment_bytes: 1_500, memtable_records: 3, overlay_entries: 8 };
+
+pub fn small_store(dir: &Path) -> DiskStore {
+    DiskStore::open_with(dir, &dev(), LOG_ID, SMALL, &mut |_, _| {}).unwrap()
+}
+
+/// Opens a ledger whose parts hold a few records each.
 pub fn open_small(dir: &Path) -> DiskLedger {
-    Ledger::open(dev(), DiskStore::open_with_segments(dir, &dev(), LOG_ID, 1_500).unwrap()).unwrap()
+    Ledger::open(dev(), small_store(dir)).unwrap()
 }
 
 /// When a transaction of the pool arrives: soon after it was made.

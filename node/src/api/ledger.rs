@@ -122,8 +122,10 @@ pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<St
     if let Some((position, record, body)) = found {
         let body = match body {
             Body::Present(_) => "present",
-            Body::Absent if now() >= record.header.core().expires() => "expired",
-            Body::Absent => "missing",
+            Body::Dropped { day, early: true } if day > now().day() => "dropped early",
+            Body::Dropped { .. } | Body::Absent if now() >= record.header.core().expires() => "expired",
+            Body::Dropped { .. } | Body::Absent => "missing",
+            Body::Damaged(_) => "damaged",
         };
         let mut shown = shown_header(network, &record.header, "ledger", body);
         shown.position = Some(position.get());

@@ -51,7 +51,7 @@ pub(super) fn verify(context: &Context) -> Outcome {
         digest: report.digest.to_string(),
         blocks: report.blocks,
         chain: report.newest_block.map(|block| block.chain.to_string()),
-        bodies: report.bodies_present,
+        bodies: report.bodies.present,
         findings: report.findings.iter().map(ToString::to_string).collect(),
         findings_total: report.findings_total,
     };

@@ -7,7 +7,7 @@ use qasedak_chain::{Time, book::Book, rules::Verified};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::DriverError;
+use super::{DiskTrouble, DriverError};
 use crate::engine::{
     Status,
     comparison::{CompareError, report::Report},
@@ -83,6 +83,7 @@ pub struct Handle {
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Receiver<u64>,
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
+    pub(super) trouble: watch::Receiver<Option<DiskTrouble>>,
     pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
     pub(super) refused: Arc<[DriverError]>,
     pub(super) peer_id: Arc<str>,
@@ -156,6 +157,12 @@ impl Handle {
     /// How many transactions of the log are durable, and a signal whenever there are more: what a wallet scans by.
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.durable.clone()
+    }
+
+    /// What is wrong with the disk that the ledger is on, `None` when it is well. Meanwhile nothing new is taken in, and
+    /// writing is tried again and again.
+    pub fn disk_trouble(&self) -> Option<DiskTrouble> {
+        self.trouble.borrow().clone()
     }
 
     /// Waits for the driver to end, by [`shutdown`](Self::shutdown) or by itself.

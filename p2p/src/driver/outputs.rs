@@ -11,7 +11,10 @@ use libp2p::{
 };
 use qasedak_chain::{TxId, store::Store};
 
-use super::{DriverError, events::Asks, task::Task};
+use super::{
+    events::Asks,
+    task::{Task, system_time},
+};
 use crate::engine::{Fault, Input, Output, Verdict};
 
 /// For how long a peer that was at fault is refused.
@@ -63,7 +66,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Output::Compared { token, result } => self.compared(token, result),
             Output::Grown => self.flusher.grown(),
             Output::Released(ids) => self.releases.push(ids),
-            Output::StoreFailed(reason) => self.fail(DriverError::Store(reason)),
+            Output::StoreFailed(reason) => self.flusher.failed(reason, system_time(), Instant::now()),
             Output::Disconnect { peer, fault } => {
                 if let Some(id) = self.peers.id(peer) {
                     self.turn_out(&id, fault);

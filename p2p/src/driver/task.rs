@@ -35,7 +35,7 @@ use super::{
     handle::Command,
     listeners::{self, Listeners},
     notary::Notary,
-    outbox::Releases,
+    outbox::{Released, Releases},
     outputs::Refusals,
     peers::Peers,
 };
@@ -92,8 +92,6 @@ pub(super) struct Task<S> {
     pub(super) inputs: VecDeque<Input>,
     pub(super) last_published: Option<Instant>,
     pub(super) failed: Option<DriverError>,
-    /// The next failure of the store beyond this count is logged.
-    failures_told: u64,
     started: Instant,
 }
 
@@ -123,7 +121,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             checks: Checks::new(network),
-            flusher: Flusher::default(),
+            flusher: Flusher::new(),
             releases: Releases::new(outbox),
             notary,
             gossiped: HashMap::new(),
@@ -134,7 +132,6 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             inputs: VecDeque::new(),
             last_published: None,
             failed: None,
-            failures_told: 0,
             started,
         })
     }
@@ -193,12 +190,17 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             self.on_command(command);
         }
         self.finish_checks().await;
+        // One more attempt where the disk fails; what it does not take then is fetched again after the next start.
+        self.flusher.hurry(Instant::now());
         while self.failed.is_none() {
             self.start_work();
             match self.flusher.next().await {
                 Some(done) => self.on_flushed(done),
                 None => break,
             }
+        }
+        if let Some(trouble) = self.flusher.trouble() {
+            self.fail(DriverError::Store(trouble.reason));
         }
         while let Some(done) = self.releases.next().await {
             self.on_released(done);
@@ -252,25 +254,21 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     fn on_flushed(&mut self, done: Result<Flushed, JoinError>) {
-        let flushed = done.unwrap_or(Err(StoreError::Poisoned));
+        let flushed = done.unwrap_or(Err(StoreError::BrokenOff));
         let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
             return self.fail(DriverError::Task);
         };
-        match flushed {
-            Ok(count) => {
-                self.wires.durable.send_replace(count);
-                self.notary.release(count, system_time());
-                self.feed(Input::Durable(Position::new(count)));
-            }
-            Err(error) => self.fail(DriverError::Store(error.to_string())),
+        self.flusher.ended(&flushed, system_time(), Instant::now());
+        if let Ok(count) = flushed {
+            self.wires.durable.send_replace(count);
+            self.notary.release(count, system_time());
+            self.feed(Input::Durable(Position::new(count)));
         }
     }
 
-    fn on_released(&mut self, done: Result<Result<(), StoreError>, JoinError>) {
+    fn on_released(&mut self, done: Result<Released, JoinError>) {
         match done {
-            Ok(Ok(())) => {}
-            // They are still there at the next start, which does no harm.
-            Ok(Err(error)) => tracing::warn!(%error, "the outbox keeps transactions that the ledger has"),
+            Ok(released) => self.releases.ended(released, Instant::now()),
             Err(_) => self.fail(DriverError::Task),
         }
         self.start_work();
@@ -282,18 +280,6 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.feed(Input::Tick);
         self.dial_due(now);
         self.sweep(now);
-        self.tell_of_failures();
-    }
-
-    /// What the engine could not store is lost until it comes again: someone has to look at the disk.
-    fn tell_of_failures(&mut self) {
-        let failures = self.engine.status().failures;
-        if failures.count > self.failures_told {
-            let reason = failures.last.unwrap_or_default();
-            tracing::error!(failures = failures.count, %reason, "the store fails; transactions are not taken in");
-            // The next line when there are twice as many: a full disk must not fill the log too.
-            self.failures_told = failures.count.saturating_mul(2);
-        }
     }
 
     /// Hands an input to the engine and does what it says, and what follows from that.
@@ -322,10 +308,11 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     /// Starts what is due on threads that are free.
     pub(super) fn start_work(&mut self) {
+        let now = Instant::now();
         self.checks.start();
-        self.notary.start(Instant::now());
-        self.releases.start();
-        if let Err(error) = self.flusher.start(&self.ledger, system_time()) {
+        self.notary.start(now);
+        self.releases.start(now);
+        if let Err(error) = self.flusher.start(&self.ledger, system_time(), now) {
             self.fail(error);
         }
     }

@@ -178,7 +178,7 @@ pub enum Output {
     Grown,
     /// These are durably in the log: the outbox may let them go.
     Released(Vec<TxId>),
-    /// The ledger's store failed: nothing more can be kept, so the driver stops. Holds the store's own sentence.
+    /// The ledger's store failed: nothing more is kept until it is well again. Holds the store's own sentence.
     StoreFailed(String),
     /// Let a peer go.
     Disconnect {

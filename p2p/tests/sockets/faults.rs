@@ -1,18 +1,21 @@
-//! Peers that are not of this network, or break the protocol, are let go; a disk that fails stops the node.
+//! Peers that are not of this network, or break the protocol, are let go; a disk that fails is waited for.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use qasedak_chain::{
-    Network, Position,
+    LedgerId, Network, Position, Time, TxId,
     store::{
-        Batch, Body, CommitPoint, DiskUse, Flush, Pair, Pairs, Record, ScanEntry, Store, StoreError, Tree,
-        memory::MemoryStore,
+        Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, OrderKey, Outbox, Pair, Pairs, Record, ScanEntry,
+        Store, StoreError, Tree, memory::MemoryStore,
     },
 };
 use qasedak_p2p::{driver::DriverError, wire::REQUEST_MAX_BYTES};
 
 use crate::{
-    node::{DEADLINE, Node, TCP, config, until},
+    node::{Node, TCP, config, until},
     stranger::Stranger,
 };
 
@@ -77,31 +80,53 @@ async fn garbage_in_an_answer_is_a_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disk_that_fails_stops_the_node_and_says_why() {
+async fn a_disk_that_fails_stops_nothing_and_is_tried_again() {
     let b = Node::start(&[TCP], &[]).await;
-    let broken = BrokenDisk(MemoryStore::new());
-    let mut a = Node::start_on(broken, Network::dev(), config(&[], &[b.address()]), Arc::default()).await.unwrap();
-    a.send(b"lost on this disk").await;
-    let ended = tokio::time::timeout(DEADLINE, a.handle.ended()).await.unwrap();
-    let Err(DriverError::Store(sentence)) = ended else { panic!("{ended:?}") };
-    assert!(sentence.contains("no space"), "{sentence}");
+    let full = Arc::new(AtomicBool::new(true));
+    let disk = FullDisk(MemoryStore::new(), Arc::clone(&full));
+    let mut a = Node::start_on(disk, Network::dev(), config(&[], &[b.address()]), Arc::default()).await.unwrap();
+    let first = a.send(b"kept in memory on this disk").await;
+    until("trouble", async || a.handle.disk_trouble().is_some()).await;
+    let reason = a.handle.disk_trouble().unwrap().reason;
+    assert!(reason.contains("no space"), "{reason}");
+    assert!(a.handle.status().await.is_ok(), "it still answers");
+    assert!(a.holds(&first), "and reads");
     assert_eq!(*a.handle.durable().borrow(), 0, "nothing was acknowledged");
-    assert!(a.handle.shutdown().await.is_err());
-    use qasedak_chain::store::Outbox;
     assert_eq!(a.outbox.all().unwrap().len(), 1, "and the outbox still has it");
+    full.store(false, Ordering::SeqCst);
+    a.durable(1).await;
+    until("end of the trouble", async || a.handle.disk_trouble().is_none()).await;
+    until("empty outbox", async || a.outbox.all().unwrap().is_empty()).await;
+    let second = a.send(b"taken as ever").await;
+    a.durable(2).await;
+    assert!(a.holds(&first) && a.holds(&second));
+    a.handle.shutdown().await.unwrap();
 }
 
-/// A store whose flushes fail.
-struct BrokenDisk(MemoryStore);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_while_its_disk_fails_says_why() {
+    let b = Node::start(&[TCP], &[]).await;
+    let disk = FullDisk(MemoryStore::new(), Arc::new(AtomicBool::new(true)));
+    let mut a = Node::start_on(disk, Network::dev(), config(&[], &[b.address()]), Arc::default()).await.unwrap();
+    a.send(b"kept in the outbox").await;
+    until("trouble", async || a.handle.disk_trouble().is_some()).await;
+    let ended = a.handle.shutdown().await;
+    let Err(DriverError::Store(sentence)) = ended else { panic!("{ended:?}") };
+    assert!(sentence.contains("no space"), "{sentence}");
+    assert_eq!(a.outbox.all().unwrap().len(), 1);
+}
 
-impl Store for BrokenDisk {
+/// A store whose flushes fail while its disk is full. What they were to write stays with it.
+struct FullDisk(MemoryStore, Arc<AtomicBool>);
+
+impl Store for FullDisk {
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
         let full = || StoreError::Io {
             what: "cannot write",
             path: "log".into(),
             source: std::io::Error::other("no space left on device"),
         };
-        Ok(self.0.flush(point)?.map(|_| Flush::new(move || Err(full()))))
+        if self.1.load(Ordering::SeqCst) { Ok(Some(Flush::new(move || Err(full())))) } else { self.0.flush(point) }
     }
     fn len(&self) -> u64 {
         self.0.len()
@@ -124,6 +149,27 @@ impl Store for BrokenDisk {
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
         self.0.scan(from, max)
     }
+    fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
+        self.0.records(from, max)
+    }
+    fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
+        self.0.find(id)
+    }
+    fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
+        self.0.tagged(tag, from, max)
+    }
+    fn in_order(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.0.in_order(from, to, after, max)
+    }
+    fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
+        self.0.node(ledger, level, index)
+    }
     fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.0.get(tree, key)
     }
@@ -136,8 +182,17 @@ impl Store for BrokenDisk {
     fn drop_bodies_before(&mut self, day: u64) -> Result<usize, StoreError> {
         self.0.drop_bodies_before(day)
     }
-    fn reset_index(&mut self) -> Result<(), StoreError> {
-        self.0.reset_index()
+    fn drop_bodies_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        self.0.drop_bodies_over(budget)
+    }
+    fn bodies(&self) -> BodyUse {
+        self.0.bodies()
+    }
+    fn reset_trees(&mut self) -> Result<(), StoreError> {
+        self.0.reset_trees()
+    }
+    fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        self.0.reset_index(progress)
     }
     fn disk(&self) -> DiskUse {
         self.0.disk()

@@ -55,6 +55,14 @@ fn costs_are_bounded_before_any_memory_is_taken() {
 }
 
 #[test]
+fn a_newer_file_is_refused_as_such() {
+    let mut newer = sealed();
+    newer[8] = 2;
+    assert_eq!(unseal(&newer, "correct horse"), Err(KeystoreError::Newer));
+    assert_eq!(unseal(&newer[..20], "correct horse"), Err(KeystoreError::Newer));
+}
+
+#[test]
 fn the_standard_cost_stands_in_the_file() {
     let file = seal(&secrets(), "correct horse", KdfCost::STANDARD, &mut rng(2)).unwrap();
     assert_eq!(&file[..21], b"qsd-keys\x01\0\0\x01\0\x03\0\0\0\x01\0\0\0");

@@ -62,14 +62,20 @@ pub enum WalletError {
         /// What it said.
         what: String,
     },
+    /// The database has a layout that this version does not know.
+    #[error("the wallet in {path} was written by a newer version of this program, and is left alone; use that one")]
+    Newer {
+        /// The directory.
+        path: String,
+    },
     /// A value is not what was written, or belongs to another keystore.
     #[error("the wallet's database in {path} is damaged or belongs to another keystore; restore it from a copy")]
     Damaged {
         /// The directory.
         path: String,
     },
-    /// An earlier write failed, so nothing more is taken.
-    #[error("an earlier write of the wallet failed; free space or mend the disk, then start again")]
+    /// An earlier write could not be made durable, so nothing more is taken.
+    #[error("an earlier write of the wallet could not be made durable; mend the disk, then start again")]
     Poisoned,
     /// The system gives no random bytes.
     #[error("the system gives no random numbers, so nothing can be encrypted; restart the machine")]

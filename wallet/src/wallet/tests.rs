@@ -50,6 +50,15 @@ fn message_from(from: &Person, to: &Card, content: &str, seed: u64) -> Transacti
     with_idle_stamp(sealed.unstamped)
 }
 
+#[test]
+fn a_snapshot_that_sled_did_not_finish_is_in_nobodys_way() {
+    let (dir, mut wallet) = fresh();
+    wallet.add_contact("kept", wallet.address()).unwrap();
+    drop(wallet);
+    fs::write(dir.path().join("db").join("snap.FFFFFFFFFFFFFFF0.generating"), "cut sho").unwrap();
+    assert!(reopen(dir.path()).contact("kept").is_some());
+}
+
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

@@ -3,14 +3,18 @@
 //! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
 //! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database").
 //! sled 0.34's `flush()` makes no fsync on Linux and never fsyncs the files that it puts large pages into, so each commit
-//! does both itself. After a failed commit nothing more is taken: what a second fsync says of the first one's data is
-//! no promise.
+//! does both itself. A sled that failed to write takes nothing more, ever, and shows what it could not keep: it is closed
+//! at once and opened again, so that nobody builds on that. The next commit first looks whether there is space. After a
+//! failed fsync nothing more is taken until the next start: what a second fsync says of the first one's data is no
+//! promise. sled panics on some damage: its calls are fenced, and a panic becomes an error.
 
 use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs::{self, File, OpenOptions},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bincode::{Decode, Encode};
@@ -51,14 +55,71 @@ const RECORD_KEY_ID: u64 = 0;
 /// Memory that sled may use for pages: a wallet is small.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Before a sled that failed is written to again, so much is written beside it: two of its segments.
+const PROBE_BYTES: usize = 1024 * 1024;
+
 /// An open database.
 pub(super) struct Vault {
-    db: sled::Db,
+    /// `None` only while it is opened again, or after that failed.
+    open: Mutex<Option<Open>>,
     dir: PathBuf,
-    file: File,
     synced_blobs: BTreeSet<OsString>,
     secrets: Secrets,
-    poisoned: bool,
+    health: Health,
+}
+
+/// sled, and the file that it keeps its log in.
+struct Open {
+    db: sled::Db,
+    file: Arc<File>,
+}
+
+/// What became of the last commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    /// sled failed to write.
+    Failed,
+    /// An fsync failed.
+    Unsynced,
+}
+
+/// Runs a call of sled; its errors and its panics name the directory.
+fn fenced<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WalletError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(WalletError::database(dir)),
+        Err(_) => Err(WalletError::Database {
+            path: dir.display().to_string(),
+            what: "sled broke off on what it found".to_owned(),
+        }),
+    }
+}
+
+/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
+/// before it is still there.
+fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn open_sled(dir: &Path) -> Result<Open, WalletError> {
+    remove_unfinished_snapshots(dir).map_err(WalletError::io("clean up", dir))?;
+    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    let db = fenced(dir, || config.open())?;
+    let path = dir.join("db");
+    // Some systems fsync only through a handle that may write.
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
+    Ok(Open { db, file: Arc::new(file) })
 }
 
 /// Changes that become durable together or not at all.
@@ -74,21 +135,36 @@ impl Changes {
 impl Vault {
     /// Opens the database in `dir`, or starts an empty one.
     pub(super) fn open(dir: &Path, secrets: Secrets) -> Result<Self, WalletError> {
-        let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-        let db = config.open().map_err(WalletError::database(dir))?;
-        let path = dir.join("db");
-        // Some systems fsync only through a handle that may write.
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
+        let open = open_sled(dir)?;
         for dir in [Some(dir), dir.parent()].into_iter().flatten() {
             sync_dir(dir).map_err(WalletError::io("sync", dir))?;
         }
         let (dir, synced_blobs) = (dir.to_owned(), BTreeSet::new());
-        Ok(Self { db, dir, file, synced_blobs, secrets, poisoned: false })
+        Ok(Self { open: Mutex::new(Some(open)), dir, synced_blobs, secrets, health: Health::Well })
     }
 
     /// Whether nothing was ever committed.
-    pub(super) fn is_empty(&self) -> bool {
-        self.db.is_empty()
+    ///
+    /// # Errors
+    /// [`WalletError::Database`].
+    pub(super) fn is_empty(&self) -> Result<bool, WalletError> {
+        self.read(|db| Ok(db.is_empty()))
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<Open>> {
+        // A panic of sled is caught before it gets here; what it left behind shows in the next call.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works with sled, opening it where a failure closed it.
+    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, WalletError> {
+        let mut opened = self.opened();
+        let open = match opened.take() {
+            Some(open) => open,
+            None => open_sled(&self.dir)?,
+        };
+        let open = opened.insert(open);
+        fenced(&self.dir, || call(&open.db))
     }
 
     /// What is said when a value is not what was written.
@@ -114,24 +190,24 @@ impl Vault {
 
     /// The greatest counter in use, 0 if there is none.
     pub(super) fn last_counter(&self, class: Class) -> Result<u64, WalletError> {
-        let last = self.db.scan_prefix([class.byte()]).next_back();
-        let last = last.transpose().map_err(WalletError::database(&self.dir))?;
+        let last = self.read(|db| db.scan_prefix([class.byte()]).next_back().transpose())?;
         last.map_or(Ok(0), |(key, _)| counter(&key).ok_or_else(|| self.damaged()))
     }
 
     /// The value of a key.
     pub(super) fn get<T: Encode + Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, WalletError> {
-        let value = self.db.get(key).map_err(WalletError::database(&self.dir))?;
+        let value = self.read(|db| db.get(key))?;
         value.map(|value| self.decrypt(key, &value)).transpose()
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool, WalletError> {
-        self.db.contains_key(key).map_err(WalletError::database(&self.dir))
+        self.read(|db| db.contains_key(key))
     }
 
     /// All values of a class, in order of their keys.
     pub(super) fn all<T: Encode + Decode<()>>(&self, class: Class) -> Result<Vec<T>, WalletError> {
-        self.db.scan_prefix([class.byte()]).map(|pair| self.pair(pair).map(|(_, row)| row)).collect()
+        let pairs: Vec<_> = self.read(|db| db.scan_prefix([class.byte()]).collect())?;
+        pairs.iter().map(|(key, value)| self.decrypt(key, value)).collect()
     }
 
     /// At most `limit` counted values behind the counter `after`, ascending.
@@ -143,20 +219,12 @@ impl Vault {
     ) -> Result<Vec<(u64, T)>, WalletError> {
         let from = Self::counted_key(class, after.saturating_add(1));
         let to = vec![class.byte().saturating_add(1)];
-        let pairs = self.db.range(from..to).take(limit).map(|pair| {
-            let (key, row) = self.pair(pair)?;
-            Ok((counter(&key).ok_or_else(|| self.damaged())?, row))
-        });
-        pairs.collect()
-    }
-
-    fn pair<T: Encode + Decode<()>>(
-        &self,
-        pair: sled::Result<(sled::IVec, sled::IVec)>,
-    ) -> Result<(sled::IVec, T), WalletError> {
-        let (key, value) = pair.map_err(WalletError::database(&self.dir))?;
-        let row = self.decrypt(&key, &value)?;
-        Ok((key, row))
+        let pairs: Vec<_> = self.read(|db| db.range(from..to).take(limit).collect())?;
+        let row = |(key, value): &(sled::IVec, sled::IVec)| {
+            let row = self.decrypt(key, value)?;
+            Ok((counter(key).ok_or_else(|| self.damaged())?, row))
+        };
+        pairs.iter().map(row).collect()
     }
 
     /// Encrypts a value and adds it to `changes`.
@@ -198,19 +266,46 @@ impl Vault {
 
     /// Makes changes durable, all or none. When this returns they survive a power cut.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
-        if self.poisoned {
-            return Err(WalletError::Poisoned);
+        match self.health {
+            Health::Well => {}
+            Health::Unsynced => return Err(WalletError::Poisoned),
+            Health::Failed => self.probe()?,
         }
-        let result = self.try_commit(changes);
-        self.poisoned = result.is_err();
-        result
+        let written = self.read(|db| {
+            db.apply_batch(changes.0)?;
+            db.flush()
+        });
+        if let Err(error) = written {
+            self.health = Health::Failed;
+            self.close();
+            return Err(error);
+        }
+        self.health = Health::Well;
+        self.make_durable().inspect_err(|_| self.health = Health::Unsynced)
     }
 
-    fn try_commit(&mut self, changes: Changes) -> Result<(), WalletError> {
-        self.db.apply_batch(changes.0).map_err(WalletError::database(&self.dir))?;
-        self.db.flush().map_err(WalletError::database(&self.dir))?;
+    fn make_durable(&mut self) -> Result<(), WalletError> {
         self.sync_blobs()?;
-        self.file.sync_all().map_err(WalletError::io("sync", &self.dir))
+        let file = self.opened().as_ref().map(|open| Arc::clone(&open.file));
+        file.map_or(Ok(()), |file| file.sync_all()).map_err(WalletError::io("sync", &self.dir))
+    }
+
+    /// Whether there is space again.
+    fn probe(&self) -> Result<(), WalletError> {
+        let path = self.dir.join("probe");
+        let probed = fs::write(&path, vec![0x5a; PROBE_BYTES]).and_then(|()| File::open(&path)?.sync_all());
+        let removed = fs::remove_file(&path);
+        probed.and(removed).map_err(WalletError::io("write", &path))
+    }
+
+    /// Closes a sled that failed; the next call opens it again.
+    fn close(&self) {
+        let old = self.opened().take();
+        // sled may panic over what it could not write.
+        drop(fenced(&self.dir, || {
+            drop(old);
+            Ok(())
+        }));
     }
 
     /// fsyncs the files of large pages that are new. sled writes each once, under a name that it never uses again.

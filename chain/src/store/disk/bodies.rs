@@ -1,187 +1,231 @@
-//! Bodies, in one file for each day on which they go, so that dropping a day is one `unlink`
-//! (`docs/storage.md`, "Bodies").
+//! Bodies, in files by the day on which they go, so that dropping them is an `unlink` (`docs/storage.md`, "Bodies").
 //!
-//! Invariants: a day before the one in `dropped` has no file and gets none again, so that a place never comes to mean
-//! another body; bytes that no record refers to (left by a crash) are never read.
+//! A body gets its place when its transaction is staged, and is written by the flush: [`Bodies::reserve`],
+//! [`Bodies::take_writes`], [`Bodies::written`]. Until then it is kept here, and read from here.
+//!
+//! Invariants: a part before the line in `dropped` has no file and gets none again, so that a place never comes to mean
+//! another body; the line is durable before the first file behind it goes, so that a missing file is never taken for
+//! damage; bytes that no record refers to (left by a crash) are never read.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
+pub(crate) use self::{
+    dir::{BodyDir, Line},
+    part::Part,
+    write::BodyWrites,
+};
 use super::{
-    files::{self, DiskFile},
-    segment::{FILE_HEADER_BYTES, FRAME_BYTES, FileHeader, FileKind, Framing, KIND_BODY, Place},
+    files,
+    segment::{FILE_HEADER_BYTES, FRAME_BYTES, Place},
 };
 use crate::{
     ids::{LedgerId, TxId},
-    store::{Body, StoreError},
+    store::{Body, BodyUse, StoreError},
 };
 
-/// Most body files that are kept open for writing.
-const WRITERS_MAX: usize = 32;
+mod dir;
+mod part;
+mod write;
 
-struct Writer {
-    file: Arc<DiskFile>,
-    framing: Framing,
-    end: u64,
+/// Most files that one call drops, so that a call never takes long: unlinking 64 MiB can take some ten milliseconds.
+pub(crate) const UNLINKS_MAX: usize = 16;
+
+/// A body that is not durable yet.
+#[derive(Clone)]
+struct Pending {
+    id: TxId,
+    body: Arc<[u8]>,
 }
 
 /// All body files.
 pub(crate) struct Bodies {
-    dir: PathBuf,
-    ledger: LedgerId,
-    log_id: [u8; 16],
-    /// The first day that has not been dropped.
-    kept_from: u32,
-    writers: BTreeMap<u32, Writer>,
-    /// Files with bodies that are not durable yet.
-    touched: BTreeMap<u32, Arc<DiskFile>>,
-}
-
-fn day_path(dir: &std::path::Path, day: u32) -> PathBuf {
-    dir.join(format!("{day}.seg"))
+    dir: Arc<BodyDir>,
+    /// Bytes from which on a part is followed by a new one.
+    part_bytes: u64,
+    line: Line,
+    /// Bytes of every part, with what is reserved in it. Those before the line are still to be unlinked.
+    parts: BTreeMap<Part, u64>,
+    /// Parts whose head and length were looked at before anything was reserved in them.
+    seen: BTreeSet<Part>,
+    /// Bodies to be written, those of the last [`take_writes`](Self::take_writes) apart.
+    pending: BTreeMap<Place, Pending>,
+    taken: BTreeMap<Place, Pending>,
 }
 
 impl Bodies {
-    /// Opens the bodies of a log.
-    pub(crate) fn open(dir: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Result<Self, StoreError> {
-        files::make_dir(&dir)?;
-        let mut bodies = Self::open_to_read(dir, ledger, log_id);
-        bodies.kept_from = bodies.current_line()?;
+    /// Opens the bodies of a log; finishes what was being dropped.
+    pub(crate) fn open(path: PathBuf, ledger: LedgerId, log_id: [u8; 16], part_bytes: u64) -> Result<Self, StoreError> {
+        files::make_dir(&path)?;
+        let mut bodies = Self { part_bytes, ..Self::open_to_read(path, ledger, log_id) };
+        bodies.line = bodies.current_line()?;
+        bodies.dir.set_line(bodies.line);
+        for part in bodies.dir.parts()? {
+            bodies.parts.insert(part, bodies.dir.bytes(part));
+        }
+        bodies.unlink_dropped(usize::MAX)?;
         Ok(bodies)
     }
 
-    /// The same for reading alone: makes nothing, and takes no day to be dropped.
-    pub(crate) fn open_to_read(dir: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
-        Self { dir, ledger, log_id, kept_from: 0, writers: BTreeMap::new(), touched: BTreeMap::new() }
+    /// The same for reading alone: makes nothing, and takes no part to be dropped.
+    pub(crate) fn open_to_read(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
+        Self {
+            dir: Arc::new(BodyDir::new(path, ledger, log_id)),
+            part_bytes: super::SEGMENT_BYTES,
+            line: Line::default(),
+            parts: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            taken: BTreeMap::new(),
+        }
     }
 
-    /// The first day that has not been dropped, as the file `dropped` has it now.
-    pub(crate) fn current_line(&self) -> Result<u32, StoreError> {
-        let Some(file) = DiskFile::open(&self.dir.join("dropped"), false)? else {
-            return Ok(0);
+    /// How far bodies have been dropped, as the file `dropped` has it now.
+    pub(crate) fn current_line(&self) -> Result<Line, StoreError> {
+        self.dir.read_line()
+    }
+
+    /// Takes room for a body at the end of its day's last part; writes nothing.
+    ///
+    /// A day that was dropped gets no new file: its bodies go with the first part that is left.
+    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, body: Arc<[u8]>) -> Result<Place, StoreError> {
+        let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
+        let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
+        let Some(place) = part.place(*end) else {
+            return Err(self.dir.full(part));
         };
-        let header = self.read_header(&file, FileKind::Dropped)?;
-        Ok(u32::try_from(header.number).unwrap_or(u32::MAX))
-    }
-
-    fn header(&self, kind: FileKind, number: u64) -> FileHeader {
-        let link = crate::link::first_link(self.ledger);
-        FileHeader { kind, ledger: self.ledger, log_id: self.log_id, number, link }
-    }
-
-    fn read_header(&self, file: &DiskFile, kind: FileKind) -> Result<FileHeader, StoreError> {
-        let header = FileHeader::parse(kind, self.ledger, &file.read_at(0, FILE_HEADER_BYTES)?)
-            .map_err(|fault| fault.into_error(file.path()))?;
-        if header.log_id != self.log_id {
-            return Err(damaged(file, 0, "the file belongs to another log".to_owned()));
-        }
-        Ok(header)
-    }
-
-    /// The framing of a day's file, once its file header is checked.
-    fn open_day(&self, day: u32, write: bool) -> Result<Option<(DiskFile, Framing)>, StoreError> {
-        let Some(file) = DiskFile::open(&day_path(&self.dir, day), write)? else {
-            return Ok(None);
-        };
-        let header = self.read_header(&file, FileKind::Bodies)?;
-        if header.number != u64::from(day) {
-            return Err(damaged(&file, 0, "the file is that of another day".to_owned()));
-        }
-        Ok(Some((file, header.framing())))
-    }
-
-    fn writer(&mut self, day: u32) -> Result<&mut Writer, StoreError> {
-        if !self.writers.contains_key(&day) {
-            let (file, framing) = match self.open_day(day, true)? {
-                Some(opened) => opened,
-                None => {
-                    let header = self.header(FileKind::Bodies, u64::from(day));
-                    (files::create_whole(&day_path(&self.dir, day), &header.to_bytes())?, header.framing())
-                }
-            };
-            if self.writers.len() >= WRITERS_MAX {
-                self.writers.pop_first();
-            }
-            let end = file.len()?;
-            self.writers.insert(day, Writer { file: Arc::new(file), framing, end });
-        }
-        let dir = &self.dir;
-        self.writers.get_mut(&day).ok_or_else(|| StoreError::Damaged {
-            path: day_path(dir, day).display().to_string(),
-            offset: 0,
-            what: "the file is gone".to_owned(),
-        })
-    }
-
-    /// Writes a body to the file of its day; durable once [`take_touched`](Self::take_touched) has been fsynced.
-    pub(crate) fn append(&mut self, day: u64, id: &TxId, body: &[u8]) -> Result<Place, StoreError> {
-        // A day that was dropped gets no new file: its bodies go with the next day that is.
-        let day = u32::try_from(day).unwrap_or(u32::MAX.saturating_sub(1)).max(self.kept_from);
-        let writer = self.writer(day)?;
-        let place = Place { day, offset: writer.end };
-        let bytes = writer.framing.frame(writer.end, KIND_BODY, &[id.as_bytes(), body].concat());
-        writer.file.write_at(&bytes, writer.end)?;
-        writer.end = writer.end.saturating_add(bytes.len() as u64);
-        let file = Arc::clone(&writer.file);
-        self.touched.insert(day, file);
+        *end = end.saturating_add(body.len().saturating_add(id.as_bytes().len()).saturating_add(FRAME_BYTES) as u64);
+        self.pending.insert(place, Pending { id: *id, body });
         Ok(place)
     }
 
-    /// The files to be fsynced before records that refer to them are written.
-    pub(crate) fn take_touched(&mut self) -> Vec<Arc<DiskFile>> {
-        std::mem::take(&mut self.touched).into_values().collect()
+    /// The part of a day that takes the next body.
+    fn part_with_room(&mut self, first: Part) -> Result<Part, StoreError> {
+        let last = self.parts.range(first..=first.last_possible()).next_back().map_or(first, |(part, _)| *part);
+        let mut part = last.max(self.line.kept);
+        if self.seen.insert(part) {
+            match self.dir.open_part(part, false) {
+                Ok(Some((file, _))) => {
+                    self.parts.insert(part, file.len()?);
+                }
+                Ok(None) => {}
+                // What stands behind a damaged head can still be looked at, so nothing more is written there.
+                Err(StoreError::Damaged { .. }) => part = part.next(),
+                Err(error) => {
+                    self.seen.remove(&part);
+                    return Err(error);
+                }
+            }
+        }
+        if self.parts.get(&part).is_some_and(|bytes| *bytes >= self.part_bytes) {
+            part = part.next();
+        }
+        self.seen.insert(part);
+        Ok(part)
     }
 
-    /// Reads a body of `len` bytes; absent when its file is gone.
+    /// A body that is not durable yet.
+    pub(crate) fn pending(&self, place: Place) -> Option<Arc<[u8]>> {
+        let pending = self.pending.get(&place).or_else(|| self.taken.get(&place))?;
+        Some(Arc::clone(&pending.body))
+    }
+
+    /// All bodies that are to be written, before records that refer to them are.
+    pub(crate) fn take_writes(&mut self) -> BodyWrites {
+        // What was taken before and is not known to be written is written again.
+        self.pending.append(&mut self.taken);
+        self.taken = std::mem::take(&mut self.pending);
+        BodyWrites::new(Arc::clone(&self.dir), &self.taken)
+    }
+
+    /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again.
+    pub(crate) fn written(&mut self, success: bool) {
+        if success {
+            self.taken.clear();
+        } else {
+            self.pending.append(&mut self.taken);
+        }
+    }
+
+    /// Reads a body of `len` bytes.
     pub(crate) fn read(&self, place: Place, id: &TxId, len: u32) -> Result<Body, StoreError> {
-        if place.day < self.kept_from {
-            return Ok(Body::Absent);
+        if place.part() < self.line.kept {
+            return Ok(Body::Dropped { day: place.day.into(), early: place.part() < self.line.early });
         }
-        let Some((file, framing)) = self.open_day(place.day, false)? else {
-            return Ok(Body::Absent);
-        };
-        let payload = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(32);
-        let bytes = file.read_at(place.offset, payload.saturating_add(FRAME_BYTES))?;
-        let frame = framing
-            .read(place.offset, &bytes, payload)
-            .map_err(|what| damaged(&file, place.offset, format!("body of {id}: {what}")))?;
-        match frame.payload.split_first_chunk::<32>() {
-            Some((owner, body)) if frame.kind == KIND_BODY && owner == id.as_bytes() => {
-                Ok(Body::Present(body.to_vec()))
-            }
-            _ => Err(damaged(&file, place.offset, format!("there is no body of {id} here"))),
+        if let Some(body) = self.pending(place) {
+            return Ok(Body::Present(body.to_vec()));
         }
+        self.dir.read(place, id, len)
     }
 
-    /// Drops the bodies of all days before `day`; returns how many files went.
+    /// Drops the bodies of all days before `day`, at most [`UNLINKS_MAX`] files in one call; returns how many went.
     pub(crate) fn drop_before(&mut self, day: u64) -> Result<usize, StoreError> {
-        let day = u32::try_from(day).unwrap_or(u32::MAX);
-        if day <= self.kept_from {
-            return Ok(0);
-        }
-        // The line is durable before the first file goes, so that a missing file is never taken for damage.
-        let header = self.header(FileKind::Dropped, u64::from(day));
-        files::create_whole(&self.dir.join("dropped"), &header.to_bytes())?;
-        self.kept_from = day;
-        self.writers = self.writers.split_off(&day);
-        self.touched = self.touched.split_off(&day);
-        let mut gone = 0usize;
-        for name in files::names(&self.dir)? {
-            let number = name.strip_suffix(".seg").and_then(|number| number.parse::<u32>().ok());
-            if number.is_some_and(|number| number < day) {
-                files::remove(&self.dir.join(name))?;
-                gone = gone.saturating_add(1);
+        let target = Part::first_of(day);
+        let beyond = self.parts.range(..target).nth(UNLINKS_MAX).map(|(part, _)| *part);
+        let kept = beyond.unwrap_or(target).max(self.line.kept);
+        self.move_line(Line { kept, ..self.line })
+    }
+
+    /// Drops bodies until all of them take at most `budget` bytes, part by part in their order, at most [`UNLINKS_MAX`]
+    /// files in one call; returns how many went.
+    pub(crate) fn drop_over(&mut self, budget: u64) -> Result<usize, StoreError> {
+        let mut left = self.bytes();
+        let mut kept = self.line.kept;
+        for (part, bytes) in self.parts.iter().take(UNLINKS_MAX) {
+            if left <= budget {
+                break;
             }
+            left = left.saturating_sub(*bytes);
+            kept = kept.max(part.next());
         }
-        files::sync_dir(&self.dir)?;
-        Ok(gone)
+        let early = if kept > self.line.kept { kept } else { self.line.early };
+        self.move_line(Line { kept, early })
     }
 
-    /// Bytes on disk.
+    /// Moves the line, then removes the files before it; also those that an earlier call could not remove.
+    fn move_line(&mut self, line: Line) -> Result<usize, StoreError> {
+        if line != self.line {
+            self.dir.write_line(line)?;
+            self.line = line;
+            let first = line.kept.first_place();
+            self.pending = self.pending.split_off(&first);
+            self.taken = self.taken.split_off(&first);
+            self.seen = self.seen.split_off(&line.kept);
+        }
+        self.unlink_dropped(UNLINKS_MAX)
+    }
+
+    fn unlink_dropped(&mut self, max: usize) -> Result<usize, StoreError> {
+        let gone: Vec<Part> = self.parts.range(..self.line.kept).take(max).map(|(part, _)| *part).collect();
+        for part in &gone {
+            self.dir.remove(*part)?;
+            self.parts.remove(part);
+        }
+        if !gone.is_empty() {
+            self.dir.sync()?;
+        }
+        Ok(gone.len())
+    }
+
+    /// What bodies take, and how far they have gone.
+    pub(crate) fn usage(&self) -> BodyUse {
+        let next = self.parts.keys().next().map(|part| {
+            let of_day = self.parts.range(..=part.last_possible());
+            (u64::from(part.day()), of_day.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)))
+        });
+        let early_until = self.line.early.before().map(|part| part.day().into());
+        BodyUse { bytes: self.bytes(), next, early_until }
+    }
+
+    /// Bytes of all files, with what is reserved in them.
     pub(crate) fn bytes(&self) -> u64 {
-        files::bytes_under(&self.dir)
+        self.parts.values().copied().fold(0, u64::saturating_add)
     }
 }
 
-fn damaged(file: &DiskFile, offset: u64, what: String) -> StoreError {
-    StoreError::Damaged { path: file.path().display().to_string(), offset, what }
-}
+#[cfg(test)]
+#[path = "bodies/tests.rs"]
+mod tests;

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use self::fault::Op;
 use crate::store::StoreError;
+
+pub(crate) mod fault;
 
 /// Ending of files that are being made. What has it after a crash was never part of the store.
 pub(crate) const UNFINISHED: &str = ".unfinished";
@@ -30,7 +33,8 @@ pub(crate) struct DiskFile {
 impl DiskFile {
     /// Opens an existing file; `None` when there is none.
     pub(crate) fn open(path: &Path, write: bool) -> Result<Option<Self>, StoreError> {
-        match OpenOptions::new().read(true).write(write).open(path) {
+        let opened = fault::check(Op::Open, path).and_then(|()| OpenOptions::new().read(true).write(write).open(path));
+        match opened {
             Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(io_error("cannot open", path, error)),
@@ -44,11 +48,13 @@ impl DiskFile {
 
     /// Bytes in the file.
     pub(crate) fn len(&self) -> Result<u64, StoreError> {
-        self.file.metadata().map(|meta| meta.len()).map_err(|error| io_error("cannot read", &self.path, error))
+        let meta = fault::check(Op::Look, &self.path).and_then(|()| self.file.metadata());
+        meta.map(|meta| meta.len()).map_err(|error| io_error("cannot read", &self.path, error))
     }
 
     /// Reads `len` bytes from `offset` on; fewer only where the file ends.
     pub(crate) fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        fault::check(Op::Read, &self.path).map_err(|error| io_error("cannot read", &self.path, error))?;
         let mut bytes = vec![0; len];
         let mut filled = 0usize;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -70,29 +76,24 @@ impl DiskFile {
     }
 
     /// Writes all of `bytes` at `offset`.
-    pub(crate) fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), StoreError> {
-        while !bytes.is_empty() {
-            match pwrite(&self.file, bytes, offset) {
-                Ok(0) => return Err(io_error("cannot write", &self.path, io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    bytes = bytes.get(written..).unwrap_or_default();
-                    offset = offset.saturating_add(written as u64);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(io_error("cannot write", &self.path, error)),
-            }
-        }
-        Ok(())
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        fault::write(&self.file, &self.path, bytes, offset)
+            .and_then(|()| pwrite_all(&self.file, bytes, offset))
+            .map_err(|error| io_error("cannot write", &self.path, error))
     }
 
     /// Cuts the file to `len` bytes.
     pub(crate) fn truncate(&self, len: u64) -> Result<(), StoreError> {
-        self.file.set_len(len).map_err(|error| io_error("cannot cut", &self.path, error))
+        let cut = fault::truncate(&self.file, &self.path, len).and_then(|()| self.file.set_len(len));
+        cut.map_err(|error| io_error("cannot cut", &self.path, error))
     }
 
     /// fsync: on disk when this returns.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(|error| io_error("cannot make durable", &self.path, error))
+        let synced = fault::check(Op::Sync, &self.path).and_then(|()| self.file.sync_all());
+        synced.map_err(|error| io_error("cannot make durable", &self.path, error))?;
+        fault::synced(&self.path);
+        Ok(())
     }
 }
 
@@ -116,6 +117,22 @@ fn pwrite(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
 }
 
+/// Writes all of `bytes` at `offset`.
+fn pwrite_all(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match pwrite(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                offset = offset.saturating_add(written as u64);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Options that give a new file the mode 0600.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -125,13 +142,18 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
-pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+/// What a file is called while it is being made.
+pub(crate) fn unfinished(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(UNFINISHED);
-    let unfinished = PathBuf::from(name);
-    let file =
-        private().truncate(true).open(&unfinished).map_err(|error| io_error("cannot create", &unfinished, error))?;
+    PathBuf::from(name)
+}
+
+/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+    let unfinished = unfinished(path);
+    let created = fault::check(Op::Create, &unfinished).and_then(|()| private().truncate(true).open(&unfinished));
+    let file = created.map_err(|error| io_error("cannot create", &unfinished, error))?;
     let file = DiskFile { file, path: unfinished };
     file.write_at(bytes, 0)?;
     file.sync()?;
@@ -141,7 +163,8 @@ pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreE
 
 /// Takes the lock of a directory, an advisory lock on the file `path`, until the file is closed.
 pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
-    let file = private().truncate(false).open(path).map_err(|error| io_error("cannot open", path, error))?;
+    let opened = fault::check(Op::Lock, path).and_then(|()| private().truncate(false).open(path));
+    let file = opened.map_err(|error| io_error("cannot open", path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => {
@@ -162,7 +185,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
+    match fault::check(Op::Create, path).and_then(|()| builder.create(path)) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(io_error("cannot create", path, error)),
         _ => sync_parent(path),
     }
@@ -170,9 +193,9 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
 
 /// fsync of a directory: names in it are on disk when this returns. Systems without it do so by themselves.
 pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
+    fault::check(Op::Sync, path).map_err(|error| io_error("cannot make durable", path, error))?;
     #[cfg(unix)]
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| io_error("cannot make durable", path, error))?;
-    let _ = path;
     Ok(())
 }
 
@@ -186,13 +209,14 @@ fn sync_parent(path: &Path) -> Result<(), StoreError> {
 
 /// Renames within one directory, durably.
 pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    fs::rename(from, to).map_err(|error| io_error("cannot rename", from, error))?;
+    let renamed = fault::check(Op::Rename, from).and_then(|()| fs::rename(from, to));
+    renamed.map_err(|error| io_error("cannot rename", from, error))?;
     sync_parent(to)
 }
 
 /// Removes a file; no error when there is none.
 pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_file(path) {
+    match fault::check(Op::Remove, path).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
         _ => Ok(()),
     }
@@ -200,7 +224,7 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 
 /// Names in a directory, ascending; none when there is no such directory.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
-    let entries = match fs::read_dir(path) {
+    let entries = match fault::check(Op::Look, path).and_then(|()| fs::read_dir(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| io_error("cannot read", path, error))?,
     };
@@ -225,7 +249,15 @@ pub(crate) fn bytes_under(path: &Path) -> u64 {
     names.iter().map(|name| bytes_under(&path.join(name))).fold(0, u64::saturating_add)
 }
 
+/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
+/// before it is still there.
+pub(crate) fn remove_unfinished_snapshots(sled_dir: &Path) -> Result<(), StoreError> {
+    let unfinished = |name: &&String| name.starts_with("snap.") && name.ends_with(".generating");
+    names(sled_dir)?.iter().filter(unfinished).try_for_each(|name| remove(&sled_dir.join(name)))
+}
+
 /// fsync of a file that another library writes.
 pub(crate) fn sync_file(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(|error| io_error("cannot make durable", path, error))
+    let synced = fault::check(Op::Sync, path).and_then(|()| File::open(path)?.sync_all());
+    synced.map_err(|error| io_error("cannot make durable", path, error))
 }

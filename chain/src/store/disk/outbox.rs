@@ -3,12 +3,18 @@
 //! sled 0.34's `flush` makes no fsync on Linux, so every commit is a `flush` and an fsync of sled's `db` file. sled
 //! puts large pages into files of their own that it never fsyncs; a transaction is therefore kept in pieces of 4 KiB,
 //! of which no page can grow that large.
+//!
+//! A sled that failed to write takes nothing more, ever, and shows what it could not keep. It is closed at once, and
+//! opened again by the next call; the next write first looks whether there is space. After a failed fsync that would be no
+//! help: what it was to make durable may be gone from the disk and still show in memory, so nothing is taken until the
+//! next start.
 
 use std::{
     fmt,
     fs::File,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::files;
@@ -25,12 +31,30 @@ const PIECE_BYTES: usize = 4_096;
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 /// The key under which the ledger id stands; all others have 33 bytes: id | number of the piece.
 const LEDGER_KEY: &[u8] = b"ledger";
+/// Before a sled that failed is written to again, so much is written beside it: two of its segments.
+const PROBE_BYTES: usize = 1024 * 1024;
+
+/// The database, and what became of the last write.
+struct State {
+    /// `None` only while it is opened again, or after that failed.
+    db: Option<sled::Db>,
+    health: Health,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Well,
+    /// sled failed to write.
+    Failed,
+    /// An fsync failed.
+    Unsynced,
+}
 
 /// Transactions on the stem, on disk.
 pub struct DiskOutbox {
     path: PathBuf,
     network: Network,
-    db: sled::Db,
+    state: Mutex<State>,
     /// Closed last, so that nobody opens what is still being closed.
     _lock: File,
 }
@@ -61,14 +85,14 @@ impl DiskOutbox {
     pub fn open(dir: &Path, network: &Network) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
         let lock = files::lock(&dir.join("lock"))?;
-        let db = fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())?;
-        let outbox = Self { path: dir.to_owned(), network: network.clone(), db, _lock: lock };
+        let state = Mutex::new(State { db: Some(open_sled(dir)?), health: Health::Well });
+        let outbox = Self { path: dir.to_owned(), network: network.clone(), state, _lock: lock };
         outbox.check_ledger(network.ledger())?;
         Ok(outbox)
     }
 
     fn check_ledger(&self, ledger: LedgerId) -> Result<(), StoreError> {
-        let found = fenced("cannot read", &self.path, || self.db.get(LEDGER_KEY))?;
+        let found = self.read(|db| db.get(LEDGER_KEY))?;
         match found {
             Some(found) if found.as_ref() == ledger.as_bytes() => Ok(()),
             Some(_) => Err(StoreError::Foreign {
@@ -77,22 +101,76 @@ impl DiskOutbox {
                     .to_owned(),
             }),
             None => {
-                fenced("cannot write", &self.path, || self.db.insert(LEDGER_KEY, ledger.as_bytes().as_slice()))?;
-                self.make_durable()?;
+                let mut batch = sled::Batch::default();
+                batch.insert(LEDGER_KEY, ledger.as_bytes().as_slice());
+                self.write(|_| Ok(batch))?;
                 files::sync_dir(&self.path)
             }
         }
     }
 
-    /// `flush`, and the fsync that it leaves out.
-    fn make_durable(&self) -> Result<(), StoreError> {
-        fenced("cannot write", &self.path, || self.db.flush())?;
-        files::sync_file(&self.path.join("db"))
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of sled is caught before it gets here; what it left behind shows in the next call.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        fenced("cannot write", &self.path, || self.db.apply_batch(batch))?;
-        self.make_durable()
+    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StoreError> {
+        self.with("cannot read", &mut self.state(), call)
+    }
+
+    /// Works with sled, opening it where a failure closed it.
+    fn with<T>(
+        &self,
+        what: &'static str,
+        state: &mut State,
+        call: impl FnOnce(&sled::Db) -> sled::Result<T>,
+    ) -> Result<T, StoreError> {
+        let db = match state.db.take() {
+            Some(db) => db,
+            None => open_sled(&self.path)?,
+        };
+        let db = state.db.insert(db);
+        fenced(what, &self.path, || call(db))
+    }
+
+    /// Makes a batch from what is there and commits it: `flush`, and the fsync that sled leaves out.
+    fn write(&self, batch: impl FnOnce(&sled::Db) -> sled::Result<sled::Batch>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        match state.health {
+            Health::Well => {}
+            Health::Unsynced => return Err(self.unsynced()),
+            Health::Failed => self.probe()?,
+        }
+        let written = self.with("cannot write", &mut state, |db| {
+            db.apply_batch(batch(db)?)?;
+            db.flush()
+        });
+        if let Err(error) = written {
+            state.health = Health::Failed;
+            let old = state.db.take();
+            // sled may panic over what it could not write.
+            drop(fenced("cannot close", &self.path, || {
+                drop(old);
+                Ok(())
+            }));
+            return Err(error);
+        }
+        state.health = Health::Well;
+        files::sync_file(&self.path.join("db")).inspect_err(|_| state.health = Health::Unsynced)
+    }
+
+    /// Whether there is space again.
+    fn probe(&self) -> Result<(), StoreError> {
+        let path = self.path.join("probe");
+        let probed = files::create_whole(&path, &vec![0x5a; PROBE_BYTES]).map(drop);
+        files::remove(&path)?;
+        files::remove(&files::unfinished(&path))?;
+        probed
+    }
+
+    fn unsynced(&self) -> StoreError {
+        let why = "an earlier write could not be made durable; mend the disk, then start again";
+        files::io_error("cannot write", &self.path, std::io::Error::other(why))
     }
 
     fn damaged(&self, id: &TxId, what: &str) -> StoreError {
@@ -102,6 +180,11 @@ impl DiskOutbox {
             what: format!("transaction {id} of the outbox: {what}"),
         }
     }
+}
+
+fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
+    files::remove_unfinished_snapshots(dir)?;
+    fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())
 }
 
 fn piece_key(id: &TxId, nth: usize) -> Vec<u8> {
@@ -114,24 +197,23 @@ impl Outbox for DiskOutbox {
         for (nth, piece) in transaction.to_bytes().chunks(PIECE_BYTES).enumerate() {
             batch.insert(piece_key(&transaction.id(), nth), piece);
         }
-        self.apply(batch)
+        self.write(|_| Ok(batch))
     }
 
     fn remove(&self, ids: &[TxId]) -> Result<(), StoreError> {
-        let batch = fenced("cannot read", &self.path, || {
+        self.write(|db| {
             let mut batch = sled::Batch::default();
-            for key in ids.iter().flat_map(|id| self.db.scan_prefix(id.as_bytes()).keys()) {
+            for key in ids.iter().flat_map(|id| db.scan_prefix(id.as_bytes()).keys()) {
                 batch.remove(key?);
             }
             Ok(batch)
-        })?;
-        self.apply(batch)
+        })
     }
 
     fn all(&self) -> Result<Vec<Transaction>, StoreError> {
         let mut whole: Vec<(TxId, Vec<u8>)> = Vec::new();
-        fenced("cannot read", &self.path, || {
-            for pair in self.db.iter() {
+        self.read(|db| {
+            for pair in db.iter() {
                 let (key, piece) = pair?;
                 let Some((id, [nth])) = key.split_first_chunk::<32>() else {
                     continue;

@@ -4,28 +4,59 @@
 //! A bad record with a valid commit marker anywhere behind it is damage. A bad record with none behind it begins what a
 //! broken-off write left, unless the columns tell that it was committed, which the caller judges.
 
-use super::segment::{
-    COMMIT_BYTES, COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, Framing, KIND_COMMIT, PAYLOAD_MAX_BYTES,
+use super::{
+    pieces::Pieces,
+    segment::{
+        COMMIT_BYTES, COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, Framing, KIND_COMMIT,
+        PAYLOAD_MAX_BYTES,
+    },
 };
-use crate::{ids::Link, link::next_link, store::CommitPoint};
+use crate::{
+    ids::Link,
+    link::next_link,
+    store::{CommitPoint, StoreError},
+};
+
+/// Bytes that are searched for a commit marker in one go.
+const SEARCH_BYTES: usize = 1024 * 1024;
 
 /// Offset of the first valid commit marker at or behind `from`, found byte by byte. A match is no accident: the check
 /// covers the offset.
 pub(crate) fn find_commit(framing: &Framing, bytes: &[u8], from: usize) -> Option<(usize, CommitPoint)> {
+    let (skipped, point) = find_commit_in(framing, from as u64, bytes.get(from..)?)?;
+    Some((from.saturating_add(skipped), point))
+}
+
+/// The same in bytes that stand at `base` of the file; the offset is counted from there.
+fn find_commit_in(framing: &Framing, base: u64, bytes: &[u8]) -> Option<(usize, CommitPoint)> {
     let mut start = [0; 5];
     start
         .iter_mut()
         .zip((COMMIT_BYTES as u32).to_le_bytes().into_iter().chain([KIND_COMMIT]))
         .for_each(|(to, b)| *to = b);
-    let windows = bytes.get(from..)?.windows(COMMIT_RECORD_BYTES).enumerate();
+    let windows = bytes.windows(COMMIT_RECORD_BYTES).enumerate();
     windows.filter(|(_, window)| window.starts_with(&start)).find_map(|(skipped, window)| {
-        let at = from.saturating_add(skipped);
-        let frame = framing.read(at as u64, window, PAYLOAD_MAX_BYTES).ok()?;
+        let frame = framing.read(base.saturating_add(skipped as u64), window, PAYLOAD_MAX_BYTES).ok()?;
         match Entry::parse(frame.kind, frame.payload)? {
-            Entry::Commit(point) => Some((at, point)),
+            Entry::Commit(point) => Some((skipped, point)),
             _ => None,
         }
     })
+}
+
+/// Whether a valid commit marker stands anywhere at or behind `at`.
+fn commit_behind(framing: &Framing, pieces: &mut Pieces<'_>, mut at: u64) -> Result<bool, StoreError> {
+    loop {
+        let bytes = pieces.from(at, SEARCH_BYTES)?;
+        if find_commit_in(framing, at, bytes).is_some() {
+            return Ok(true);
+        }
+        if bytes.len() < SEARCH_BYTES {
+            return Ok(false);
+        }
+        // One that straddles two pieces is whole in the second.
+        at = at.saturating_add(bytes.len().saturating_sub(COMMIT_RECORD_BYTES) as u64);
+    }
 }
 
 /// What reading a segment from its start gave.
@@ -33,25 +64,37 @@ pub(super) struct Scanned {
     /// Offsets of the records.
     pub(super) offsets: Vec<u32>,
     /// Where the last commit marker ends.
-    pub(super) end: usize,
+    pub(super) end: u64,
     pub(super) link: Link,
     pub(super) commit: Option<CommitPoint>,
 }
 
-/// Reads a segment up to its last commit marker. `Err` holds offset and what is wrong there.
-pub(super) fn scan(framing: &Framing, bytes: &[u8], first: u64, link: Link) -> Result<Scanned, (u64, String)> {
-    let mut done = Scanned { offsets: Vec::new(), end: FILE_HEADER_BYTES, link, commit: None };
+/// Reads a segment up to its last commit marker. The inner `Err` holds offset and what is wrong there.
+pub(super) fn scan(
+    framing: &Framing,
+    pieces: &mut Pieces<'_>,
+    first: u64,
+    link: Link,
+) -> Result<Result<Scanned, (u64, String)>, StoreError> {
+    let mut done = Scanned { offsets: Vec::new(), end: FILE_HEADER_BYTES as u64, link, commit: None };
     let mut committed = 0;
-    let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES, link, Vec::new());
-    while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-        let wrong = |what: &str| Err((at as u64, what.to_owned()));
-        let frame = match framing.read(at as u64, rest, PAYLOAD_MAX_BYTES) {
+    let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES as u64, link, Vec::new());
+    let mut bad = None;
+    loop {
+        let bytes = pieces.from(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
+        if bytes.is_empty() {
+            break;
+        }
+        let wrong = |what: &str| Ok(Err((at, what.to_owned())));
+        let frame = match framing.read(at, bytes, PAYLOAD_MAX_BYTES) {
             Ok(frame) => frame,
-            Err(what) if find_commit(framing, bytes, at).is_some() => return wrong(what),
-            Err(_) => break,
+            Err(what) => {
+                bad = Some(what);
+                break;
+            }
         };
         let count = first.saturating_add(offsets.len() as u64);
-        let end = at.saturating_add(frame.len());
+        let end = at.saturating_add(frame.len() as u64);
         match Entry::parse(frame.kind, frame.payload) {
             Some(Entry::Transaction(entry)) if entry.position == count => {
                 link = next_link(link, &entry.id);
@@ -67,6 +110,11 @@ pub(super) fn scan(framing: &Framing, bytes: &[u8], first: u64, link: Link) -> R
         }
         at = end;
     }
+    if let Some(what) = bad
+        && commit_behind(framing, pieces, at)?
+    {
+        return Ok(Err((at, what.to_owned())));
+    }
     offsets.truncate(committed);
-    Ok(Scanned { offsets, ..done })
+    Ok(Ok(Scanned { offsets, ..done }))
 }

@@ -22,11 +22,12 @@ const CHECK_BYTES: usize = 8;
 /// Bytes of a file header that identify the file: all up to and with its number.
 const IDENTITY_BYTES: usize = 68;
 
-/// Kinds of records in header segments, and of the one kind in body files.
+/// Kinds of records in header segments, of the one kind in body files, and of the one kind in `dropped`.
 pub(crate) const KIND_TRANSACTION: u8 = 1;
 pub(crate) const KIND_LATE_BODY: u8 = 2;
 pub(crate) const KIND_COMMIT: u8 = 3;
 pub(crate) const KIND_BODY: u8 = 4;
+pub(crate) const KIND_EARLY: u8 = 5;
 
 /// Bytes of a transaction record's payload before its header.
 pub(crate) const TRANSACTION_FIXED_BYTES: usize = 68;
@@ -48,14 +49,18 @@ pub(crate) enum FileKind {
     Headers,
     /// Offsets of the records of one header segment; its number is that segment's first position.
     Offsets,
-    /// Bodies that go on one day; its number is that day.
+    /// A part of the bodies that go on one day; its number is day and part (`bodies::Part::number`).
     Bodies,
-    /// How far bodies have been dropped; its number is the first day that has not been.
+    /// How far bodies have been dropped; its number is that of the first part that has not been.
     Dropped,
     /// Scan column; its number is 0.
     Scan,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
+    /// Run of the index; its number is its first position.
+    Run,
+    /// Tree column; its number is 0.
+    Tree,
 }
 
 impl FileKind {
@@ -65,7 +70,9 @@ impl FileKind {
             FileKind::Offsets => *b"qasedako",
             FileKind::Bodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
-            FileKind::Scan => *b"qasedaks",
+            FileKind::Scan => *b"qasedakc",
+            FileKind::Run => *b"qasedakr",
+            FileKind::Tree => *b"qasedakt",
             FileKind::Checkpoints => *b"qasedakw",
         }
     }
@@ -230,11 +237,11 @@ impl Framing {
 }
 
 /// Where a body stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The day that names the file.
     pub(crate) day: u32,
-    /// Offset of its record.
+    /// The day's part in the upper 24 bits, the offset of its record in that in the lower 40.
     pub(crate) offset: u64,
 }
 

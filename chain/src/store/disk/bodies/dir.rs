@@ -1,0 +1,184 @@
+//! The directory of body files: what stands in it, and how far it has been dropped.
+//!
+//! Shared with the flush under way, which makes files on another thread. Invariant: no file is made before the line,
+//! since both hold the lock on it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use super::Part;
+use crate::{
+    ids::{LedgerId, TxId},
+    link::first_link,
+    store::{
+        Body, StoreError,
+        disk::{
+            files::{self, DiskFile},
+            segment::{
+                FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing, KIND_BODY, KIND_EARLY, Place,
+            },
+        },
+    },
+};
+
+/// Bytes of the record that says how far bodies were dropped early: a part's number.
+const EARLY_BYTES: usize = 8;
+
+/// How far bodies have been dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// The first part that has not been dropped.
+    pub(crate) kept: Part,
+    /// The first part that has not been dropped to keep to a disk budget: those before it may have gone before their day.
+    pub(crate) early: Part,
+}
+
+/// The directory of body files.
+pub(crate) struct BodyDir {
+    path: PathBuf,
+    ledger: LedgerId,
+    log_id: [u8; 16],
+    kept: Mutex<Part>,
+}
+
+impl BodyDir {
+    pub(super) fn new(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
+        Self { path, ledger, log_id, kept: Mutex::new(Part::default()) }
+    }
+
+    pub(super) fn part_path(&self, part: Part) -> PathBuf {
+        self.path.join(part.file_name())
+    }
+
+    fn line_path(&self) -> PathBuf {
+        self.path.join("dropped")
+    }
+
+    /// The parts that have a file.
+    pub(super) fn parts(&self) -> Result<Vec<Part>, StoreError> {
+        Ok(files::names(&self.path)?.iter().filter_map(|name| Part::from_file_name(name)).collect())
+    }
+
+    /// Bytes of a part's file.
+    pub(super) fn bytes(&self, part: Part) -> u64 {
+        files::bytes_under(&self.part_path(part))
+    }
+
+    pub(super) fn remove(&self, part: Part) -> Result<(), StoreError> {
+        files::remove(&self.part_path(part))
+    }
+
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        files::sync_dir(&self.path)
+    }
+
+    fn header(&self, kind: FileKind, number: u64) -> FileHeader {
+        FileHeader { kind, ledger: self.ledger, log_id: self.log_id, number, link: first_link(self.ledger) }
+    }
+
+    fn read_header(&self, file: &DiskFile, kind: FileKind) -> Result<FileHeader, StoreError> {
+        let header = FileHeader::parse(kind, self.ledger, &file.read_at(0, FILE_HEADER_BYTES)?)
+            .map_err(|fault| fault.into_error(file.path()))?;
+        if header.log_id != self.log_id {
+            return Err(damaged(file.path(), 0, "the file belongs to another log".to_owned()));
+        }
+        Ok(header)
+    }
+
+    /// A part's file and its framing, once its file header is checked; `None` when there is none.
+    pub(super) fn open_part(&self, part: Part, write: bool) -> Result<Option<(DiskFile, Framing)>, StoreError> {
+        let Some(file) = DiskFile::open(&self.part_path(part), write)? else {
+            return Ok(None);
+        };
+        let header = self.read_header(&file, FileKind::Bodies)?;
+        if header.number != part.number() {
+            return Err(damaged(file.path(), 0, "the file is that of another day or part".to_owned()));
+        }
+        Ok(Some((file, header.framing())))
+    }
+
+    /// A part's file for writing, made where there is none; `None` when the part has been dropped.
+    pub(super) fn open_to_write(&self, part: Part) -> Result<Option<(DiskFile, Framing)>, StoreError> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if part < *kept {
+            return Ok(None);
+        }
+        if let Some(opened) = self.open_part(part, true)? {
+            return Ok(Some(opened));
+        }
+        let header = self.header(FileKind::Bodies, part.number());
+        Ok(Some((files::create_whole(&self.part_path(part), &header.to_bytes())?, header.framing())))
+    }
+
+    /// How far bodies have been dropped, as the file `dropped` has it.
+    pub(super) fn read_line(&self) -> Result<Line, StoreError> {
+        let Some(file) = DiskFile::open(&self.line_path(), false)? else {
+            return Ok(Line::default());
+        };
+        let header = self.read_header(&file, FileKind::Dropped)?;
+        let rest = file.read_from(FILE_HEADER_BYTES as u64)?;
+        let early = if rest.is_empty() {
+            Part::default()
+        } else {
+            read_early(&header.framing(), &rest).ok_or_else(|| {
+                damaged(file.path(), FILE_HEADER_BYTES as u64, "how far bodies were dropped early is lost".to_owned())
+            })?
+        };
+        Ok(Line { kept: Part::from_number(header.number), early })
+    }
+
+    /// Makes a new line durable. From here on no file is made before it.
+    pub(super) fn write_line(&self, line: Line) -> Result<(), StoreError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let header = self.header(FileKind::Dropped, line.kept.number());
+        let mut bytes = header.to_bytes();
+        if line.early != Part::default() {
+            let number = line.early.number().to_le_bytes();
+            bytes.extend(header.framing().frame(FILE_HEADER_BYTES as u64, KIND_EARLY, &number));
+        }
+        files::create_whole(&self.line_path(), &bytes)?;
+        *kept = line.kept;
+        Ok(())
+    }
+
+    /// Takes the line that was found on opening.
+    pub(super) fn set_line(&self, line: Line) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = line.kept;
+    }
+
+    /// Reads a durable body of `len` bytes; absent when its file is gone.
+    pub(super) fn read(&self, place: Place, id: &TxId, len: u32) -> Result<Body, StoreError> {
+        let Some((file, framing)) = self.open_part(place.part(), false)? else {
+            return Ok(Body::Absent);
+        };
+        let payload = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(id.as_bytes().len());
+        let bytes = file.read_at(place.at(), payload.saturating_add(FRAME_BYTES))?;
+        let frame = framing
+            .read(place.at(), &bytes, payload)
+            .map_err(|what| damaged(file.path(), place.at(), format!("body of {id}: {what}")))?;
+        match frame.payload.split_first_chunk::<32>() {
+            Some((owner, body)) if frame.kind == KIND_BODY && owner == id.as_bytes() => {
+                Ok(Body::Present(body.to_vec()))
+            }
+            _ => Err(damaged(file.path(), place.at(), format!("there is no body of {id} here"))),
+        }
+    }
+
+    /// A day has more bodies than places can name.
+    pub(super) fn full(&self, part: Part) -> StoreError {
+        files::io_error("cannot write", &self.part_path(part), std::io::ErrorKind::FileTooLarge.into())
+    }
+}
+
+fn read_early(framing: &Framing, bytes: &[u8]) -> Option<Part> {
+    let frame = framing.read(FILE_HEADER_BYTES as u64, bytes, EARLY_BYTES).ok()?;
+    let mut fields = Fields(frame.payload);
+    let number = fields.u64()?;
+    (frame.kind == KIND_EARLY && fields.0.is_empty() && frame.len() == bytes.len()).then(|| Part::from_number(number))
+}
+
+fn damaged(path: &Path, offset: u64, what: String) -> StoreError {
+    StoreError::Damaged { path: path.display().to_string(), offset, what }
+}

@@ -1,0 +1,249 @@
+//! Reading the log: the durable part of all header segments, as it was at one moment.
+//!
+//! A [`LogView`] is cheap to copy and stays right while more is appended, so that a flush on another thread can read
+//! what it indexes. Invariant: only bytes before the last commit marker are read.
+
+use std::{path::Path, sync::Arc};
+
+use super::{
+    files::DiskFile,
+    pieces::Pieces,
+    segment::{Entry, FILE_HEADER_BYTES, FRAME_BYTES, Framing, PAYLOAD_MAX_BYTES, Place, TransactionEntry},
+};
+use crate::{
+    ids::{Position, TxId},
+    store::{Record, StoreError},
+    transaction::Header,
+};
+
+/// Bytes of an entry of an offset column.
+pub(super) const OFFSET_BYTES: usize = 4;
+/// Two records that are no further apart than this are read in one go.
+const NEARBY: u64 = 32;
+
+/// A segment and its offset column.
+#[derive(Clone)]
+pub(super) struct Segment {
+    pub(super) first: u64,
+    pub(super) file: Arc<DiskFile>,
+    pub(super) offsets: Arc<DiskFile>,
+    pub(super) framing: Framing,
+}
+
+/// The durable records of a log.
+#[derive(Clone)]
+pub(super) struct LogView {
+    pub(super) segments: Arc<Vec<Segment>>,
+    /// Durable records.
+    pub(super) len: u64,
+    /// Committed bytes of the last segment.
+    pub(super) end: u64,
+}
+
+/// A record as it stands in the log, and where its body was to be when it was written.
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
+    pub(super) record: Record,
+    pub(super) place: Option<Place>,
+}
+
+/// Is shown offset and content of a record; `false` ends the reading.
+type Visit<'a> = &'a mut dyn FnMut(u64, Entry<'_>) -> Result<bool, StoreError>;
+
+impl LogView {
+    fn segment_of(&self, position: u64) -> Option<&Segment> {
+        let after = self.segments.partition_point(|segment| segment.first <= position);
+        self.segments.get(after.checked_sub(1)?)
+    }
+
+    /// First position of the last segment.
+    pub(super) fn last_first(&self) -> u64 {
+        self.segments.last().map_or(0, |segment| segment.first)
+    }
+
+    /// Where the committed bytes of a segment end.
+    fn end_of(&self, segment: &Segment) -> Result<u64, StoreError> {
+        if segment.first == self.last_first() { Ok(self.end) } else { segment.file.len() }
+    }
+
+    /// Reads a durable record; `None` past the end.
+    pub(super) fn read(&self, position: Position) -> Result<Option<Stored>, StoreError> {
+        let at = position.get();
+        match self.segment_of(at).filter(|_| at < self.len) {
+            Some(segment) => self.mending(segment, || read_record(segment, at)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads by an offset; where that fails the offset may be what is wrong, and offsets can be made anew. Damage of the
+    /// record itself stays.
+    fn mending<T>(&self, segment: &Segment, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match read() {
+            Err(damage @ StoreError::Damaged { .. }) => {
+                if rebuild_offsets(segment, self.end_of(segment)?).is_err() {
+                    return Err(damage);
+                }
+                read()
+            }
+            other => other,
+        }
+    }
+
+    /// Reads durable records from `from` on, at most `max` and none at `end` or behind it.
+    pub(super) fn records(&self, from: u64, end: u64, max: usize) -> Result<Vec<Stored>, StoreError> {
+        let end = end.min(self.len).min(from.saturating_add(max as u64));
+        let mut records = Vec::new();
+        self.transactions(from, end, &mut |at, entry, path| {
+            records.push(stored(entry).map_err(|what| damaged(path, at, &what))?);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// Shows the transactions at the positions `from..end`, in order.
+    pub(super) fn transactions(
+        &self,
+        from: u64,
+        end: u64,
+        visit: &mut dyn FnMut(u64, &TransactionEntry<'_>, &Path) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut next = from;
+        while let Some(segment) = self.segment_of(next).filter(|_| next < end.min(self.len)) {
+            let before = next;
+            let start = self.mending(segment, || {
+                let at = offset_of(segment, before)?;
+                let bytes = segment.file.read_at(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
+                read_transaction(segment, before, at, &bytes).map(|_| at)
+            })?;
+            for_each_entry(segment, start, self.end_of(segment)?, &mut |at, entry| {
+                if let Entry::Transaction(entry) = entry {
+                    if entry.position != next {
+                        return Err(damaged(segment.file.path(), at, "a record contradicts those before it"));
+                    }
+                    visit(at, &entry, segment.file.path())?;
+                    next = next.saturating_add(1);
+                }
+                Ok(next < end)
+            })?;
+            if next == before {
+                return Err(damaged(segment.file.path(), start, "the segment does not reach up to the next"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ids of the records at ascending `positions`, all durable; those that stand close together are read in one go.
+    pub(super) fn ids_at(&self, positions: &[u64]) -> Result<Vec<TxId>, StoreError> {
+        let mut ids = Vec::with_capacity(positions.len());
+        for group in positions.chunk_by(|a, b| b.saturating_sub(*a) <= NEARBY) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else {
+                continue;
+            };
+            let mut wanted = group.iter().peekable();
+            self.transactions(*first, last.saturating_add(1), &mut |_, entry, _| {
+                while wanted.next_if_eq(&&entry.position).is_some() {
+                    ids.push(entry.id);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(ids)
+    }
+
+    /// Entries of the segments from the one that holds `from` on, in log order, up to the last commit.
+    pub(super) fn entries_from(
+        &self,
+        from: u64,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let start = self.segments.partition_point(|segment| segment.first <= from).saturating_sub(1);
+        for segment in self.segments.iter().skip(start) {
+            let visit: Visit<'_> = &mut |_, entry| visit(entry).map(|()| true);
+            for_each_entry(segment, FILE_HEADER_BYTES as u64, self.end_of(segment)?, visit)?;
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn damaged(path: &Path, offset: u64, what: &str) -> StoreError {
+    StoreError::Damaged { path: path.display().to_string(), offset, what: what.to_owned() }
+}
+
+pub(super) fn offset_bytes(offsets: &[u32]) -> Vec<u8> {
+    offsets.iter().flat_map(|offset| offset.to_le_bytes()).collect()
+}
+
+/// Shows the records of a segment from byte `at` up to `end`.
+fn for_each_entry(segment: &Segment, mut at: u64, end: u64, visit: Visit<'_>) -> Result<(), StoreError> {
+    let mut pieces = Pieces::new(&segment.file, end);
+    while at < end {
+        let bytes = pieces.from(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
+        let wrong = |what| damaged(segment.file.path(), at, what);
+        let frame = segment.framing.read(at, bytes, PAYLOAD_MAX_BYTES).map_err(wrong)?;
+        let entry = Entry::parse(frame.kind, frame.payload).ok_or_else(|| wrong("a record of unknown kind"))?;
+        if !visit(at, entry)? {
+            return Ok(());
+        }
+        at = at.saturating_add(frame.len() as u64);
+    }
+    Ok(())
+}
+
+/// Makes the offset column of a segment anew from the segment's bytes before `end`.
+pub(super) fn rebuild_offsets(segment: &Segment, end: u64) -> Result<(), StoreError> {
+    let mut offsets = Vec::new();
+    for_each_entry(segment, FILE_HEADER_BYTES as u64, end, &mut |at, entry| {
+        if matches!(entry, Entry::Transaction(_)) {
+            offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
+        }
+        Ok(true)
+    })?;
+    let column = offset_bytes(&offsets);
+    segment.offsets.write_at(&column, FILE_HEADER_BYTES as u64)?;
+    segment.offsets.truncate((FILE_HEADER_BYTES as u64).saturating_add(column.len() as u64))
+}
+
+/// Where the offset of a record stands in its column.
+fn column_at(segment: &Segment, position: u64) -> u64 {
+    let nth = position.saturating_sub(segment.first);
+    nth.saturating_mul(OFFSET_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64)
+}
+
+fn offset_of(segment: &Segment, position: u64) -> Result<u64, StoreError> {
+    let at = column_at(segment, position);
+    let bytes = segment.offsets.read_at(at, OFFSET_BYTES)?;
+    let offset = bytes.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
+    offset.ok_or_else(|| damaged(segment.offsets.path(), at, "the offset column is too short"))
+}
+
+fn read_transaction<'a>(
+    segment: &Segment,
+    position: u64,
+    at: u64,
+    bytes: &'a [u8],
+) -> Result<TransactionEntry<'a>, StoreError> {
+    let wrong = |what: &str| damaged(segment.file.path(), at, &format!("position {position}: {what}"));
+    let frame = segment.framing.read(at, bytes, PAYLOAD_MAX_BYTES).map_err(wrong)?;
+    match Entry::parse(frame.kind, frame.payload) {
+        Some(Entry::Transaction(entry)) if entry.position == position => Ok(entry),
+        Some(Entry::Transaction(_)) => {
+            let column_at = column_at(segment, position);
+            Err(damaged(segment.offsets.path(), column_at, "the offset leads to another record"))
+        }
+        _ => Err(wrong("there is no transaction here")),
+    }
+}
+
+fn read_record(segment: &Segment, position: u64) -> Result<Stored, StoreError> {
+    let at = offset_of(segment, position)?;
+    let bytes = segment.file.read_at(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
+    let entry = read_transaction(segment, position, at, &bytes)?;
+    stored(&entry).map_err(|what| damaged(segment.file.path(), at, &what))
+}
+
+fn stored(entry: &TransactionEntry<'_>) -> Result<Stored, String> {
+    let header = Header::from_bytes(entry.header)
+        .map_err(|error| format!("position {}, id {}: {error}", entry.position, entry.id))?;
+    let record = Record { id: entry.id, arrival: entry.arrival, depth: entry.depth, header };
+    Ok(Stored { record, place: entry.place })
+}

@@ -1,0 +1,34 @@
+//! Reading a file in pieces of 1 MiB, so that a segment never has to stand in memory whole.
+
+use super::files::DiskFile;
+use crate::store::StoreError;
+
+/// Bytes that are read in one go.
+const PIECE_BYTES: usize = 1024 * 1024;
+
+/// A file up to byte `end`, and the piece of it that was read last.
+pub(super) struct Pieces<'a> {
+    file: &'a DiskFile,
+    end: u64,
+    start: u64,
+    piece: Vec<u8>,
+}
+
+impl<'a> Pieces<'a> {
+    pub(super) fn new(file: &'a DiskFile, end: u64) -> Self {
+        Self { file, end, start: 0, piece: Vec::new() }
+    }
+
+    /// The bytes from `at` on: at least `want` of them, fewer only where the file ends; what more was read comes along.
+    pub(super) fn from(&mut self, at: u64, want: usize) -> Result<&[u8], StoreError> {
+        let read_to = self.start.saturating_add(self.piece.len() as u64);
+        let needed = at.saturating_add(want as u64).min(self.end);
+        if at < self.start || at > read_to || needed > read_to {
+            let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+            self.piece = self.file.read_at(at, left.min(want.max(PIECE_BYTES)))?;
+            self.start = at;
+        }
+        let skip = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);
+        Ok(self.piece.get(skip..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,189 @@
+//! Answers from one run: by the run itself, confirmed by the log; by the log alone when the run cannot be read.
+
+use super::run::{Entries, ORDER_BYTES, OrderEntry, Run, order_entry, position_of};
+use crate::{
+    ids::{Depth, Position, TxId},
+    store::{Found, OrderKey, Record, StoreError, disk::log::LogView},
+    time::Time,
+    transaction::Kind,
+};
+
+/// Records of the log that are looked at in one go in place of a run.
+const PAGE: usize = 4_096;
+
+/// A place and, where it comes from memory, its id.
+pub(super) type Gathered = (OrderEntry, Option<TxId>);
+
+pub(super) fn time_of(entry: &OrderEntry) -> u64 {
+    entry.iter().take(5).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+/// Places of a run, or of a table in memory, one after the other.
+pub(super) enum Places<'a> {
+    Run(Entries<'a, ORDER_BYTES>),
+    Table(Box<dyn Iterator<Item = (OrderKey, u64)> + 'a>, Option<Gathered>),
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn table(places: impl Iterator<Item = (OrderKey, u64)> + 'a) -> Self {
+        Self::Table(Box::new(places), None)
+    }
+    pub(super) fn peek(&mut self) -> Result<Option<Gathered>, StoreError> {
+        match self {
+            Self::Run(entries) => Ok(entries.peek()?.map(|entry| (entry, None))),
+            Self::Table(places, next) => {
+                if next.is_none() {
+                    *next = places.next().map(|(key, position)| (order_entry(&key, position), Some(key.id)));
+                }
+                Ok(*next)
+            }
+        }
+    }
+    pub(super) fn advance(&mut self) -> Result<(), StoreError> {
+        match self {
+            Self::Run(entries) => entries.next().map(drop),
+            Self::Table(_, next) => {
+                *next = None;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Adds the ids that are known only to the log.
+pub(super) fn with_ids(gathered: Vec<Gathered>, log: &LogView) -> Result<Vec<(OrderKey, u64)>, StoreError> {
+    let mut unknown: Vec<u64> =
+        gathered.iter().filter(|(_, id)| id.is_none()).map(|(entry, _)| position_of(entry)).collect();
+    unknown.sort_unstable();
+    let ids = log.ids_at(&unknown)?;
+    let id_of = |position: u64| ids.get(unknown.binary_search(&position).ok()?).copied();
+    let key = |(entry, id): Gathered| {
+        let position = position_of(&entry);
+        let depth = entry.iter().skip(5).take(5).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let id = id.or_else(|| id_of(position))?;
+        Some((OrderKey { time: Time::from_secs(time_of(&entry)), depth: Depth::new(depth), id }, position))
+    };
+    Ok(gathered.into_iter().filter_map(key).collect())
+}
+
+fn found(record: &Record, position: u64) -> Found {
+    Found { position: Position::new(position), time: record.header.core().time(), depth: record.depth }
+}
+
+/// Where a transaction stands, if it is among a run's records.
+pub(super) fn find(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+    match or_suspect(run, || find_in_run(run, id, log))? {
+        Some(found) => Ok(found),
+        None => find_in_log(run, id, log),
+    }
+}
+
+/// Asks a run; `None` when it cannot be read, so that the log must answer.
+fn or_suspect<T>(run: &Run, ask: impl FnOnce() -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    if run.is_suspect() {
+        return Ok(None);
+    }
+    match ask() {
+        Ok(answer) => Ok(Some(answer)),
+        Err(_) if run.is_suspect() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn find_in_run(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+    for position in run.candidates(id)? {
+        let stored = log.read(Position::new(position))?;
+        if let Some(stored) = stored.filter(|stored| stored.record.id == *id) {
+            return Ok(Some(found(&stored.record, position)));
+        }
+    }
+    Ok(None)
+}
+
+fn find_in_log(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+    let mut position = None;
+    log.transactions(run.facts.first, run.facts.end, &mut |_, entry, _| {
+        position = position.or((entry.id == *id).then_some(entry.position));
+        Ok(())
+    })?;
+    let Some(position) = position else {
+        return Ok(None);
+    };
+    Ok(log.read(Position::new(position))?.map(|stored| found(&stored.record, position)))
+}
+
+fn has_tag(record: &Record, tag: &[u8; 16]) -> bool {
+    let core = record.header.core();
+    core.kind() == Kind::Tagged && core.hint() == tag
+}
+
+/// Adds the positions of a tag among a run's records, up to `max` in all.
+pub(super) fn tagged(
+    run: &Run,
+    tag: &[u8; 16],
+    from: u64,
+    max: usize,
+    log: &LogView,
+    positions: &mut Vec<u64>,
+) -> Result<(), StoreError> {
+    let room = max.saturating_sub(positions.len());
+    let found = match or_suspect(run, || tagged_in_run(run, tag, from, room, log))? {
+        Some(found) => found,
+        None => tagged_in_log(run, tag, from, room, log)?,
+    };
+    positions.extend(found);
+    Ok(())
+}
+
+fn tagged_in_run(run: &Run, tag: &[u8; 16], from: u64, max: usize, log: &LogView) -> Result<Vec<u64>, StoreError> {
+    let (mut positions, mut entries) = (Vec::new(), run.tagged(tag, from)?);
+    while positions.len() < max
+        && let Some(entry) = entries.next()?.filter(|entry| entry.get(..8) == tag.get(..8))
+    {
+        let position = position_of(&entry);
+        let stored = log.read(Position::new(position))?;
+        positions.extend(stored.filter(|stored| has_tag(&stored.record, tag)).map(|_| position));
+    }
+    Ok(positions)
+}
+
+fn tagged_in_log(run: &Run, tag: &[u8; 16], from: u64, max: usize, log: &LogView) -> Result<Vec<u64>, StoreError> {
+    let (mut positions, mut next) = (Vec::new(), run.facts.first.max(from));
+    while next < run.facts.end && positions.len() < max {
+        let records = log.records(next, run.facts.end, PAGE)?;
+        let tagged = (next..).zip(&records).filter(|(_, stored)| has_tag(&stored.record, tag));
+        positions.extend(tagged.map(|(position, _)| position));
+        next = next.saturating_add(records.len() as u64);
+    }
+    positions.truncate(max);
+    Ok(positions)
+}
+
+/// The least place that agrees with `key` in all that a run keeps of it.
+pub(super) fn first_of_tied(key: OrderKey) -> OrderKey {
+    let mut id = [0; 32];
+    id.iter_mut().zip(key.id.as_bytes()).take(4).for_each(|(to, from)| *to = *from);
+    OrderKey { id: TxId::from_bytes(id), ..key }
+}
+
+/// The places of a run's records from `from` on with times before `to`, from the log.
+pub(super) fn order_in_log(
+    run: &Run,
+    from: OrderKey,
+    to: Time,
+    log: &LogView,
+) -> Result<Vec<(OrderKey, u64)>, StoreError> {
+    let (mut places, mut next) = (Vec::new(), run.facts.first);
+    while next < run.facts.end {
+        let records = log.records(next, run.facts.end, PAGE)?;
+        for (position, stored) in (next..).zip(&records) {
+            let key = OrderKey::of(&stored.record);
+            if from <= key && key.time < to {
+                places.push((key, position));
+            }
+        }
+        next = next.saturating_add(records.len() as u64);
+    }
+    places.sort_unstable();
+    Ok(places)
+}

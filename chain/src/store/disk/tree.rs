@@ -1,0 +1,206 @@
+//! The Merkle tree over the log, as a column: roots of perfect subtrees of 16 records and more, in the order in which they
+//! become whole (`docs/storage.md`, "Tree"). About 5 bytes a record; a path needs O(log n) of them.
+//!
+//! Invariants: it is written only after the records are durable and can be made anew from them; every root has a check of
+//! its own, and one that fails it is computed from the two below it, at last from 16 ids.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    files::{self, DiskFile},
+    headers::ColumnWrite,
+    log::LogView,
+    segment::{FILE_HEADER_BYTES, Fields, FileHeader, FileKind},
+};
+use crate::{
+    hash::{Context, hash_prefix},
+    ids::{LedgerId, TxId},
+    link::first_link,
+    merkle::{leaf, node},
+    store::StoreError,
+};
+
+/// The lowest level that is kept: roots over 2^4 records.
+const LEVEL: u32 = 4;
+/// Records below a root of the lowest level.
+const LEAVES: u64 = 1 << LEVEL;
+/// A root of 32 bytes and a check of 8.
+const ENTRY_BYTES: u64 = 40;
+/// Records that are taken up in one go while the column is made anew.
+const PAGE: u64 = 4_096;
+
+/// How many roots stand in the column once `count` records are in the log.
+fn entries(count: u64) -> u64 {
+    let whole = count / LEAVES;
+    whole.saturating_mul(2).saturating_sub(whole.count_ones().into())
+}
+
+/// The place of a root: `level` counts from the lowest that is kept, `index` within the level. A root is written when its
+/// last 16 records come, behind the lower ones that these complete too.
+fn place(level: u32, index: u64) -> u64 {
+    let whole = index.saturating_add(1) << level;
+    let before = whole.saturating_sub(1);
+    before.saturating_mul(2).saturating_sub(before.count_ones().into()).saturating_add(level.into())
+}
+
+/// The tree of a log.
+pub(super) struct TreeColumn {
+    file: Arc<DiskFile>,
+    ledger: LedgerId,
+    log_id: [u8; 16],
+}
+
+impl TreeColumn {
+    /// Opens the column, or makes it anew where it is missing or unsound, and brings it up to the log.
+    pub(super) fn open(
+        path: PathBuf,
+        ledger: LedgerId,
+        log_id: [u8; 16],
+        log: &LogView,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, StoreError> {
+        let link = first_link(ledger);
+        let header = FileHeader { kind: FileKind::Tree, ledger, log_id, number: 0, link };
+        let file = match DiskFile::open(&path, true)? {
+            Some(file) if file.read_at(0, FILE_HEADER_BYTES)? == header.to_bytes() => file,
+            _ => files::create_whole(&path, &header.to_bytes())?,
+        };
+        let tree = Self { file: Arc::new(file), ledger, log_id };
+        tree.catch_up(log, progress)?;
+        Ok(tree)
+    }
+
+    fn entry_at(place: u64) -> u64 {
+        place.saturating_mul(ENTRY_BYTES).saturating_add(FILE_HEADER_BYTES as u64)
+    }
+
+    /// Adds what the column lacks, and cuts what it has too much.
+    fn catch_up(&self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        let found = self.file.len()?.saturating_sub(FILE_HEADER_BYTES as u64) / ENTRY_BYTES;
+        // The greatest multiple of 16 records all of whose roots are there.
+        let mut whole = found.min(entries(log.len)) / 2;
+        while entries(whole.saturating_add(1).saturating_mul(LEAVES)) <= found {
+            whole = whole.saturating_add(1);
+        }
+        let mut count = whole.saturating_mul(LEAVES).min(log.len / LEAVES * LEAVES);
+        while count.saturating_add(LEAVES) <= log.len {
+            let end = log.len.min(count.saturating_add(PAGE)) / LEAVES * LEAVES;
+            let positions: Vec<u64> = (count..end).collect();
+            self.prepare(count, &log.ids_at(&positions)?, log)?.write()?;
+            count = end;
+            progress(count, log.len);
+        }
+        let end = Self::entry_at(entries(log.len));
+        if self.file.len()? > end { self.file.truncate(end) } else { Ok(()) }
+    }
+
+    fn check(&self, place: u64, root: &[u8]) -> [u8; 8] {
+        hash_prefix(Context::Record, &[b"tree", &self.log_id, &place.to_le_bytes(), root])
+    }
+
+    /// Roots that become whole with `ids`, which stand from position `from` on: a multiple of 16.
+    pub(super) fn prepare(&self, from: u64, ids: &[TxId], log: &LogView) -> Result<ColumnWrite, StoreError> {
+        let mut made: Vec<[u8; 32]> = Vec::new();
+        let first = entries(from);
+        for (whole, ids) in (from / LEAVES..).zip(ids.as_chunks::<16>().0) {
+            let mut root = self.lowest(ids);
+            made.push(root);
+            // Each trailing one bit is a subtree to the left that this one completes.
+            for level in 0..whole.trailing_ones() {
+                let index = (whole >> level).saturating_sub(1);
+                let known = place(level, index).checked_sub(first).and_then(|nth| usize::try_from(nth).ok());
+                let left = match known.and_then(|nth| made.get(nth)) {
+                    Some(left) => *left,
+                    None => self.kept(level, index, log)?,
+                };
+                root = node(self.ledger, &left, &root);
+                made.push(root);
+            }
+        }
+        let entries = (first..).zip(&made).flat_map(|(place, root)| [&root[..], &self.check(place, root)].concat());
+        Ok(ColumnWrite { file: Arc::clone(&self.file), at: Self::entry_at(first), bytes: entries.collect() })
+    }
+
+    fn lowest(&self, ids: &[TxId; 16]) -> [u8; 32] {
+        let leaves: Vec<[u8; 32]> = ids.iter().map(|id| leaf(self.ledger, id.as_bytes())).collect();
+        self.fold(leaves)
+    }
+
+    /// The root over a power of two of neighbours.
+    fn fold(&self, mut nodes: Vec<[u8; 32]>) -> [u8; 32] {
+        while nodes.len() > 1 {
+            nodes = nodes.as_chunks::<2>().0.iter().map(|[left, right]| node(self.ledger, left, right)).collect();
+        }
+        nodes.first().copied().unwrap_or_default()
+    }
+
+    /// Root of the perfect subtree over the records `index << level ..`; level 0 is a leaf. All must be durable.
+    pub(super) fn node(&self, level: u32, index: u64, log: &LogView) -> Result<[u8; 32], StoreError> {
+        match level.checked_sub(LEVEL) {
+            Some(level) => self.kept(level, index, log),
+            None => {
+                let from = index << level;
+                let positions: Vec<u64> = (from..from.saturating_add(1 << level)).collect();
+                Ok(self.fold(log.ids_at(&positions)?.iter().map(|id| leaf(self.ledger, id.as_bytes())).collect()))
+            }
+        }
+    }
+
+    /// A root that the column keeps, or that follows from those below.
+    fn kept(&self, level: u32, index: u64, log: &LogView) -> Result<[u8; 32], StoreError> {
+        let place = place(level, index);
+        let bytes = self.file.read_at(Self::entry_at(place), ENTRY_BYTES as usize).unwrap_or_default();
+        let mut fields = Fields(&bytes);
+        if let (Some(root), Some(check)) = (fields.take::<32>(), fields.take::<8>())
+            && self.check(place, &root) == check
+        {
+            return Ok(root);
+        }
+        let root = match level.checked_sub(1) {
+            Some(below) => {
+                let (left, right) = (index.saturating_mul(2), index.saturating_mul(2).saturating_add(1));
+                node(self.ledger, &self.kept(below, left, log)?, &self.kept(below, right, log)?)
+            }
+            None => self.node(LEVEL.saturating_sub(1), index.saturating_mul(2), log).and_then(|left| {
+                let right = self.node(LEVEL.saturating_sub(1), index.saturating_mul(2).saturating_add(1), log)?;
+                Ok(node(self.ledger, &left, &right))
+            })?,
+        };
+        // Tried again when it is read again.
+        drop(self.file.write_at(&[&root[..], &self.check(place, &root)].concat(), Self::entry_at(place)));
+        Ok(root)
+    }
+
+    /// Makes the column anew.
+    pub(super) fn reset(&self, log: &LogView) -> Result<(), StoreError> {
+        self.file.truncate(FILE_HEADER_BYTES as u64)?;
+        self.catch_up(log, &mut |_, _| {})
+    }
+
+    /// The file, for an fsync.
+    pub(super) fn file(&self) -> &Arc<DiskFile> {
+        &self.file
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.file.len().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roots_stand_in_the_order_in_which_they_become_whole() {
+        let mut next = 0;
+        for whole in 0..300u64 {
+            assert_eq!(entries(whole * LEAVES), next);
+            for level in 0..=whole.trailing_ones() {
+                assert_eq!(place(level, whole >> level), next, "level {level}, 16 records number {whole}");
+                next += 1;
+            }
+        }
+    }
+}

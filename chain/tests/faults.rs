@@ -1,0 +1,263 @@
+//! Every call to the disk fails once, or from some call on, in every way there is: nothing panics, nothing
+//! acknowledged is lost, what is here stays readable, and when the disk is well again the same store goes on.
+//!
+//! A script is run again and again, with the failure at call 1, 2, 3 …, until a run meets none.
+
+// Tests say by panicking that something is wrong.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
+use std::{collections::BTreeSet, path::Path};
+
+use qasedak_chain::{
+    Ledger, Position, Time, TxId, audit,
+    ledger::{AppendError, IndexCheck},
+    store::{
+        Outbox, StoreError,
+        disk::{
+            DiskOutbox, DiskStore,
+            faults::{Faults, Kind},
+        },
+    },
+};
+
+#[path = "support/disk.rs"]
+mod disk;
+#[path = "support/pool.rs"]
+mod pool;
+
+use disk::{DiskLedger, LOG_ID, arrival, dev};
+use pool::{after_pool, pool, verified};
+
+/// What a script does, in order.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Appends so many transactions.
+    Append(usize),
+    Flush,
+    /// Drops the bodies whose day has come so many days behind the pool's start.
+    Drop(u64),
+    /// Settles the frontier and derives blocks: changes of the index alone.
+    Derive,
+    Reopen,
+}
+
+const SCRIPT: [Step; 17] = [
+    Step::Append(3),
+    Step::Flush,
+    Step::Append(4),
+    Step::Append(2),
+    Step::Flush,
+    Step::Derive,
+    Step::Flush,
+    Step::Drop(5),
+    Step::Append(3),
+    Step::Reopen,
+    Step::Append(4),
+    Step::Flush,
+    Step::Drop(6),
+    Step::Append(1),
+    Step::Flush,
+    Step::Flush,
+    Step::Reopen,
+];
+
+/// A run of the script: the ledger, if it is open, and what must be in it.
+struct Run<'a> {
+    dir: &'a Path,
+    faults: &'a Faults,
+    kind: Kind,
+    /// Whether the disk stays broken until it is healed.
+    lasting: bool,
+    ledger: Option<DiskLedger>,
+    /// In the log, in order; the first `acknowledged` of them durably.
+    appended: Vec<TxId>,
+    acknowledged: usize,
+}
+
+fn try_open(dir: &Path) -> Result<DiskLedger, StoreError> {
+    Ledger::open(dev(), DiskStore::open_with_segments(dir, &dev(), LOG_ID, 1_500)?)
+}
+
+impl Run<'_> {
+    /// A failure says which file, and what the system answered.
+    fn check_error(&self, error: &StoreError) {
+        let text = error.to_string();
+        assert!(text.contains(&self.dir.display().to_string()), "{:?}: no file in {text:?}", self.kind);
+        let causes = ["os error 5", "Input/output", "no storage space", "os error 28", "No space"];
+        assert!(causes.iter().any(|cause| text.contains(cause)), "{:?}: no cause in {text:?}", self.kind);
+        assert!(self.faults.hits() > 0, "{:?}: failed without a fault: {text}", self.kind);
+    }
+
+    /// Opens the ledger; when that fails, heals the disk, and then it must not.
+    fn open(&mut self) {
+        let ledger = match try_open(self.dir) {
+            Ok(ledger) => ledger,
+            Err(error) => {
+                self.check_error(&error);
+                if self.lasting {
+                    self.faults.heal();
+                }
+                try_open(self.dir).unwrap()
+            }
+        };
+        // What was not acknowledged may have reached the disk or not; in order, and nothing else.
+        let count = ledger.summary().count as usize;
+        assert!(count >= self.acknowledged, "{} acknowledged, {count} found", self.acknowledged);
+        assert!(count <= self.appended.len());
+        self.appended.truncate(count);
+        self.acknowledged = count;
+        self.ledger = Some(ledger);
+        self.read_all();
+    }
+
+    /// Everything that was appended can be read; a disk that does not read may say so, and never anything else.
+    fn read_all(&self) {
+        let ledger = self.ledger.as_ref().unwrap();
+        assert_eq!(ledger.summary().count as usize, self.appended.len());
+        for (position, id) in self.appended.iter().enumerate() {
+            let unreadable = matches!(self.kind, Kind::Io | Kind::Unreadable);
+            match ledger.record(Position::new(position as u64)) {
+                Ok(record) => assert_eq!(record.unwrap().id, *id),
+                Err(error) if unreadable => self.check_error(&error),
+                Err(error) => panic!("{:?}: position {position}: {error}", self.kind),
+            }
+            match ledger.transaction(Position::new(position as u64)) {
+                Ok(transaction) => assert_eq!(transaction.unwrap().id(), *id),
+                Err(error) if unreadable => self.check_error(&error),
+                Err(error) => panic!("{:?}: position {position}: {error}", self.kind),
+            }
+        }
+        assert!(ledger.record(Position::new(self.appended.len() as u64)).unwrap().is_none());
+    }
+
+    fn take(&mut self, step: Step) {
+        let mut ledger = self.ledger.take().unwrap();
+        match step {
+            Step::Append(count) => (0..count).for_each(|_| {
+                let next = &pool()[self.appended.len()];
+                match ledger.append(verified(&dev(), next), arrival(next), false) {
+                    Ok(position) => {
+                        assert_eq!(position.get() as usize, self.appended.len());
+                        self.appended.push(next.id());
+                    }
+                    Err(AppendError::Store(error)) => self.check_error(&error),
+                    Err(AppendError::Refused(why)) => panic!("{why:?}"),
+                }
+            }),
+            Step::Flush => match ledger.flush_now(after_pool()) {
+                Ok(()) => self.acknowledged = self.appended.len(),
+                Err(error) => self.check_error(&error),
+            },
+            Step::Drop(days) => {
+                let moment = Time::from_secs(dev().start().secs() + days * 86_400);
+                if let Err(error) = ledger.drop_expired_bodies(moment) {
+                    self.check_error(&error);
+                }
+            }
+            Step::Derive => {
+                for result in [ledger.settle(after_pool()), ledger.blocks(0, 100).map(drop)] {
+                    if let Err(error) = result {
+                        self.check_error(&error);
+                    }
+                }
+            }
+            Step::Reopen => {
+                drop(ledger);
+                return self.open();
+            }
+        }
+        self.ledger = Some(ledger);
+        self.read_all();
+    }
+
+    /// The disk is well again: the same ledger goes on, and another process finds everything.
+    fn finish(mut self) {
+        self.faults.heal();
+        let mut ledger = self.ledger.take().unwrap();
+        ledger.flush_now(after_pool()).unwrap();
+        let next = &pool()[self.appended.len()];
+        ledger.append(verified(&dev(), next), arrival(next), false).unwrap();
+        self.appended.push(next.id());
+        ledger.flush_now(after_pool()).unwrap();
+        self.acknowledged = self.appended.len();
+        let summary = ledger.summary();
+        self.ledger = Some(ledger);
+        self.read_all();
+        drop(self.ledger.take());
+        let report = audit::verify(self.dir, &dev(), after_pool().plus(30 * 86_400), &mut |_| {}).unwrap();
+        assert!(report.is_clean(), "{:?}", report.findings);
+        self.open();
+        let ledger = self.ledger.as_ref().unwrap();
+        assert_eq!(ledger.summary(), summary);
+        assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+    }
+}
+
+/// Runs the script with a failure at call `nth`; `false` when it met none.
+fn fails_at(nth: u64, kind: Kind, lasting: bool) -> bool {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("ledger");
+    let faults = Faults::below(&dir);
+    if lasting {
+        faults.fail_from(nth, kind);
+    } else {
+        faults.fail_once(nth, kind);
+    }
+    let mut run =
+        Run { dir: &dir, faults: &faults, kind, lasting, ledger: None, appended: Vec::new(), acknowledged: 0 };
+    run.open();
+    SCRIPT.iter().for_each(|step| run.take(*step));
+    let met = faults.hits() > 0;
+    run.finish();
+    met
+}
+
+/// The amount of calls differs by kind: those that it strikes.
+fn at_every_call(kind: Kind, lasting: bool) {
+    let calls = (1..).find(|nth| !fails_at(*nth, kind, lasting)).unwrap() - 1;
+    println!("{kind:?}, {}: {calls} places", if lasting { "lasting" } else { "once" });
+    assert!(calls > 10, "the script makes calls that {kind:?} strikes");
+}
+
+#[test]
+fn any_call_fails_once() {
+    Kind::ALL.iter().for_each(|kind| at_every_call(*kind, false));
+}
+
+#[test]
+fn the_disk_fails_from_any_call_on() {
+    Kind::ALL.iter().for_each(|kind| at_every_call(*kind, true));
+}
+
+/// The outbox: what `put` said yes to is there, and so is what comes after the failure.
+#[test]
+fn the_outbox_keeps_what_it_acknowledged() {
+    for kind in Kind::ALL {
+        let calls = (1..).find(|nth| !outbox_fails_at(*nth, kind)).unwrap() - 1;
+        println!("outbox, {kind:?}: {calls} places");
+    }
+}
+
+fn outbox_fails_at(nth: u64, kind: Kind) -> bool {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("outbox");
+    let faults = Faults::below(&dir);
+    faults.fail_once(nth, kind);
+    let mut kept = BTreeSet::new();
+    for round in 0..3 {
+        let outbox = DiskOutbox::open(&dir, &dev()).unwrap_or_else(|error| {
+            assert!(error.to_string().contains("outbox") && faults.hits() > 0, "{error}");
+            DiskOutbox::open(&dir, &dev()).unwrap()
+        });
+        for transaction in &pool()[round * 3..round * 3 + 3] {
+            match outbox.put(transaction) {
+                Ok(()) => drop(kept.insert(transaction.id())),
+                // After a failed fsync it takes nothing more until it is opened again.
+                Err(error) => assert!(error.to_string().contains("outbox") && faults.hits() > 0, "{error}"),
+            }
+        }
+        let found: BTreeSet<TxId> = outbox.all().unwrap().iter().map(|transaction| transaction.id()).collect();
+        assert!(kept.is_subset(&found), "{kind:?} at {nth}");
+    }
+    faults.hits() > 0
+}

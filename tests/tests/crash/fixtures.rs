@@ -1,0 +1,186 @@
+//! Ledgers, outboxes and wallets as each released format left them on disk: this version opens them and reads all.
+//!
+//! `tests/fixtures/format-N.tar.gz` holds the directories, `format-N.json` what must be found in them. They were made
+//! once by the version that had the format, with [`make_fixture`], and are never made again.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use qasedak_chain::{
+    Ledger, Position, Time, Transaction, audit,
+    ledger::IndexCheck,
+    rules::{self, Verified},
+    stamp,
+    store::{
+        Outbox,
+        disk::{DiskOutbox, DiskStore},
+    },
+};
+use qasedak_wallet::{Card, Content, Draft, KdfCost, Phrase, Unstamped, Wallet, wallet::LogId};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::{Value, json};
+
+use crate::line::{dev, make, time};
+
+const PASSPHRASE: &str = "fixture";
+const LOG_ID: [u8; 16] = [0x51; 16];
+/// Transactions of the ledger that are no messages.
+const PLAIN: u64 = 60;
+/// Each is so many places of the line behind the one before it: 70 minutes, so that they span days.
+const STEP: u64 = 7;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A moment at which everything in a fixture lies in the past.
+fn after() -> Time {
+    time((PLAIN + 20) * STEP)
+}
+
+fn stamped(unstamped: Unstamped) -> Transaction {
+    let (challenge, effort) = unstamped.work(&dev());
+    let stamp = stamp::search(&challenge, effort, 0.., || ControlFlow::Continue(())).unwrap();
+    unstamped.stamped(&dev(), stamp).unwrap()
+}
+
+fn checked(transaction: &Transaction) -> Verified {
+    rules::verify(&dev(), transaction.clone()).unwrap()
+}
+
+/// Writes the fixture of the format that this version has.
+#[test]
+#[ignore = "makes a fixture: run once, by the version that is released with the format"]
+fn make_fixture() {
+    let home = tempfile::tempdir().unwrap();
+    let mut rng = StdRng::seed_from_u64(1);
+    let phrase = Phrase::from_entropy(&[0x42; 32]).unwrap();
+    let (ledger_dir, wallet_dir) = (home.path().join("ledger"), home.path().join("wallet"));
+    let store = DiskStore::open_with_segments(&ledger_dir, &dev(), LOG_ID, 8_000).unwrap();
+    let mut ledger = Ledger::open(dev(), store).unwrap();
+    let mut last = dev().genesis();
+    for nth in 0..PLAIN {
+        let transaction = make(nth * STEP, last);
+        last = transaction.id();
+        ledger.append(checked(&transaction), time(nth * STEP).plus(5), false).unwrap();
+        if nth % 7 == 0 {
+            ledger.flush_now(time(nth * STEP).plus(6)).unwrap();
+        }
+    }
+    let now = time(PLAIN * STEP);
+    let mut wallet =
+        Wallet::create(&wallet_dir, &dev(), &phrase, PASSPHRASE, KdfCost::for_tests(), now, &mut rng).unwrap();
+    let draft = Draft::new(vec![last], now);
+    let card_transaction = stamped(wallet.make_card(now, None, &draft, &mut rng).unwrap());
+    let card = Card::open(&dev(), &wallet.address(), &card_transaction).unwrap();
+    let sealed = wallet.seal(&card, Content::Text("kept since format 1".into()), 1, &draft, &mut rng).unwrap();
+    let message = stamped(sealed.unstamped);
+    wallet.record_sent(message.id(), &sealed.record).unwrap();
+    for transaction in [&card_transaction, &message] {
+        ledger.append(checked(transaction), now.plus(5), false).unwrap();
+    }
+    // Two days on, the bodies of the first day have gone.
+    ledger.flush_now(now.plus(6)).unwrap();
+    let dropped = ledger.drop_expired_bodies(now.plus(2 * 86_400)).unwrap();
+    assert!(dropped > 0, "the fixture has dropped bodies");
+    let opened = wallet.open_transaction(&message).unwrap();
+    let log = LogId::from_bytes(LOG_ID);
+    wallet.record_scanned(&log, Position::new(PLAIN + 2), vec![opened], now).unwrap();
+    wallet.add_contact("Nasrin", wallet.address()).unwrap();
+    let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();
+    let kept: Vec<Transaction> = (0..3).map(|nth| make((PLAIN + 10 + nth) * STEP, message.id())).collect();
+    kept.iter().for_each(|transaction| outbox.put(transaction).unwrap());
+
+    let summary = ledger.summary();
+    let bodies = audit_report(&ledger_dir).bodies_present;
+    let expected = json!({
+        "transactions": summary.count,
+        "digest": summary.digest.to_string(),
+        "root": summary.root.to_string(),
+        "link": summary.link.to_string(),
+        "bodies": bodies,
+        "outbox": kept.iter().map(|transaction| transaction.id().to_string()).collect::<BTreeSet<_>>(),
+        "address": wallet.address().to_string(),
+    });
+    drop((ledger, outbox, wallet));
+    fs::write(fixtures().join("format-1.json"), format!("{expected:#}\n")).unwrap();
+    let tar = Command::new("tar")
+        .args(["--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"])
+        .arg("--file")
+        .arg(fixtures().join("format-1.tar.gz"))
+        .arg("--directory")
+        .arg(home.path())
+        .args(["ledger", "outbox", "wallet"])
+        .status();
+    assert!(tar.unwrap().success());
+}
+
+fn audit_report(ledger: &Path) -> audit::Report {
+    let report = audit::verify(ledger, &dev(), after().plus(30 * 86_400), &mut |_| {}).unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    report
+}
+
+/// Unpacks a fixture, and what must be found in it.
+fn unpack(format: u32, to: &Path) -> Value {
+    let tar = Command::new("tar")
+        .args(["--extract", "--gzip", "--file"])
+        .arg(fixtures().join(format!("format-{format}.tar.gz")))
+        .arg("--directory")
+        .arg(to)
+        .status();
+    assert!(tar.expect("tar").success());
+    serde_json::from_slice(&fs::read(fixtures().join(format!("format-{format}.json"))).unwrap()).unwrap()
+}
+
+#[test]
+fn a_ledger_of_every_released_format_opens_and_verifies() {
+    for format in 1..=1 {
+        let home = tempfile::tempdir().unwrap();
+        let expected = unpack(format, home.path());
+        let dir = home.path().join("ledger");
+        // As it was left, and again after this version has opened it and gone on.
+        let bodies = audit_report(&dir).bodies_present;
+        assert_eq!(expected["bodies"], bodies);
+        let store = DiskStore::open(&dir, &dev(), [0; 16]).unwrap();
+        assert_eq!(store.log_id(), LOG_ID);
+        let mut ledger = Ledger::open(dev(), store).unwrap();
+        let summary = ledger.summary();
+        assert_eq!(expected["transactions"], summary.count);
+        assert_eq!(expected["digest"], summary.digest.to_string());
+        assert_eq!(expected["root"], summary.root.to_string());
+        assert_eq!(expected["link"], summary.link.to_string());
+        assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+        for position in 0..summary.count {
+            assert!(ledger.transaction(Position::new(position)).unwrap().is_some());
+        }
+        let new = make((PLAIN + 5) * STEP, dev().genesis());
+        ledger.append(checked(&new), after(), false).unwrap();
+        ledger.flush_now(after()).unwrap();
+        drop(ledger);
+        assert_eq!(audit_report(&dir).count, summary.count + 1);
+    }
+}
+
+#[test]
+fn an_outbox_and_a_wallet_of_every_released_format_open() {
+    for format in 1..=1 {
+        let home = tempfile::tempdir().unwrap();
+        let expected = unpack(format, home.path());
+        let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();
+        let kept: BTreeSet<String> = outbox.all().unwrap().iter().map(|kept| kept.id().to_string()).collect();
+        assert_eq!(expected["outbox"], json!(kept));
+        let wallet = Wallet::open(&home.path().join("wallet"), &dev(), PASSPHRASE).unwrap();
+        assert_eq!(expected["address"], wallet.address().to_string());
+        assert_eq!(wallet.contact("nasrin").unwrap().address, wallet.address());
+        let text = Content::Text("kept since format 1".into());
+        assert_eq!(wallet.inbox(None, 9).unwrap().into_iter().map(|m| m.content).collect::<Vec<_>>(), [text.clone()]);
+        assert_eq!(wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.content).collect::<Vec<_>>(), [text]);
+        assert_eq!(wallet.cursor(&LogId::from_bytes(LOG_ID)).unwrap(), Position::new(PLAIN + 2));
+    }
+}

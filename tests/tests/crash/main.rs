@@ -1,0 +1,23 @@
+//! What is lost when the process, the power, the disk or single bytes fail: nothing that was acknowledged.
+//!
+//! | module | fails |
+//! |---|---|
+//! | `kill` | the process, by `kill -9` in the middle of a write |
+//! | `power` | the power: ext4 on a loop device, shut down without flushing |
+//! | `full` | the space: a full file system, a limit on file sizes |
+//! | `corruption` | bytes: files cut short, bits flipped |
+//! | `fixtures` | time: ledgers that an earlier version wrote |
+//!
+//! Each module says how many rounds it makes; `QASEDAK_SOAK=1` makes all of them (`docs/testing.md`).
+
+// Tests say by panicking that something is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod child;
+mod fixtures;
+mod full;
+mod kill;
+mod line;
+mod mount;
+mod power;
+mod support;
