@@ -150,7 +150,7 @@ impl Run<'_> {
             },
             Step::Drop(days) => {
                 let moment = Time::from_secs(dev().start().secs() + days * 86_400);
-                if let Err(error) = ledger.drop_expired_bodies(moment) {
+                if let Err(error) = ledger.prune(moment) {
                     self.check_error(&error);
                 }
             }

@@ -12,17 +12,16 @@ use crate::{
 };
 
 pub mod args;
-mod checkpoints;
+mod audit;
 pub mod client;
 mod commands;
-mod compare;
 mod init;
 mod ledger;
 pub mod output;
+mod progress;
 mod run;
-mod verify;
 
-use args::{AuditCommand, Cli, Command};
+use args::{Cli, Command};
 use output::Output;
 
 /// What a command works with.
@@ -71,9 +70,7 @@ fn execute(cli: Cli) -> Outcome {
     match cli.command {
         Command::Init { phrase_file } => init::init(&context, phrase_file.as_deref()),
         Command::Run(flags) => run::run(&context, &flags),
-        Command::Audit(AuditCommand::Verify) => verify::verify(&context),
-        Command::Audit(AuditCommand::Log) => checkpoints::log(&context),
-        Command::Audit(AuditCommand::Compare { peer }) => compare::compare(&context, &peer),
+        Command::Audit(command) => audit::execute(&context, &command),
         Command::Ledger(command) => ledger::execute(&context, &command),
         Command::Demo => demo::demo(context.output),
         command => commands::execute(&context, command),

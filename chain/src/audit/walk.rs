@@ -4,13 +4,18 @@
 //! the offset, so a match is no accident. Records carry their position and commit markers the count, so it is known
 //! how many were lost in between, and what they were is read from their bytes as far as these make sense.
 
+use std::collections::BTreeMap;
+
+use super::files::{Files, SegmentFile};
 use crate::{
     ids::TxId,
     network::Network,
     rules,
     store::{
-        CommitPoint,
+        CommitPoint, StoreError,
         disk::{
+            files::DiskFile,
+            headers::segment_path,
             recover::find_commit,
             segment::{
                 COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FRAME_BYTES, Fields, Framing, KIND_TRANSACTION,
@@ -195,4 +200,28 @@ pub(super) fn last_commit(framing: &Framing, bytes: &[u8]) -> Option<(usize, Com
         let window = bytes.get(..at.saturating_add(COMMIT_RECORD_BYTES))?;
         find_commit(framing, window, at).map(|(_, point)| (window.len(), point))
     })
+}
+
+/// Where bodies stand that came, or came again, after their records. They may stand in any later segment, so all are read
+/// for them, one at a time.
+pub(super) fn late_bodies(
+    files: &Files,
+    segments: &[SegmentFile],
+    network: &Network,
+) -> Result<BTreeMap<u64, Place>, StoreError> {
+    let mut late = BTreeMap::new();
+    for segment in segments {
+        let path = segment_path(&files.dir.join("headers"), segment.first);
+        let head = files.segment_head(network.ledger(), segment.first);
+        let (Some(head), Some(file)) = (head, DiskFile::open(&path, false)?) else {
+            continue;
+        };
+        let bytes = file.read_from(0)?;
+        let walk = Walk { network, framing: head.framing(), bytes: &bytes, first: segment.first, until: None };
+        late.extend(walk.items().into_iter().filter_map(|item| match item {
+            Item::LateBody { position, place } => Some((position, place)),
+            _ => None,
+        }));
+    }
+    Ok(late)
 }

@@ -81,7 +81,7 @@ pub enum Command {
         /// The transaction's id: 64 hexadecimal digits
         id: String,
     },
-    /// Check the ledger
+    /// Check the ledger, export it, prove what is in it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Look after the ledger's files, while no node runs
@@ -143,6 +143,12 @@ pub enum AuditCommand {
     Verify,
     /// Show the checkpoints that peers have signed, and any that contradict one another
     Log,
+    /// Write the whole ledger as JSON Lines, from its files, with or without a running node
+    Export {
+        /// Write to this new file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it

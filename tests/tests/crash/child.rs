@@ -125,7 +125,7 @@ fn writes_until_it_dies() {
             println!("L {count}");
         }
         if round % 20 == 7 {
-            say("ledger", ledger.drop_expired_bodies(time(count)));
+            say("ledger", ledger.prune(time(count)));
         }
         let nth = next_kept % line.len();
         if say("outbox", outbox.put(&line.get(nth))).is_some() {

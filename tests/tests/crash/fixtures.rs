@@ -86,7 +86,7 @@ fn make_fixture() {
     }
     // Two days on, the bodies of the first day have gone.
     ledger.flush_now(now.plus(6)).unwrap();
-    let dropped = ledger.drop_expired_bodies(now.plus(2 * 86_400)).unwrap();
+    let dropped = ledger.prune(now.plus(2 * 86_400)).unwrap().expired;
     assert!(dropped > 0, "the fixture has dropped bodies");
     let opened = wallet.open_transaction(&message).unwrap();
     let log = LogId::from_bytes(LOG_ID);
@@ -97,7 +97,7 @@ fn make_fixture() {
     kept.iter().for_each(|transaction| outbox.put(transaction).unwrap());
 
     let summary = ledger.summary();
-    let bodies = audit_report(&ledger_dir).bodies_present;
+    let bodies = audit_report(&ledger_dir).bodies.present;
     let expected = json!({
         "transactions": summary.count,
         "digest": summary.digest.to_string(),
@@ -145,7 +145,7 @@ fn a_ledger_of_every_released_format_opens_and_verifies() {
         let expected = unpack(format, home.path());
         let dir = home.path().join("ledger");
         // As it was left, and again after this version has opened it and gone on.
-        let bodies = audit_report(&dir).bodies_present;
+        let bodies = audit_report(&dir).bodies.present;
         assert_eq!(expected["bodies"], bodies);
         let store = DiskStore::open(&dir, &dev(), [0; 16]).unwrap();
         assert_eq!(store.log_id(), LOG_ID);

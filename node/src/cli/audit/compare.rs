@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use qasedak_chain::{Time, time::HOUR_SECS};
 
-use super::{Context, client::Client, output::fields};
+use crate::cli::{Context, client::Client, output::fields};
 use crate::{
     api::types::{BlockDifference, Comparison, Side},
     failure::{Failure, Outcome},

@@ -3,7 +3,7 @@
 
 use qasedak_chain::{Time, store::disk::DiskCheckpoints};
 
-use super::{Context, client::Client};
+use super::super::{Context, client::Client};
 use crate::{
     api::{
         audit::shown_book,

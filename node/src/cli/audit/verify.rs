@@ -3,8 +3,13 @@
 use qasedak_chain::audit;
 use serde::Serialize;
 
-use super::{Context, output::fields};
+use super::ledger_dir;
 use crate::{
+    cli::{
+        Context,
+        output::fields,
+        progress::{Bar, rate},
+    },
     failure::{Failure, Outcome},
     node::now,
 };
@@ -32,17 +37,19 @@ struct Verdict {
     findings: Vec<String>,
     /// How many findings there are in all.
     findings_total: u64,
+    /// How long it took.
+    seconds: f64,
+    /// Transactions that were checked in a second.
+    transactions_per_second: u64,
 }
 
 pub(super) fn verify(context: &Context) -> Outcome {
-    let dir = context.paths.ledger();
-    if !dir.is_dir() {
-        return Err(Failure::failed(format!(
-            "there is no ledger in {}; check --data and --network, or make one with: qasedak run",
-            dir.display()
-        )));
-    }
-    let report = audit::verify(&dir, &context.network, now(), &mut |_| {}).map_err(Failure::failed)?;
+    let dir = ledger_dir(context)?;
+    let mut bar = Bar::start(context.output.is_json());
+    let report = audit::verify(&dir, &context.network, now(), &mut |at| bar.update(at.checked, at.total));
+    let elapsed = bar.elapsed();
+    drop(bar);
+    let report = report.map_err(Failure::failed)?;
     let verdict = Verdict {
         intact: report.findings.is_empty(),
         transactions: report.count,
@@ -54,6 +61,8 @@ pub(super) fn verify(context: &Context) -> Outcome {
         bodies: report.bodies.present,
         findings: report.findings.iter().map(ToString::to_string).collect(),
         findings_total: report.findings_total,
+        seconds: elapsed.as_secs_f64(),
+        transactions_per_second: rate(report.count, elapsed),
     };
     context.output.show(&verdict, |verdict| text(context, verdict))?;
     if verdict.intact {
@@ -76,6 +85,7 @@ fn text(context: &Context, verdict: &Verdict) -> String {
         ("root", verdict.root.clone()),
         ("link", verdict.link.clone()),
         ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
+        ("took", format!("{:.1} s, {} transactions a second", verdict.seconds, verdict.transactions_per_second)),
     ]);
     text.extend(verdict.findings.iter().map(|finding| format!("{} {finding}\n", context.output.bad("damaged:"))));
     if verdict.intact {
