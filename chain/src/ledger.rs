@@ -34,10 +34,11 @@ mod retain;
 pub(crate) mod state;
 mod statement;
 
-pub use blocks_tree::BlockPath;
 pub use crate::store::OrderKey;
+pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use late::{Attached, Missing};
 pub use retain::{Pruned, Retained};
 use state::State;
 pub use statement::public_log_id;

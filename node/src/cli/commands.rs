@@ -187,6 +187,7 @@ fn status(context: &Context, client: &Client) -> Outcome {
             ("frontier", status.frontier.to_string()),
             ("outbox", status.outbox.to_string()),
             ("waiting", status.waiting.to_string()),
+            ("bodies wanted", format!("{}, {} fetched again", status.bodies_wanted, status.bodies_repaired)),
             ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
             ("disk", bytes(disk)),
         ];

@@ -10,6 +10,7 @@ mod islands;
 pub(super) mod make;
 mod net;
 mod outbox;
+mod repair;
 mod serve;
 mod solo;
 mod sync;

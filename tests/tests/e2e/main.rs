@@ -17,5 +17,6 @@ mod kill;
 mod lan;
 mod line;
 mod readme;
+mod repair;
 mod secrecy;
 mod upkeep;
