@@ -40,6 +40,7 @@ pub use blocks::Refreshed;
 pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use late::{Attached, Missing};
 pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;

@@ -11,6 +11,7 @@ pub(super) mod make;
 mod net;
 mod outbox;
 mod pruned;
+mod repair;
 mod serve;
 mod solo;
 mod sync;
