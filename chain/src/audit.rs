@@ -19,12 +19,16 @@ use crate::{
     time::Time,
 };
 
+mod export;
 mod files;
 mod finding;
+mod late;
 mod record;
 mod run;
+mod tally;
 mod walk;
 
+pub use export::{ExportError, Exported, export};
 pub use finding::Problem;
 use record::Fate;
 
@@ -94,6 +98,16 @@ impl BodyCount {
     }
 }
 
+/// How far an audit is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Records that have been checked.
+    pub checked: u64,
+    /// Records that there are, by what the columns told when the audit began; never less than `checked`. A running node
+    /// may add to them.
+    pub total: u64,
+}
+
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -142,11 +156,16 @@ pub enum AuditError {
     Store(#[from] StoreError),
 }
 
-/// Checks the whole ledger in `dir`. `now`: the system's clock. `progress` is told how many records have been checked.
+/// Checks the whole ledger in `dir`. `now`: the system's clock. `progress` is told again and again how far it is.
 ///
 /// # Errors
 /// [`AuditError`] when there is nothing to check or the system refuses to read it. Damage is no error: it is in the
 /// report.
-pub fn verify(dir: &Path, network: &Network, now: Time, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
+pub fn verify(
+    dir: &Path,
+    network: &Network,
+    now: Time,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, AuditError> {
     run::Run::new(PathBuf::from(dir), network.clone(), now)?.finish(progress)
 }

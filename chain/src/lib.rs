@@ -9,6 +9,7 @@
 //! | [`repair`] | a new log from what is whole in a damaged one |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
 //! | [`transaction`], [`stamp`] | the format and the proof of work |
@@ -18,6 +19,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod checkpoint;
 pub mod codec;
 pub mod digest;
 pub mod hash;

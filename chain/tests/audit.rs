@@ -8,7 +8,7 @@ use std::{fs, path::Path};
 
 use qasedak_chain::{
     Network, Position, Time, TxId,
-    audit::{self, AuditError, Finding, Problem, Report},
+    audit::{self, AuditError, Finding, Problem, Progress, Report},
     store::{Store, StoreError, disk::DiskStore},
 };
 use rand::{RngExt, SeedableRng};
@@ -75,7 +75,7 @@ fn a_sound_ledger_is_as_the_node_has_it() {
     (0..10).for_each(|batch| commit(&mut ledger, batch * 4..batch * 4 + 4));
     let mut told = Vec::new();
     // With the node running.
-    let report = audit::verify(dir.path(), &dev(), after_pool(), &mut |count| told.push(count)).unwrap();
+    let report = audit::verify(dir.path(), &dev(), after_pool(), &mut |progress| told.push(progress)).unwrap();
     let summary = ledger.summary();
     assert_eq!(report.findings, []);
     assert!(report.is_clean());
@@ -85,7 +85,9 @@ fn a_sound_ledger_is_as_the_node_has_it() {
     assert_eq!(report.newest_block, ledger.newest_block(after_pool()).unwrap());
     assert_eq!((report.bodies.present, report.bodies.absent(), report.scan_entries), (40, 0, 40));
     assert_eq!(report.unfinished_tail_bytes, 0);
-    assert!(told.is_sorted() && told.last() == Some(&40));
+    assert!(told.is_sorted_by_key(|progress| progress.checked));
+    assert_eq!(told.last(), Some(&Progress { checked: 40, total: 40 }));
+    assert!(told.iter().all(|progress| progress.total == 40), "the columns tell how many there are");
 }
 
 /// A random quarter of the bytes; a random bit of each.

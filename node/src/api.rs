@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 
 use crate::node::Node;
 
+mod audit;
 mod ledger;
 mod mail;
 pub mod types;
@@ -92,6 +93,7 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
         .route("/v1/peers", get(ledger::peers))
         .route("/v1/blocks/{which}", get(ledger::block))
         .route("/v1/transactions/{id}", get(ledger::transaction))
+        .route("/v1/compare/{peer}", get(audit::compare))
         .route("/v1/identity", get(mail::identity))
         .route("/v1/contacts", get(mail::contacts).post(mail::add_contact).delete(mail::remove_contact))
         .route("/v1/messages", get(mail::inbox).post(mail::send))

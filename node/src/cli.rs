@@ -12,15 +12,17 @@ use crate::{
 };
 
 pub mod args;
+mod audit;
 pub mod client;
 mod commands;
 mod init;
 mod ledger;
 pub mod output;
+mod progress;
 mod run;
-mod verify;
+mod status;
 
-use args::{AuditCommand, Cli, Command};
+use args::{Cli, Command};
 use output::Output;
 
 /// What a command works with.
@@ -69,7 +71,7 @@ fn execute(cli: Cli) -> Outcome {
     match cli.command {
         Command::Init { phrase_file } => init::init(&context, phrase_file.as_deref()),
         Command::Run(flags) => run::run(&context, &flags),
-        Command::Audit(AuditCommand::Verify) => verify::verify(&context),
+        Command::Audit(command) => audit::execute(&context, &command),
         Command::Ledger(command) => ledger::execute(&context, &command),
         Command::Demo => demo::demo(context.output),
         command => commands::execute(&context, command),

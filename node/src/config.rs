@@ -8,7 +8,7 @@ use std::{
     path::Path,
 };
 
-use qasedak_chain::Network;
+use qasedak_chain::{Network, retention::Keep};
 use qasedak_p2p::Multiaddr;
 use serde::Deserialize;
 
@@ -18,11 +18,21 @@ use crate::{
     paths::read_small,
 };
 
+mod size;
+
+pub use size::ByteSize;
+
 /// Name of the configuration file in the data directory.
 pub const FILE_NAME: &str = "config.toml";
 
 /// Port on which nodes of `main` listen, TCP and UDP.
 pub const MAIN_PORT: u16 = 7337;
+
+/// Most that bodies may take on the disk when nothing else is said (`docs/decisions/0020-disk-budget-for-bodies.md`).
+pub const BODIES_BUDGET_DEFAULT: ByteSize = ByteSize::from_bytes(20 << 30);
+
+/// The least that it can be set to: four parts of bodies, so that a part more or less is no great matter.
+pub const BODIES_BUDGET_MIN: ByteSize = ByteSize::from_bytes(4 * qasedak_chain::store::disk::SEGMENT_BYTES);
 
 /// The keys of `config.toml`. All may be left out.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -40,6 +50,10 @@ pub struct FileConfig {
     pub log: Option<String>,
     /// Whether `run` opens the wallet; false makes it a relay.
     pub wallet: Option<bool>,
+    /// Whether to keep all bodies for good.
+    pub archive: Option<bool>,
+    /// Most that bodies may take on the disk: bytes, or text like `"20 GiB"`.
+    pub bodies_budget: Option<ByteSize>,
 }
 
 /// What a node runs with, all sources taken together.
@@ -57,6 +71,8 @@ pub struct Config {
     pub log: String,
     /// Whether to open the wallet.
     pub wallet: bool,
+    /// How long to keep bodies.
+    pub keep: Keep,
 }
 
 /// Reads `config.toml` from a data directory; a missing file is an empty one.
@@ -97,6 +113,7 @@ impl Config {
         env: impl Fn(&str) -> Option<String>,
         flags: &RunArgs,
     ) -> Outcome<Self> {
+        let keep = keep(&file, &env, flags)?;
         let list = |name: &str| env(name).map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let some = |flags: &[String]| (!flags.is_empty()).then(|| flags.to_vec());
         let listen = some(&flags.listen)
@@ -116,6 +133,7 @@ impl Config {
             )));
         }
         Ok(Self {
+            keep,
             listen: addresses(&listen, "listen")?,
             peers: addresses(&peers, "peer")?,
             api,
@@ -123,6 +141,33 @@ impl Config {
             log: env("QASEDAK_LOG").or(file.log).unwrap_or_else(|| "warn,qasedak=info,qasedak_p2p=info".to_owned()),
             wallet: !flags.no_wallet && env_wallet.or(file.wallet).unwrap_or(true),
         })
+    }
+}
+
+/// How long to keep bodies. An archive with a budget is refused, whichever sources they come from: one of the two would
+/// silently be broken, and bodies that went do not come back.
+fn keep(file: &FileConfig, env: &impl Fn(&str) -> Option<String>, flags: &RunArgs) -> Outcome<Keep> {
+    let env_archive =
+        env("QASEDAK_ARCHIVE").map(|text| parse(&text, "QASEDAK_ARCHIVE", "true or false")).transpose()?;
+    let env_budget = env("QASEDAK_BODIES_BUDGET")
+        .map(|text| parse(&text, "QASEDAK_BODIES_BUDGET", "a number of bytes, or a size like 20GiB"))
+        .transpose()?;
+    let archive = flags.archive || env_archive.or(file.archive).unwrap_or(false);
+    let budget: Option<ByteSize> = flags.bodies_budget.or(env_budget).or(file.bodies_budget);
+    match (archive, budget) {
+        (true, Some(budget)) => Err(Failure::usage(format!(
+            "an archive keeps all bodies, so it cannot have a disk budget of {budget} for them; leave out one of archive and bodies_budget"
+        ))),
+        (true, None) => Ok(Keep::Archive),
+        (false, budget) => {
+            let budget = budget.unwrap_or(BODIES_BUDGET_DEFAULT);
+            if budget < BODIES_BUDGET_MIN {
+                return Err(Failure::usage(format!(
+                    "a disk budget of {budget} for bodies is too small to keep; give at least {BODIES_BUDGET_MIN}"
+                )));
+            }
+            Ok(Keep::Budget(budget.bytes()))
+        }
     }
 }
 
@@ -162,7 +207,14 @@ mod tests {
     use super::*;
 
     fn flags() -> RunArgs {
-        RunArgs { listen: Vec::new(), peer: Vec::new(), api: None, no_wallet: false }
+        RunArgs {
+            listen: Vec::new(),
+            peer: Vec::new(),
+            api: None,
+            no_wallet: false,
+            archive: false,
+            bodies_budget: None,
+        }
     }
 
     fn file(text: &str) -> FileConfig {
@@ -188,6 +240,29 @@ mod tests {
         let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
         assert!(listen.contains(&"/ip4/0.0.0.0/tcp/7337".to_owned()), "{listen:?}");
         assert!(config.mdns);
+    }
+
+    #[test]
+    fn bodies_are_kept_as_the_sources_say() {
+        let dev = Network::dev();
+        let keep = |text: &str, env: &[(&str, &str)], flags: &RunArgs| {
+            let find = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            Config::resolve(&dev, file(text), find, flags).map(|config| config.keep)
+        };
+        assert_eq!(keep("", &[], &flags()).unwrap(), Keep::Budget(20 << 30));
+        assert_eq!(keep("bodies_budget = 1000000000", &[], &flags()).unwrap(), Keep::Budget(1_000_000_000));
+        assert_eq!(keep("bodies_budget = '2 GB'", &[], &flags()).unwrap(), Keep::Budget(2_000_000_000));
+        let env = [("QASEDAK_BODIES_BUDGET", "1 GiB")];
+        assert_eq!(keep("bodies_budget = '2 GB'", &env, &flags()).unwrap(), Keep::Budget(1 << 30));
+        let flagged = RunArgs { bodies_budget: Some("3GB".parse().unwrap()), ..flags() };
+        assert_eq!(keep("", &env, &flagged).unwrap(), Keep::Budget(3_000_000_000));
+        assert_eq!(keep("archive = true", &[], &flags()).unwrap(), Keep::Archive);
+        assert_eq!(keep("", &[], &RunArgs { archive: true, ..flags() }).unwrap(), Keep::Archive);
+        assert_eq!(keep("archive = true", &[("QASEDAK_ARCHIVE", "false")], &flags()).unwrap(), Keep::Budget(20 << 30));
+        for both in ["archive = true\nbodies_budget = '2 GB'", "bodies_budget = '100 MB'"] {
+            let failure = keep(both, &[], &flags()).unwrap_err();
+            assert_eq!(failure.code(), 2, "{failure}");
+        }
     }
 
     #[test]

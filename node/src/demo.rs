@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qasedak_chain::{Network, TxId, audit, store::Body};
+use qasedak_chain::{Network, TxId, audit, retention::Keep, store::Body};
 use qasedak_wallet::{KdfCost, Phrase, Wallet, display::safe_text};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -140,6 +140,7 @@ async fn start_node(
     let lock = paths.take()?;
     let any_port = |text: &str| text.parse().map_err(|_| Failure::failed("the demo's own address is not valid"));
     let config = Config {
+        keep: Keep::default(),
         listen: vec![any_port("/ip4/127.0.0.1/tcp/0")?],
         peers: peers.to_vec(),
         api: ([127, 0, 0, 1], 0).into(),

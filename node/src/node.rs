@@ -12,6 +12,7 @@ use std::{
 
 use qasedak_chain::{
     Ledger, Network, Time, Transaction, repair,
+    retention::Keep,
     store::{
         Outbox, StoreError,
         disk::{DiskOutbox, DiskStore},
@@ -30,7 +31,7 @@ use crate::{
     stamping::Stamper,
 };
 
-/// How often expired bodies are looked for.
+/// How often bodies are looked for whose day has come.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
 
 /// The ledger on disk.
@@ -75,6 +76,11 @@ impl Node {
     ) -> Result<T, StoreError> {
         let ledger = Arc::clone(&self.ledger);
         off_thread(move || write(&ledger, work)).await
+    }
+
+    /// Bytes that the outbox takes on disk.
+    pub fn outbox_bytes(&self) -> u64 {
+        self.outbox.bytes()
     }
 
     /// Own transactions that are not in the ledger yet.
@@ -177,7 +183,7 @@ impl Running {
 /// [`Failure`] in one sentence: what could not be started, and what to do.
 pub async fn start(options: Options) -> Outcome<Running> {
     let Options { network, paths, config, wallet, lock } = options;
-    let (ledger, outbox) = open_files(&network, &paths).await?;
+    let (ledger, outbox) = open_files(&network, &paths, config.keep).await?;
     let driver_config = driver::Config {
         key: peer_key(&paths)?,
         listen: config.listen.clone(),
@@ -208,24 +214,38 @@ pub async fn start(options: Options) -> Outcome<Running> {
     Ok(Running { node, api, server, mail_task, housekeeping, paths, _lock: lock })
 }
 
-/// Lets expired bodies go, at start and every hour.
+/// Lets bodies go whose day has come, at start and every hour. To keep to the disk budget is the ledger's own business
+/// at each flush; here it makes room at the start, and is reported when it fails.
 async fn keep_house(node: Arc<Node>) {
     loop {
         match node.with_ledger(|ledger| ledger.prune(now())).await {
-            Ok(pruned) if pruned.is_nothing() => {}
-            Ok(pruned) => tracing::info!("dropped bodies: {pruned:?}"),
-            Err(error) => tracing::error!("cannot drop expired bodies: {error}"),
+            Ok(pruned) if !pruned.is_nothing() => {
+                tracing::info!(
+                    "dropped bodies: {} files whose day has come, {} early, to keep to the disk budget",
+                    pruned.expired,
+                    pruned.early
+                );
+                // More may be waiting; others get the ledger in between.
+                continue;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("cannot drop bodies: {error}"),
         }
         tokio::time::sleep(HOUSEKEEPING_EVERY).await;
     }
 }
 
-async fn open_files(network: &Network, paths: &Paths) -> Outcome<(Arc<RwLock<DiskLedger>>, Arc<DiskOutbox>)> {
+async fn open_files(
+    network: &Network,
+    paths: &Paths,
+    keep: Keep,
+) -> Outcome<(Arc<RwLock<DiskLedger>>, Arc<DiskOutbox>)> {
     let (network, ledger_dir, outbox_dir) = (network.clone(), paths.ledger(), paths.outbox());
     let log_id: [u8; 16] = random()?;
     let open = move || -> Result<_, StoreError> {
         let mut ledger = open_ledger(&ledger_dir, &network, log_id)?;
         let outbox = DiskOutbox::open(&outbox_dir, &network)?;
+        ledger.keep_bodies(keep);
         // What a rebuilt index gained is written now, while nothing waits for it.
         ledger.flush_now(now())?;
         Ok((Arc::new(RwLock::new(ledger)), Arc::new(outbox)))

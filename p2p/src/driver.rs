@@ -12,6 +12,7 @@
 //! | `task` | the loop, start and ordered end |
 //! | `events`, `outputs` | swarm events → inputs; outputs → calls |
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
+//! | `compare` | comparisons with peers on an operator's behalf |
 //! | `checks`, `flusher`, `outbox` | the work on blocking threads |
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::transport;
 
 mod checks;
+mod compare;
 mod dialer;
 mod error;
 mod events;
@@ -41,7 +43,7 @@ mod task;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
-pub use handle::{Handle, PeerInfo, Transport};
+pub use handle::{Comparison, Handle, PeerInfo, Transport};
 pub use key::PeerKey;
 
 /// How many connections a node keeps.

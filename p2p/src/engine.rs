@@ -12,6 +12,7 @@
 //! | `checks`, `orphans` | transactions under verification, and verified ones whose parents are not here yet |
 //! | `outbox` | own transactions on their way into the ledger |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
+//! | [`comparison`] | `audit compare`: what a peer and this node differ in |
 //! | `serve` | answers to the questions of peers |
 //! | `peers` | what is remembered of each connected peer |
 //! | `status` | what an operator is shown |
@@ -25,6 +26,7 @@ use qasedak_chain::{Ledger, Network, Time, TxId, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 mod checks;
+pub mod comparison;
 mod fetch;
 pub mod gossip;
 mod intake;
@@ -72,6 +74,8 @@ pub struct Engine {
     untold: bool,
     /// When they were told last.
     told_ms: u64,
+    /// The one comparison that an operator may have asked for.
+    comparison: Option<Box<comparison::Comparison>>,
     failures: status::Failures,
 }
 
@@ -99,6 +103,7 @@ impl Engine {
             landed: 0,
             untold: false,
             told_ms: 0,
+            comparison: None,
             failures: status::Failures::default(),
         }
     }
@@ -137,6 +142,7 @@ impl Engine {
             Input::Own(verified) => self.on_own(turn, *verified),
             Input::Published { id, sent } => self.on_published(turn, &id, sent),
             Input::Durable(position) => self.on_durable(turn, position),
+            Input::Compare { peer, token } => self.on_compare(turn, peer, token),
             Input::Tick => self.on_tick(turn),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use curve25519_dalek::scalar::clamp_integer;
 use ed25519_dalek::{Signer, SigningKey};
 use qasedak_chain::hash::{Context, hash};
 use rand_core::CryptoRng;
@@ -223,6 +224,16 @@ impl EncapsulationSeed {
     pub fn as_bytes(&self) -> &[u8; ENCAPSULATION_SEED_BYTES] {
         &self.0
     }
+    /// The one among the 32 seeds of an encapsulation that is used in files: with the scalar of its X25519 half, the
+    /// last 32 bytes, clamped (RFC 7748 §5), which the encapsulation does in any case.
+    #[must_use]
+    pub(crate) fn canonical(&self) -> Self {
+        let mut seed = self.clone();
+        if let Some(scalar) = seed.0.last_chunk_mut::<32>() {
+            *scalar = clamp_integer(*scalar);
+        }
+        seed
+    }
 }
 
 #[cfg(test)]
@@ -263,10 +274,13 @@ mod tests {
     #[test]
     fn the_seed_repeats_an_encapsulation() {
         let key = SealKey::from_bytes(SealKeyId::new(1), &[4; 32]);
-        let seed = EncapsulationSeed::from_bytes(&[8; 64]);
+        let seed = EncapsulationSeed::from_bytes(&[9; 64]);
         let (first, second) = (key.public().encapsulate(&seed).unwrap(), key.public().encapsulate(&seed).unwrap());
         assert_eq!(first.ciphertext, second.ciphertext);
         assert_eq!(key.decapsulate(&first.ciphertext), Some(first.shared));
+        assert_eq!(key.public().encapsulate(&seed.canonical()).unwrap().ciphertext, first.ciphertext);
+        assert_ne!(seed.canonical(), seed);
+        assert_eq!(seed.canonical().canonical(), seed.canonical());
         let other = SealKey::from_bytes(SealKeyId::new(1), &[5; 32]);
         assert_ne!(other.decapsulate(&first.ciphertext), Some(second.shared));
     }

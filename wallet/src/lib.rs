@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`wallet`] | one person's wallet in a directory: contacts, cards, messages, all encrypted at rest |
 //! | [`keystore`] | the file that holds the secrets, encrypted under a passphrase |
+//! | [`disclose`] | a file that opens one message to a third party |
 //! | [`scan`], [`open`], [`mod@seal`] | finding, opening and making sealed envelopes |
 //! | [`card`] | how a person's public keys travel on the ledger |
 //! | [`inner`], [`envelope`] | what is inside a sealed body, and what every envelope has in common |
@@ -14,7 +15,8 @@
 //! | [`x25519`], [`display`] | Diffie-Hellman, text from strangers made safe to show |
 //!
 //! A message goes [`Wallet::seal`] → stamp (by the node) → [`Wallet::record_sent`] → outbox; it arrives by
-//! [`Wallet::scanner`] → [`Wallet::open_transaction`] → [`Wallet::record_scanned`].
+//! [`Wallet::scanner`] → [`Wallet::open_transaction`] → [`Wallet::record_scanned`]. [`Wallet::disclose`] makes a file of
+//! it that [`disclose::check`] reads without a wallet.
 //!
 //! The normative bytes are in `docs/wallet-format.md`, the reasons in DESIGN §8.
 
@@ -23,6 +25,7 @@ mod aead;
 mod bytes;
 pub mod card;
 pub mod contact;
+pub mod disclose;
 pub mod display;
 pub mod envelope;
 pub mod inner;
@@ -40,6 +43,7 @@ pub mod x25519;
 pub use address::Address;
 pub use card::Card;
 pub use contact::{Contact, ContactName};
+pub use disclose::{Disclosed, Disclosure, DisclosureError};
 pub use envelope::{Draft, Unstamped};
 pub use inner::{Content, InnerId};
 pub use keys::{Keys, SealKey, SealKeyId};

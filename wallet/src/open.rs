@@ -5,15 +5,20 @@
 
 use std::fmt;
 
-use qasedak_chain::{Network, Transaction, TxId, rules::signature_is_valid, transaction::Kind};
+use qasedak_chain::{
+    Network, Transaction, TxId,
+    rules::signature_is_valid,
+    transaction::{Core, Kind},
+};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::{
     address::Address,
     aead,
     envelope::hint_from,
     inner::{Binding, Content, Inner, InnerError, InnerId},
-    keys::{KEM_CIPHERTEXT_BYTES, Keys, SealKey, SealKeyId},
+    keys::{KEM_CIPHERTEXT_BYTES, Keys, SealKey, SealKeyId, SealPublic},
     seal::{BodyKeys, COMMITMENT_BYTES, body_keys},
 };
 
@@ -101,6 +106,25 @@ pub fn open(
     seal_keys: &[SealKey],
     transaction: &Transaction,
 ) -> Result<Opened, OpenError> {
+    unseal(network, keys, seal_keys, transaction).map(|unsealed| unsealed.opened)
+}
+
+/// An opened message with what opened it.
+pub(crate) struct Unsealed {
+    pub(crate) opened: Opened,
+    /// The KEM's shared secret: it opens this one message.
+    pub(crate) shared: Zeroizing<[u8; 32]>,
+    /// The public half of the seal key.
+    pub(crate) seal: SealPublic,
+}
+
+/// [`open`], and what a disclosure needs besides.
+pub(crate) fn unseal(
+    network: &Network,
+    keys: &Keys,
+    seal_keys: &[SealKey],
+    transaction: &Transaction,
+) -> Result<Unsealed, OpenError> {
     let core = transaction.core();
     if core.kind() != Kind::Sealed {
         return Err(OpenError::NotSealed);
@@ -110,52 +134,87 @@ pub fn open(
     if !bool::from(hint.ct_eq(core.hint())) {
         return Err(OpenError::NotForUs);
     }
-    let body = transaction.body().ok_or(OpenError::NoBody)?;
-    let (ciphertext, rest) = body.split_first_chunk::<KEM_CIPHERTEXT_BYTES>().ok_or(OpenError::BodyTooShort)?;
-    let (commitment, sealed) = rest.split_first_chunk::<COMMITMENT_BYTES>().ok_or(OpenError::BodyTooShort)?;
-    let (seal_key, body_keys) = seal_keys
+    let parts = Parts::of(transaction)?;
+    let (seal_key, shared, body_keys) = seal_keys
         .iter()
         .rev()
         .take(SEAL_KEYS_TRIED_MAX)
-        .find_map(|key| fitting(network, core.author(), ciphertext, commitment, key).map(|keys| (key, keys)))
+        .find_map(|key| {
+            let shared = key.decapsulate(parts.ciphertext)?;
+            let fitting = parts.keys(network, core, &shared)?;
+            Some((key, shared, fitting))
+        })
         .ok_or(OpenError::Commitment)?;
-    let aad = core.to_bytes_without_body_hash();
-    let plaintext = aead::open(&body_keys.key, &body_keys.nonce, &aad, sealed).map_err(|_| OpenError::Decryption)?;
-    let (inner, signature) = Inner::read(&plaintext)?;
-    if inner.seal_key != seal_key.id() {
-        return Err(OpenError::OtherSealKey);
-    }
-    let inner_id = inner.id(&Binding {
-        network,
-        author: core.author(),
-        recipient: &keys.address(),
-        seal: &seal_key.public(),
-        ciphertext,
-    });
-    let sender = Address::from_bytes(inner.sender).map_err(|_| OpenError::Signature)?;
-    if !signature_is_valid(sender.as_bytes(), inner_id.as_bytes(), &signature) {
-        return Err(OpenError::Signature);
-    }
-    Ok(Opened {
-        tx_id: transaction.id(),
-        inner_id,
-        sender,
-        time_ms: inner.time_ms,
-        content: inner.content,
-        seal_key: seal_key.id(),
-    })
+    let (recipient, seal) = (keys.address(), seal_key.public());
+    let to = Recipient { address: &recipient, seal: &seal, seal_key: Some(seal_key.id()) };
+    let opened = parts.open(network, transaction, &body_keys, &to)?;
+    Ok(Unsealed { opened, shared, seal })
 }
 
-/// The body's keys, if it was sealed to `key`. Compared before anything is decrypted.
-fn fitting(
-    network: &Network,
-    author: &[u8; 32],
-    ciphertext: &[u8; KEM_CIPHERTEXT_BYTES],
-    commitment: &[u8; COMMITMENT_BYTES],
-    key: &SealKey,
-) -> Option<BodyKeys> {
-    let shared = key.decapsulate(ciphertext)?;
-    body_keys(network, author, ciphertext, &shared).filter(|keys| keys.commitment.ct_eq(commitment).into())
+/// To whom a message is sealed.
+pub(crate) struct Recipient<'a> {
+    pub(crate) address: &'a Address,
+    pub(crate) seal: &'a SealPublic,
+    /// The number that the message must give for the seal key, where it is known.
+    pub(crate) seal_key: Option<SealKeyId>,
+}
+
+/// The parts of a sealed body.
+pub(crate) struct Parts<'a> {
+    pub(crate) ciphertext: &'a [u8; KEM_CIPHERTEXT_BYTES],
+    commitment: &'a [u8; COMMITMENT_BYTES],
+    sealed: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn of(transaction: &'a Transaction) -> Result<Self, OpenError> {
+        let body = transaction.body().ok_or(OpenError::NoBody)?;
+        let (ciphertext, rest) = body.split_first_chunk::<KEM_CIPHERTEXT_BYTES>().ok_or(OpenError::BodyTooShort)?;
+        let (commitment, sealed) = rest.split_first_chunk::<COMMITMENT_BYTES>().ok_or(OpenError::BodyTooShort)?;
+        Ok(Self { ciphertext, commitment, sealed })
+    }
+
+    /// The body's keys, if `shared` is the secret it was sealed with. Compared before anything is decrypted.
+    pub(crate) fn keys(&self, network: &Network, core: &Core, shared: &[u8; 32]) -> Option<BodyKeys> {
+        body_keys(network, core.author(), self.ciphertext, shared)
+            .filter(|keys| keys.commitment.ct_eq(self.commitment).into())
+    }
+
+    /// Decrypts, reads, and verifies the sender's signature.
+    pub(crate) fn open(
+        &self,
+        network: &Network,
+        transaction: &Transaction,
+        keys: &BodyKeys,
+        to: &Recipient<'_>,
+    ) -> Result<Opened, OpenError> {
+        let core = transaction.core();
+        let aad = core.to_bytes_without_body_hash();
+        let plaintext = aead::open(&keys.key, &keys.nonce, &aad, self.sealed).map_err(|_| OpenError::Decryption)?;
+        let (inner, signature) = Inner::read(&plaintext)?;
+        if to.seal_key.is_some_and(|expected| expected != inner.seal_key) {
+            return Err(OpenError::OtherSealKey);
+        }
+        let inner_id = inner.id(&Binding {
+            network,
+            author: core.author(),
+            recipient: to.address,
+            seal: to.seal,
+            ciphertext: self.ciphertext,
+        });
+        let sender = Address::from_bytes(inner.sender).map_err(|_| OpenError::Signature)?;
+        if !signature_is_valid(sender.as_bytes(), inner_id.as_bytes(), &signature) {
+            return Err(OpenError::Signature);
+        }
+        Ok(Opened {
+            tx_id: transaction.id(),
+            inner_id,
+            sender,
+            time_ms: inner.time_ms,
+            content: inner.content,
+            seal_key: inner.seal_key,
+        })
+    }
 }
 
 /// The author's key as a Montgomery u coordinate; `None` when it is no point.

@@ -1,19 +1,24 @@
 //! What the tests of this crate share: people, drafts, and transactions taken apart and put together again.
 
+use std::ops::ControlFlow;
+
+use ed25519_dalek::SigningKey;
 use qasedak_chain::{
     Network, Time, Transaction, TxId,
-    stamp::Stamp,
+    stamp::{self, Stamp},
     time::RELEASE_SECS,
-    transaction::{Header, body_hash},
+    transaction::{Header, Kind, body_hash},
 };
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
+    aead,
     card::Card,
-    envelope::{Draft, Unstamped},
+    envelope::{Draft, Unstamped, close, hint_for},
     inner::Content,
-    keys::{Account, Keys, SealKey, SealKeyId},
+    keys::{Account, EncapsulationSeed, KEM_CIPHERTEXT_BYTES, Keys, SealKey, SealKeyId},
     phrase::Phrase,
+    seal::{BODY_OVERHEAD_BYTES, SealError, body_keys},
 };
 
 /// A moment some weeks after the networks' start.
@@ -48,6 +53,37 @@ pub(crate) fn text(text: &str) -> Content {
 /// A transaction with a stamp that is worth nothing: the wallet leaves stamps to the ledger.
 pub(crate) fn with_idle_stamp(unstamped: Unstamped) -> Transaction {
     unstamped.stamped(&Network::dev(), Stamp::new(0, [0; 16])).unwrap()
+}
+
+/// A transaction with a stamp that the rules of `dev` ask for.
+pub(crate) fn stamped(unstamped: Unstamped) -> Transaction {
+    let (challenge, effort) = unstamped.work(&Network::dev());
+    let stamp = stamp::search(&challenge, effort, 0.., || ControlFlow::Continue(())).unwrap();
+    unstamped.stamped(&Network::dev(), stamp).unwrap()
+}
+
+/// The seed behind every [`crafted`] body.
+pub(crate) const CRAFTED_SEED: [u8; 64] = [4; 64];
+
+/// A message to `to` whose decrypted plaintext `make` chooses, knowing the author and the KEM ciphertext.
+pub(crate) fn crafted(
+    to: &Person,
+    make: impl FnOnce(&[u8; 32], &[u8; KEM_CIPHERTEXT_BYTES]) -> Vec<u8>,
+    spoil_commitment: bool,
+) -> Unstamped {
+    let author = SigningKey::from_bytes(&[6; 32]);
+    let author_public = author.verifying_key().to_bytes();
+    let kem = to.card.seal().encapsulate(&EncapsulationSeed::from_bytes(&CRAFTED_SEED)).unwrap();
+    let mut plaintext = make(&author_public, &kem.ciphertext);
+    plaintext.resize(2048 - BODY_OVERHEAD_BYTES, 0);
+    let mut keys = body_keys(&Network::dev(), &author_public, &kem.ciphertext, &kem.shared).unwrap();
+    keys.commitment[31] ^= u8::from(spoil_commitment);
+    let hint = hint_for(Network::dev().ledger(), &author, to.card.scan()).unwrap();
+    let unstamped = close(&Network::dev(), &draft(), (Kind::Sealed, hint), &author, 2048, |aad| {
+        let sealed = aead::seal(&keys.key, &keys.nonce, aad, &plaintext).unwrap();
+        Ok::<_, SealError>([kem.ciphertext.as_slice(), &keys.commitment, &sealed].concat())
+    });
+    unstamped.unwrap()
 }
 
 /// Bytes of the core of a transaction with `parents` parents.

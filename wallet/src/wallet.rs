@@ -27,11 +27,13 @@ use crate::{
 
 mod cards;
 mod contacts;
+mod disclosing;
 mod error;
 mod messages;
 mod rows;
 mod vault;
 
+pub use disclosing::DiscloseError;
 pub use error::WalletError;
 pub use messages::{LogId, SentMessage, StoredMessage};
 

@@ -5,18 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AuditError, Finding, Problem};
+use super::{AuditError, Finding, Problem, walk::last_commit};
 use crate::{
     ids::{LedgerId, Link},
     link::first_link,
     store::{
         StoreError,
         disk::{
-            bodies::Part,
+            bodies::{Line, Part},
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
-            scan,
-            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, HeaderFault},
+            scan::{self, ENTRY_BYTES, EntryBytes, entry_at},
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault},
         },
     },
 };
@@ -29,6 +29,17 @@ pub(super) struct SegmentFile {
     pub(super) link: Option<Link>,
     /// The offset column without its head.
     pub(super) offsets: Vec<u8>,
+}
+
+/// The bytes of a segment up to where its commits end.
+pub(super) struct Loaded {
+    pub(super) bytes: Vec<u8>,
+    /// How to read the records; `None` when no file's head tells whose they are.
+    pub(super) framing: Option<Framing>,
+    /// Records that the log holds where the segment ends, as far as others tell.
+    pub(super) until: Option<u64>,
+    /// Bytes behind the last commit.
+    pub(super) tail: u64,
 }
 
 /// All that an audit reads, taken before the log itself is, so that the columns never tell of more than the log has.
@@ -123,8 +134,49 @@ impl Files {
         Ok(Self { dir, log_id, segments, claimed, scan, scan_entries, bad_parts, findings })
     }
 
+    /// Reads a segment up to where its commits end; `next` is the first position of the segment behind it.
+    pub(super) fn load(
+        &self,
+        ledger: LedgerId,
+        segment: &SegmentFile,
+        next: Option<u64>,
+    ) -> Result<Loaded, StoreError> {
+        let path = segment_path(&self.dir.join("headers"), segment.first);
+        let mut bytes = match DiskFile::open(&path, false)? {
+            Some(file) => file.read_from(0)?,
+            None => Vec::new(),
+        };
+        let Some(framing) = self.segment_head(ledger, segment.first).map(|head| head.framing()) else {
+            return Ok(Loaded { bytes, framing: None, until: next, tail: 0 });
+        };
+        let (mut end, mut until) = (bytes.len(), next);
+        if next.is_none() {
+            let (commit_end, committed) = last_commit(&framing, &bytes)
+                .map_or((FILE_HEADER_BYTES.min(end), segment.first), |(end, point)| (end, point.count));
+            // The columns are written behind the fsync of a commit: what they tell of was committed once.
+            if self.claimed > committed {
+                until = Some(self.claimed);
+            } else {
+                (end, until) = (commit_end, Some(committed));
+            }
+        }
+        let tail = bytes.len().saturating_sub(end) as u64;
+        bytes.truncate(end);
+        Ok(Loaded { bytes, framing: Some(framing), until, tail })
+    }
+
+    /// What the scan column had for a position when the audit began.
+    pub(super) fn scan_entry(&self, position: u64) -> Result<Option<EntryBytes>, StoreError> {
+        match &self.scan {
+            Some(file) if position < self.scan_entries => {
+                Ok(file.read_at(entry_at(position), ENTRY_BYTES)?.first_chunk().copied())
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The head that a segment must have had, to read its records by.
-    pub(super) fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
+    fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
         let link = first_link(ledger);
         self.log_id.map(|log_id| FileHeader { kind: FileKind::Headers, ledger, log_id, number: first, link })
     }
@@ -159,10 +211,14 @@ fn read_body_heads(dir: &Path, heads: &mut Heads) -> Result<Vec<Part>, StoreErro
         }
     }
     if let Some(file) = DiskFile::open(&dir.join("dropped"), false)? {
-        let bytes = file.read_at(0, FILE_HEADER_BYTES)?;
         // Its number is what it says, not where it stands.
-        let number = FileHeader::parse(FileKind::Dropped, heads.ledger, &bytes).map_or(0, |head| head.number);
+        let head = FileHeader::parse(FileKind::Dropped, heads.ledger, &file.read_at(0, FILE_HEADER_BYTES)?);
+        let number = head.as_ref().map_or(0, |head| head.number);
         heads.read("bodies/dropped", &file, FileKind::Dropped, number)?;
+        let rest = file.read_from(FILE_HEADER_BYTES as u64)?;
+        if let Some(what) = head.ok().and_then(|head| Line::parse(&head, &rest).err()) {
+            heads.read.insert("bodies/dropped".to_owned(), (number, Err(what.to_owned())));
+        }
     }
     Ok(parts)
 }

@@ -8,16 +8,16 @@ use std::{
 };
 
 use super::{
-    AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Report,
+    AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Progress, Report,
     files::{Files, SegmentFile, finding},
+    late::late_bodies,
     record::{Checked, Checker, Job, Where},
+    tally::Tally,
     walk::{Item, Walk, last_commit},
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
-    digest::Lanes,
-    ids::{Depth, Link, Position, TxId},
-    ledger::state::State,
+    ids::{Depth, Position, TxId},
     network::Network,
     rules::{Parent, ParentsError, check_parents},
     store::{
@@ -25,8 +25,7 @@ use crate::{
         disk::{
             bodies::Bodies,
             files::DiskFile,
-            headers::segment_path,
-            scan::{ENTRY_BYTES, EntryBytes, entry_at},
+            scan::entry_at,
             segment::{FILE_HEADER_BYTES, Place, TransactionEntry},
         },
     },
@@ -43,18 +42,12 @@ pub(super) struct Run {
     now: Time,
     files: Files,
     bodies: Bodies,
-    state: State,
-    /// Position after the last record that was accounted for.
-    count: u64,
-    /// The link so far; `None` behind what could not be read, until a commit marker tells it.
-    link: Option<Link>,
+    tally: Tally,
     /// Where bodies stand that came after their records.
     late: BTreeMap<u64, Place>,
     known: HashMap<TxId, (Time, Depth)>,
     /// Ids of records that were changed, of which no more is known.
     unread: HashSet<TxId>,
-    /// Whether there were records of which not even the id is known.
-    gaps: bool,
     hours: BTreeMap<u64, Vec<TxId>>,
     body_count: BodyCount,
     tail: u64,
@@ -73,13 +66,10 @@ impl Run {
             now,
             files,
             bodies,
-            state: State::new(ledger),
-            count: 0,
-            link: Some(crate::link::first_link(ledger)),
+            tally: Tally::new(ledger),
             late: BTreeMap::new(),
             known: HashMap::new(),
             unread: HashSet::new(),
-            gaps: false,
             hours: BTreeMap::new(),
             body_count: BodyCount::default(),
             tail: 0,
@@ -91,46 +81,26 @@ impl Run {
         Ok(run)
     }
 
-    pub(super) fn finish(mut self, progress: &mut dyn FnMut(u64)) -> Result<Report, AuditError> {
+    pub(super) fn finish(mut self, progress: &mut dyn FnMut(Progress)) -> Result<Report, AuditError> {
+        self.late = late_bodies(&self.files, &self.network)?;
         let segments = std::mem::take(&mut self.files.segments);
-        self.late = self.late_bodies(&segments)?;
         for (nth, segment) in segments.iter().enumerate() {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;
         }
-        if self.count < self.files.claimed
+        if self.tally.count() < self.files.claimed
             && let Some(last) = segments.last()
         {
-            let problem = Problem::Lost { claimed: self.files.claimed, count: self.count };
+            let problem = Problem::Lost { claimed: self.files.claimed, count: self.tally.count() };
             let len = DiskFile::open(&self.files.dir.join(&last.name), false)?.map_or(Ok(0), |file| file.len())?;
             self.found(finding(&last.name, len, problem));
         }
         Ok(self.report())
     }
 
-    /// Bodies that came later may stand in any later segment.
-    fn late_bodies(&self, segments: &[SegmentFile]) -> Result<BTreeMap<u64, Place>, StoreError> {
-        let mut late = BTreeMap::new();
-        for segment in segments {
-            let path = segment_path(&self.files.dir.join("headers"), segment.first);
-            let head = self.files.segment_head(self.network.ledger(), segment.first);
-            let (Some(head), Some(file)) = (head, DiskFile::open(&path, false)?) else {
-                continue;
-            };
-            let bytes = file.read_from(0)?;
-            let framing = head.framing();
-            let walk = Walk { network: &self.network, framing, bytes: &bytes, first: segment.first, until: None };
-            late.extend(walk.items().into_iter().filter_map(|item| match item {
-                Item::LateBody { position, place } => Some((position, place)),
-                _ => None,
-            }));
-        }
-        Ok(late)
-    }
-
     fn report(self) -> Report {
         let ledger = self.network.ledger();
-        let summary = self.state.summary();
+        let summary = self.tally.summary();
         let clock = own_clock(self.now, self.last_time);
         let (mut chain, mut newest, mut blocks) = (first_previous(ledger), None, 0u64);
         for (number, ids) in self.hours {
@@ -140,8 +110,8 @@ impl Run {
             newest = if block.has_begun(clock) { Some(block) } else { newest };
         }
         Report {
-            count: self.count,
-            link: self.link.unwrap_or(summary.link),
+            count: summary.count,
+            link: summary.link,
             root: summary.root,
             digest: summary.digest,
             blocks,
@@ -161,55 +131,24 @@ impl Run {
         }
     }
 
-    /// A segment follows the one before it.
-    fn check_place(&mut self, segment: &SegmentFile) {
-        if segment.first != self.count {
-            let what = format!("position {} should come next, but this one begins with {}", self.count, segment.first);
-            self.found(finding(&segment.name, 0, Problem::Segments(what)));
-            self.gaps = true;
-            self.link = segment.link;
-            self.count = segment.first;
-        } else if let (Some(link), Some(head)) = (self.link, segment.link)
-            && link != head
-        {
-            let what = "its head names another link than the one before it ends with".to_owned();
-            self.found(finding(&segment.name, 0, Problem::Segments(what)));
-        }
-        self.link = self.link.or(segment.link);
-    }
-
     fn check_segment(
         &mut self,
         segment: &SegmentFile,
         next: Option<u64>,
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), StoreError> {
-        self.check_place(segment);
-        let path = segment_path(&self.files.dir.join("headers"), segment.first);
-        let bytes = match DiskFile::open(&path, false)? {
-            Some(file) => file.read_from(0)?,
-            None => Vec::new(),
-        };
-        let Some(head) = self.files.segment_head(self.network.ledger(), segment.first) else {
+        if let Some(problem) = self.tally.enter(segment) {
+            self.found(finding(&segment.name, 0, problem));
+        }
+        let loaded = self.files.load(self.network.ledger(), segment, next)?;
+        let bytes = loaded.bytes.as_slice();
+        let Some(framing) = loaded.framing else {
             self.found(finding(&segment.name, 0, Problem::RestUnchecked(bytes.len() as u64)));
             return Ok(());
         };
-        let framing = head.framing();
-        let (mut end, mut until) = (bytes.len(), next);
-        if next.is_none() {
-            let (commit_end, committed) = last_commit(&framing, &bytes)
-                .map_or((FILE_HEADER_BYTES.min(end), segment.first), |(end, point)| (end, point.count));
-            // The columns are written behind the fsync of a commit: what they tell of was committed once.
-            if self.files.claimed > committed {
-                until = Some(self.files.claimed);
-            } else {
-                (end, until) = (commit_end, Some(committed));
-            }
-        }
-        self.tail = bytes.len().saturating_sub(end) as u64;
+        self.tail = loaded.tail;
         let network = self.network.clone();
-        let bytes = bytes.get(..end).unwrap_or_default();
-        let walk = Walk { network: &network, framing, bytes, first: segment.first, until };
+        let walk = Walk { network: &network, framing, bytes, first: segment.first, until: loaded.until };
         self.check_items(segment, &walk.items(), progress)?;
         if next.is_some() && !matches!(last_commit(&framing, bytes), Some((at, _)) if at == bytes.len()) {
             let what = "it does not end with a commit marker".to_owned();
@@ -222,33 +161,24 @@ impl Run {
         &mut self,
         segment: &SegmentFile,
         items: &[Item<'_>],
-        progress: &mut dyn FnMut(u64),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), StoreError> {
         for page in items.chunks(PAGE) {
             let mut jobs = Vec::new();
             for item in page {
                 if let Item::Transaction { entry, .. } = item {
                     let late = self.late.get(&entry.position).copied();
-                    jobs.push(Job { entry: *entry, scan: self.scan_entry(entry.position)?, late });
+                    jobs.push(Job { entry: *entry, scan: self.files.scan_entry(entry.position)?, late });
                 }
             }
             let mut checked = self.check_jobs(&jobs).into_iter();
             for item in page {
                 self.take_item(segment, item, &mut checked);
             }
-            progress(self.count);
+            let checked = self.tally.count();
+            progress(Progress { checked, total: self.files.claimed.max(checked) });
         }
         Ok(())
-    }
-
-    /// What the scan column had for a position when the audit began.
-    fn scan_entry(&self, position: u64) -> Result<Option<EntryBytes>, StoreError> {
-        match &self.files.scan {
-            Some(file) if position < self.files.scan_entries => {
-                Ok(file.read_at(entry_at(position), ENTRY_BYTES)?.first_chunk().copied())
-            }
-            _ => Ok(None),
-        }
     }
 
     /// Checks records by themselves, on all cores, and returns what came of them in order.
@@ -287,9 +217,7 @@ impl Run {
             Item::Unreadable { at, position, count } => {
                 let problem = Problem::Unreadable(*count);
                 self.found(Finding { position: Some(Position::new(*position)), ..finding(name, *at as u64, problem) });
-                self.count = position.saturating_add(*count);
-                self.gaps = true;
-                self.link = None;
+                self.tally.skip_to(position.saturating_add(*count));
             }
             // Taken note of before.
             Item::LateBody { .. } => {}
@@ -301,26 +229,18 @@ impl Run {
     }
 
     fn take_commit(&mut self, name: &str, at: u64, point: &CommitPoint) {
-        if self.link.is_some_and(|link| link != point.link) {
+        if !self.tally.commit(point) {
             self.found(finding(name, at, Problem::Link));
         }
-        self.link = Some(point.link);
         self.last_time = point.time;
-    }
-
-    /// Counts an id into link, root and digest.
-    fn push(&mut self, position: u64, id: &TxId) {
-        self.link = self.link.map(|link| crate::link::next_link(link, id));
-        self.state.push(id, &Lanes::of(self.network.ledger(), id));
-        self.count = position.saturating_add(1);
     }
 
     fn take_changed(&mut self, position: u64, id: Option<TxId>, header: Option<&Header>) {
         let Some(id) = id else {
-            (self.gaps, self.link, self.count) = (true, None, position.saturating_add(1));
+            self.tally.skip_to(position.saturating_add(1));
             return;
         };
-        self.push(position, &id);
+        self.tally.push(position, &id);
         self.unread.insert(id);
         if let Some(header) = header {
             self.hours.entry(header.core().time().hour()).or_default().push(id);
@@ -352,7 +272,7 @@ impl Run {
         if self.known.contains_key(&checked.id) || self.unread.contains(&checked.id) {
             self.found(in_log.clone());
         }
-        self.push(entry.position, &checked.id);
+        self.tally.push(entry.position, &checked.id);
         let Some(header) = checked.header else {
             self.unread.insert(checked.id);
             return;
@@ -373,7 +293,7 @@ impl Run {
             Err(ParentsError::Rule(rule)) => vec![Problem::Rule(rule)],
             // Parents whose records were changed have been reported already.
             Err(ParentsError::Unknown(ids)) => {
-                let missing = |id: &TxId| !self.gaps && !self.unread.contains(id);
+                let missing = |id: &TxId| !self.tally.has_gaps() && !self.unread.contains(id);
                 ids.into_iter().filter(missing).map(Problem::Parent).collect()
             }
         }

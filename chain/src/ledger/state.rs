@@ -22,6 +22,9 @@ impl State {
         Self { ledger, link: first_link(ledger), tree: Accumulator::new(ledger), digest: SetDigest::new(ledger) }
     }
 
+    pub(crate) fn ledger(&self) -> LedgerId {
+        self.ledger
+    }
     pub(crate) fn count(&self) -> u64 {
         self.tree.len()
     }

@@ -8,8 +8,10 @@ use axum::{
 };
 use qasedak_chain::{
     Ledger, Position, Time, TxId, block,
+    ledger::Retained,
+    retention::Keep,
     store::{Body, Record, Store, StoreError},
-    time::HOUR_SECS,
+    time::{DAY_SECS, HOUR_SECS},
     transaction::{Header, Kind},
 };
 
@@ -22,12 +24,13 @@ const BLOCK_IDS_MAX: usize = 10_000;
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Status> {
     let engine = node.p2p().status().await.map_err(Refusal::internal)?;
     let listen = node.p2p().listen_addresses();
-    let (summary, newest, frontier, disk) = node
+    let outbox_bytes = node.outbox_bytes();
+    let (summary, newest, frontier, disk, retained) = node
         .with_ledger(|ledger| {
             // Keeps what the frontier gained; a disk that fails is told of below, and shows all the same.
             drop(ledger.settle(now()));
             let newest = ledger.newest_block(ledger.clock(now()))?;
-            Ok((ledger.summary(), newest, ledger.frontier_len(), ledger.disk()))
+            Ok((ledger.summary(), newest, ledger.frontier_len(), ledger.disk(), ledger.retained(now())))
         })
         .await
         .map_err(Refusal::internal)?;
@@ -50,8 +53,28 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
             .p2p()
             .disk_trouble()
             .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
-        disk: types::Disk { headers: disk.headers, bodies: disk.bodies, scan: disk.scan, index: disk.index },
+        disk: types::Disk {
+            headers: disk.headers,
+            bodies: disk.bodies,
+            scan: disk.scan,
+            index: disk.index,
+            outbox: outbox_bytes,
+        },
+        retention: shown_retention(retained),
     }))
+}
+
+fn shown_retention(retained: Retained) -> types::Retention {
+    let start = |day: u64| day.saturating_mul(DAY_SECS);
+    types::Retention {
+        archive: retained.keep == Keep::Archive,
+        budget: match retained.keep {
+            Keep::Budget(bytes) => Some(bytes),
+            Keep::UntilTheirDay | Keep::Archive => None,
+        },
+        next: retained.next.map(|(day, bytes)| types::NextDrop { day: start(day), bytes }),
+        early_until: retained.early_until.map(start),
+    }
 }
 
 pub(super) async fn peers(State(node): State<Arc<Node>>) -> Answer<Vec<types::Peer>> {
@@ -128,8 +151,9 @@ pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<St
         let body = match body {
             Body::Present(_) => "present",
             Body::Dropped { day, early: true } if day > now().day() => "dropped early",
-            Body::Dropped { .. } | Body::Absent if now() >= record.header.core().expires() => "expired",
-            Body::Dropped { .. } | Body::Absent => "missing",
+            Body::Dropped { .. } => "expired",
+            Body::Absent if now() >= record.header.core().expires() => "expired",
+            Body::Absent => "missing",
             Body::Damaged(_) => "damaged",
         };
         let mut shown = shown_header(network, &record.header, "ledger", body);

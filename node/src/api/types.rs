@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod audit;
+
+pub use audit::{BlockDifference, Comparison, Side};
+
 /// State of the running node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
@@ -36,6 +40,8 @@ pub struct Status {
     pub listen: Vec<String>,
     /// Bytes on disk.
     pub disk: Disk,
+    /// How long bodies are kept.
+    pub retention: Retention,
     /// What is wrong with the disk; absent while it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_failing: Option<DiskFailing>,
@@ -61,6 +67,31 @@ pub struct Disk {
     pub scan: u64,
     /// Index.
     pub index: u64,
+    /// Outbox.
+    pub outbox: u64,
+}
+
+/// How long bodies are kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Retention {
+    /// Whether they are kept for good.
+    pub archive: bool,
+    /// Most bytes that they may take; null for an archive.
+    pub budget: Option<u64>,
+    /// When bodies go next for their age; null when there are none, or they are kept for good.
+    pub next: Option<NextDrop>,
+    /// Bodies were dropped before their day to keep to the budget: the first second of the last day that this touched,
+    /// which is still to come. Null when none were.
+    pub early_until: Option<u64>,
+}
+
+/// The next bodies to go.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextDrop {
+    /// First second of the UTC day on which they go.
+    pub day: u64,
+    /// Bytes that this frees, as things stand.
+    pub bytes: u64,
 }
 
 /// A derived block.

@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::ByteSize;
+
 /// Send sealed messages with no server in the middle, and audit that none was altered or removed.
 #[derive(Debug, Parser)]
 #[command(name = "qasedak", version, about, propagate_version = true, max_term_width = 100)]
@@ -81,7 +83,7 @@ pub enum Command {
         /// The transaction's id: 64 hexadecimal digits
         id: String,
     },
-    /// Check the ledger
+    /// Check the ledger, export it, prove what is in it
     #[command(subcommand)]
     Audit(AuditCommand),
     /// Look after the ledger's files, while no node runs
@@ -106,6 +108,12 @@ pub struct RunArgs {
     /// Run as a relay, without opening a wallet
     #[arg(long)]
     pub no_wallet: bool,
+    /// Keep all bodies for good, also those whose lifetime is over
+    #[arg(long, conflicts_with = "bodies_budget")]
+    pub archive: bool,
+    /// Most that bodies may take on the disk, like 20GiB or 500MB; over it, the oldest go early [default: 20GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub bodies_budget: Option<ByteSize>,
 }
 
 /// Contacts.
@@ -143,4 +151,15 @@ pub enum LedgerCommand {
 pub enum AuditCommand {
     /// Check the whole ledger from its files, with or without a running node
     Verify,
+    /// Write the whole ledger as JSON Lines, from its files, with or without a running node
+    Export {
+        /// Write to this new file [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Compare the running node with a peer: equal, or what each side lacks, block by block
+    Compare {
+        /// The peer's id as `peers` shows it, or the beginning of it
+        peer: String,
+    },
 }

@@ -51,6 +51,21 @@ impl Client {
         self.read(request.call())
     }
 
+    /// Reads something that may take longer to be worked out.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_within<T: DeserializeOwned>(&self, path: &str, timeout: Duration) -> Outcome<T> {
+        let request = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .config()
+            .timeout_global(Some(timeout))
+            .build()
+            .header("Authorization", self.bearer());
+        self.read(request.call())
+    }
+
     /// Sends something.
     ///
     /// # Errors

@@ -16,9 +16,10 @@ use super::{
     args::{Command, ContactCommand},
     client::Client,
     output::{bytes, fields},
+    status,
 };
 use crate::{
-    api::types::{Block, Contact, Identity, Inbox, Message, NewContact, NewMessage, Peer, Sent, Status, Transaction},
+    api::types::{Block, Contact, Identity, Inbox, Message, NewContact, NewMessage, Peer, Sent, Transaction},
     failure::{Failure, Outcome},
 };
 
@@ -36,7 +37,7 @@ pub(super) fn execute(context: &Context, command: Command) -> Outcome {
         Command::Contact(command) => contact(context, &client, command),
         Command::Send { who, text } => send(context, &client, who, text),
         Command::Inbox { follow } => inbox(context, &client, follow),
-        Command::Status => status(context, &client),
+        Command::Status => status::show(context, &client),
         Command::Peers => peers(context, &client),
         Command::Block { which } => block(context, &client, which.as_deref()),
         Command::Show { id } => show(context, &client, &id),
@@ -170,36 +171,6 @@ fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }
 
-fn status(context: &Context, client: &Client) -> Outcome {
-    let status: Status = client.get("/v1/status")?;
-    context.output.show(&status, |status| {
-        let block = status.newest_block.as_ref();
-        let disk = status.disk.headers + status.disk.bodies + status.disk.scan + status.disk.index;
-        let mut rows = vec![
-            ("network", status.network.clone()),
-            ("address", status.address.clone().unwrap_or_else(|| "none: this is a relay".to_owned())),
-            ("transactions", status.transactions.to_string()),
-            ("digest", status.digest.clone()),
-            ("root", status.root.clone()),
-            ("link", status.link.clone()),
-            ("newest block", block.map_or("none".to_owned(), |block| format!("{} ({})", block.number, block.state))),
-            ("chain", block.map_or("none".to_owned(), |block| block.chain.clone())),
-            ("frontier", status.frontier.to_string()),
-            ("outbox", status.outbox.to_string()),
-            ("waiting", status.waiting.to_string()),
-            ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
-            ("disk", bytes(disk)),
-        ];
-        rows.extend(status.disk_failing.iter().map(|failing| {
-            let since = Time::from_secs(failing.since);
-            let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
-            ("disk", context.output.bad(&text))
-        }));
-        rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
-        fields(&rows)
-    })
-}
-
 fn peers(context: &Context, client: &Client) -> Outcome {
     let peers: Vec<Peer> = client.get("/v1/peers")?;
     context.output.show(&peers, |peers| match peers.as_slice() {
@@ -244,6 +215,14 @@ fn block(context: &Context, client: &Client, which: Option<&str>) -> Outcome {
     })
 }
 
+/// What became of a body, for a person.
+fn body_state(state: &str) -> &str {
+    match state {
+        "dropped early" => "dropped early (disk budget)",
+        other => other,
+    }
+}
+
 fn show(context: &Context, client: &Client, id: &str) -> Outcome {
     if id.len() != 64 || !id.chars().all(|c| c.is_ascii_hexdigit()) {
         return Err(Failure::usage(format!(
@@ -265,7 +244,7 @@ fn show(context: &Context, client: &Client, id: &str) -> Outcome {
             ("kind", tx.kind.clone()),
             ("hint", tx.hint.clone()),
             ("author", tx.author.clone()),
-            ("body", format!("{}, {}", bytes(u64::from(tx.body_len)), tx.body)),
+            ("body", format!("{}, {}", bytes(u64::from(tx.body_len)), body_state(&tx.body))),
             ("body hash", tx.body_hash.clone()),
             ("work", tx.work.to_string()),
         ];

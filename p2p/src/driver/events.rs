@@ -186,7 +186,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.swarm.behaviour_mut().gossip.report_message_validation_result(&waits.id, &waits.source, verdict);
     }
 
-    fn token(&mut self) -> Token {
+    pub(super) fn token(&mut self) -> Token {
         let token = Token(self.next_token);
         self.next_token = self.next_token.wrapping_add(1);
         token

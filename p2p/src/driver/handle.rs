@@ -8,7 +8,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{DiskTrouble, DriverError};
-use crate::engine::Status;
+use crate::engine::{
+    Status,
+    comparison::{CompareError, report::Report},
+};
 
 /// How many commands wait for the driver before their senders wait too.
 pub(super) const COMMANDS_MAX: usize = 64;
@@ -18,6 +21,7 @@ pub(super) enum Command {
     Submit(Box<Verified>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Status(oneshot::Sender<Status>),
+    Compare(String, oneshot::Sender<Result<Comparison, CompareError>>),
 }
 
 /// How a peer is connected.
@@ -62,6 +66,15 @@ pub struct PeerInfo {
     pub agent: String,
 }
 
+/// A comparison with a peer, and with which one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// The peer's id as text.
+    pub peer: String,
+    /// What both differ in.
+    pub report: Report,
+}
+
 /// A handle on the running network. Cheap to clone; the network runs on when all handles are gone.
 #[derive(Clone, Debug)]
 pub struct Handle {
@@ -99,6 +112,16 @@ impl Handle {
     /// [`DriverError::Stopped`] when the driver has ended.
     pub async fn status(&self) -> Result<Status, DriverError> {
         self.ask(Command::Status).await
+    }
+
+    /// Finds out what a connected peer and this node differ in. `peer` is its id as text, or a beginning of it that no
+    /// other connected peer's id has. Takes up to [`LIMIT_MS`](crate::engine::comparison::LIMIT_MS).
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended, or ends meanwhile. The inner [`CompareError`] says why no
+    /// answer can be given.
+    pub async fn compare(&self, peer: &str) -> Result<Result<Comparison, CompareError>, DriverError> {
+        self.ask(|answer| Command::Compare(peer.to_owned(), answer)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, DriverError> {

@@ -10,7 +10,10 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use qasedak_chain::Time;
 
 use super::{PeerInfo, Transport};
-use crate::{engine::io::Peer, transport};
+use crate::{
+    engine::{comparison::CompareError, io::Peer},
+    transport,
+};
 
 /// Longest agent name that is kept, in characters.
 const AGENT_MAX_CHARS: usize = 64;
@@ -120,6 +123,19 @@ impl Peers {
         self.announced.get(&number).copied()
     }
 
+    /// The one announced peer whose id as text begins like this.
+    ///
+    /// # Errors
+    /// [`CompareError`] when there is none, or more than one.
+    pub(super) fn beginning_with(&self, begins: &str) -> Result<(Peer, PeerId), CompareError> {
+        let mut found = self.announced.iter().filter(|(_, id)| id.to_string().starts_with(begins));
+        match (found.next(), found.next()) {
+            (Some((number, id)), None) => Ok((*number, *id)),
+            (None, _) => Err(CompareError::NotConnected),
+            (Some(_), Some(_)) => Err(CompareError::Ambiguous),
+        }
+    }
+
     pub(super) fn is_connected(&self, id: &PeerId) -> bool {
         self.entries.contains_key(id)
     }
@@ -197,6 +213,19 @@ mod tests {
         assert_eq!(peers.closed(&id, ConnectionId::new_unchecked(1)), None);
         peers.opened(id, link(2), now);
         assert_eq!(peers.announce(&id), Some(Announced::New(Peer(1))), "numbers are never used again");
+    }
+
+    #[test]
+    fn a_peer_is_found_by_the_beginning_of_its_id_if_no_other_begins_so() {
+        let (mut peers, now) = (Peers::default(), Instant::now());
+        let (a, b) = (PeerId::random(), PeerId::random());
+        for (number, id) in [a, b].iter().enumerate() {
+            peers.opened(*id, link(number), now);
+            peers.announce(id);
+        }
+        assert_eq!(peers.beginning_with(&a.to_string()), Ok((Peer(0), a)));
+        assert_eq!(peers.beginning_with(""), Err(CompareError::Ambiguous));
+        assert_eq!(peers.beginning_with("nobody"), Err(CompareError::NotConnected));
     }
 
     #[test]

@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Config, DriverError,
     checks::{Checked, Checks},
+    compare::Comparing,
     dialer::Dialer,
     events::{Answers, Asks, Gossiped},
     flusher::{Flushed, Flusher},
@@ -82,6 +83,8 @@ pub(super) struct Task<S> {
     pub(super) answers: Answers,
     /// Requests of ours that wait for their answer.
     pub(super) asks: HashMap<OutboundRequestId, Asks>,
+    /// Comparisons that an asker waits for: at most one, and those that are refused at once.
+    pub(super) comparing: HashMap<Token, Comparing>,
     pub(super) next_token: u64,
     pub(super) inputs: VecDeque<Input>,
     pub(super) last_published: Option<Instant>,
@@ -118,6 +121,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             gossiped: HashMap::new(),
             answers: Answers::default(),
             asks: HashMap::new(),
+            comparing: HashMap::new(),
             next_token: 0,
             inputs: VecDeque::new(),
             last_published: None,
@@ -223,6 +227,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
+            Command::Compare(peer, answer) => self.compare(&peer, answer),
         }
     }
 

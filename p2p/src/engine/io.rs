@@ -5,6 +5,7 @@ use qasedak_chain::{
     rules::{RuleError, Verified},
 };
 
+use super::comparison::{CompareError, report::Report};
 use crate::wire::{Request, Response};
 
 /// A peer, numbered by the driver in the order of first contact; the engine knows nothing of libp2p's ids.
@@ -78,6 +79,13 @@ pub enum Input {
     },
     /// Everything before this position is durable.
     Durable(Position),
+    /// An operator wants to know what a peer and this node differ in; answered with [`Output::Compared`].
+    Compare {
+        /// Whom to compare with.
+        peer: Peer,
+        /// To be given back.
+        token: Token,
+    },
     /// Time went by; comes at least once a second.
     Tick,
 }
@@ -147,6 +155,13 @@ pub enum Output {
         token: Token,
         /// What.
         response: Response,
+    },
+    /// A comparison came to its end.
+    Compared {
+        /// From [`Input::Compare`].
+        token: Token,
+        /// What differs, or why that cannot be said.
+        result: Result<Box<Report>, CompareError>,
     },
     /// The log grew: flush it, then say [`Input::Durable`].
     Grown,

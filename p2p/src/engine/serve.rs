@@ -5,8 +5,9 @@
 //! it does not stop. Byte budgets come on top of it here.
 
 use qasedak_chain::{
-    Ledger, TxId,
+    Ledger, Time, Transaction, TxId,
     ledger::OrderKey,
+    rules,
     store::{Store, StoreError},
     time::{DAY_SECS, TIME_END_SECS},
 };
@@ -69,7 +70,7 @@ impl Engine {
             None => Share::Over,
         };
         let response = match share {
-            Share::Within => answer(turn.ledger, &mut self.failures, request).unwrap_or_else(|error| {
+            Share::Within => answer(turn, &mut self.failures, request).unwrap_or_else(|error| {
                 self.failures.note(&error);
                 Response::Busy
             }),
@@ -87,7 +88,8 @@ impl Engine {
 }
 
 /// Answers one question.
-fn answer<S: Store>(ledger: &Ledger<S>, failures: &mut Failures, request: &Request) -> Result<Response, StoreError> {
+fn answer<S: Store>(turn: &Turn<'_, S>, failures: &mut Failures, request: &Request) -> Result<Response, StoreError> {
+    let ledger = &*turn.ledger;
     match request {
         Request::Digest { .. } => {
             let summary = ledger.summary();
@@ -104,7 +106,8 @@ fn answer<S: Store>(ledger: &Ledger<S>, failures: &mut Failures, request: &Reque
         }
         Request::Day { day, after, max } => places(ledger, *day, *after, *max).map(Response::Day),
         Request::Transactions { ids, max_bytes } => {
-            transactions(ledger, failures, ids, *max_bytes).map(Response::Transactions)
+            let now = ledger.clock(turn.now.system);
+            transactions(ledger, now, failures, ids, *max_bytes).map(Response::Transactions)
         }
     }
 }
@@ -120,18 +123,20 @@ fn places<S: Store>(ledger: &Ledger<S>, day: u64, after: Option<Place>, max: u32
     Ok(keys.iter().map(wire).collect())
 }
 
-fn order_key(place: Place) -> OrderKey {
+pub(super) fn order_key(place: Place) -> OrderKey {
     OrderKey {
-        time: qasedak_chain::Time::from_secs(place.time),
+        time: Time::from_secs(place.time),
         depth: qasedak_chain::Depth::new(place.depth),
         id: TxId::from_bytes(place.id),
     }
 }
 
 /// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds
-/// another peer for it, and this node's operator finds the damage in the status.
+/// another peer for it, and this node's operator finds the damage in the status. So is one whose body went for want of
+/// room: a header alone is of no use to anyone while its lifetime lasts.
 fn transactions<S: Store>(
     ledger: &Ledger<S>,
+    now: Time,
     failures: &mut Failures,
     ids: &[[u8; 32]],
     max_bytes: u32,
@@ -144,8 +149,8 @@ fn transactions<S: Store>(
             continue;
         };
         let bytes = match ledger.transaction(position) {
-            Ok(Some(transaction)) => transaction.to_bytes(),
-            Ok(None) => continue,
+            Ok(Some(transaction)) if is_of_use(&transaction, now) => transaction.to_bytes(),
+            Ok(_) => continue,
             Err(error) => {
                 failures.note_unread(&error);
                 continue;
@@ -159,4 +164,9 @@ fn transactions<S: Store>(
         page.push(bytes);
     }
     Ok(page)
+}
+
+/// Whether a peer can take a transaction in as it is here.
+fn is_of_use(transaction: &Transaction, now: Time) -> bool {
+    transaction.body().is_some() || rules::body_may_be_absent(transaction.core(), now)
 }

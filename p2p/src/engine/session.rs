@@ -90,7 +90,7 @@ impl Session {
             Question::Days { from } => self.days_from = Some(from),
             Question::Day { day, after, .. } => self.listing = Some((day, after)),
             Question::Listed(ids) => self.put_back(&ids),
-            Question::Compare | Question::Parents(..) => {}
+            Question::Compare | Question::Parents(..) | Question::Audit(_) => {}
         }
         self.resume_ms = again_ms;
         self.busy = self.busy.saturating_add(1);
@@ -194,8 +194,7 @@ impl Engine {
 
     /// A peer listed its days from `first` on.
     pub(super) fn listed_days<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, first: u64, days: &[DayDigest]) {
-        let ascends = days.is_sorted_by(|a, b| a.day < b.day);
-        if !ascends || days.len() > DAYS_MAX || days.iter().any(|day| day.day < first || day.count == 0) {
+        if !are_days_from(first, days) {
             return self.let_go(turn, peer, Fault::WrongAnswer);
         }
         let mut differing = Vec::new();
@@ -231,14 +230,10 @@ impl Engine {
         (day, after, max): (u64, Option<Place>, u32),
         places: &[Place],
     ) {
-        let max = usize::try_from(max).unwrap_or(usize::MAX);
-        let ascends = places.is_sorted_by(|a, b| a < b) && places.first().is_none_or(|first| Some(*first) > after);
-        let of_day = places.iter().all(|place| place.time / DAY_SECS == day);
-        // A day is listed because the peer named it as one that has transactions.
-        let empty = after.is_none() && places.is_empty();
-        if !ascends || !of_day || empty || places.len() > max {
+        if !is_page_of_day((day, after, max), places) {
             return self.let_go(turn, peer, Fault::WrongAnswer);
         }
+        let max = usize::try_from(max).unwrap_or(usize::MAX);
         let mut unknown = Vec::new();
         for place in places {
             let id = TxId::from_bytes(place.id);
@@ -277,4 +272,20 @@ impl Engine {
             self.give_up(turn, peer);
         }
     }
+}
+
+/// Whether this answers a question for days from `first` on.
+pub(super) fn are_days_from(first: u64, days: &[DayDigest]) -> bool {
+    let ascends = days.is_sorted_by(|a, b| a.day < b.day);
+    ascends && days.len() <= DAYS_MAX && days.iter().all(|day| day.day >= first && day.count > 0)
+}
+
+/// Whether this answers a question for places of a day.
+pub(super) fn is_page_of_day((day, after, max): (u64, Option<Place>, u32), places: &[Place]) -> bool {
+    let max = usize::try_from(max).unwrap_or(usize::MAX);
+    let ascends = places.is_sorted_by(|a, b| a < b) && places.first().is_none_or(|first| Some(*first) > after);
+    let of_day = places.iter().all(|place| place.time / DAY_SECS == day);
+    // A day is asked for because the peer named it as one that has transactions.
+    let empty = after.is_none() && places.is_empty();
+    ascends && of_day && !empty && places.len() <= max
 }

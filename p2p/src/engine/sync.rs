@@ -11,7 +11,11 @@
 
 use qasedak_chain::{TxId, store::Store};
 
-use super::{Engine, Fault, Now, Peer, Token, Turn, session::Session};
+use super::{
+    Engine, Fault, Now, Peer, Token, Turn,
+    comparison::{CompareError, Step},
+    session::Session,
+};
 use crate::wire::{Place, Request, Response};
 
 /// Time between two comparisons with a peer, without what chance adds.
@@ -46,6 +50,8 @@ pub(super) enum Question {
     Listed(Vec<TxId>),
     /// Parents of what it relayed, and the most steps between one of them and that.
     Parents(Vec<TxId>, u8),
+    /// A step of `audit compare`.
+    Audit(Step),
 }
 
 /// A question that is open.
@@ -84,6 +90,7 @@ impl Engine {
             }
             self.landed = self.landed.saturating_add(1);
         }
+        self.comparison_closed(token);
         if let Some(state) = self.peers.get_mut(asked.peer) {
             match (&asked.question, &mut state.session) {
                 (Question::Compare, _) => state.comparing = None,
@@ -91,7 +98,8 @@ impl Engine {
                 (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), Some(session)) => {
                     session.asked = None;
                 }
-                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None) => {}
+                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None)
+                | (Question::Audit(_), _) => {}
             }
         }
         Some(asked)
@@ -122,12 +130,25 @@ impl Engine {
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
+            (Question::Audit(step), response) => self.on_audit_answered(turn, from, step, response),
             _ => self.let_go(turn, from, Fault::WrongAnswer),
+        }
+    }
+
+    fn on_audit_answered<S: Store>(&mut self, turn: &mut Turn<'_, S>, from: Peer, step: Step, response: Response) {
+        match (step, response) {
+            (Step::Digest, Response::Digest { count, digest }) => self.compared_digest(turn, count, &digest),
+            (Step::Days { from: first }, Response::Days(days)) => self.compared_days(turn, from, first, &days),
+            (Step::Day { day, after }, Response::Day(places)) => self.compared_day(turn, from, (day, after), &places),
+            _ => self.compared_wrongly(turn, from),
         }
     }
 
     fn on_busy<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, question: Question) {
         let again_ms = turn.now.elapsed_ms.saturating_add(BUSY_MS).saturating_add(self.chance(BUSY_MS));
+        if let Question::Audit(step) = question {
+            return self.comparison_put_off(turn, peer, step, again_ms);
+        }
         let Some(state) = self.peers.get_mut(peer) else {
             return;
         };
@@ -162,6 +183,7 @@ impl Engine {
                 }
             }
             Some(Question::Days { .. } | Question::Day { .. } | Question::Listed(_)) => self.give_up(turn, peer),
+            Some(Question::Audit(_)) => self.end_comparison_with(turn, peer, CompareError::NoAnswer),
             None => {}
         }
     }
@@ -222,6 +244,7 @@ impl Engine {
         self.ask_for_parents(turn);
         self.tell(turn.now);
         self.compare(turn);
+        self.step_comparison(turn);
     }
 
     fn begin_sessions(&mut self, now: Now) {

@@ -2,12 +2,14 @@
 //! ([`solo`]), over real transactions with real stamps ([`make`]).
 
 mod chaos;
+mod comparison;
 mod faults;
 mod gossip;
 mod islands;
 pub(super) mod make;
 mod net;
 mod outbox;
+mod pruned;
 mod serve;
 mod solo;
 mod sync;

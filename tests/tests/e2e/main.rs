@@ -16,6 +16,7 @@ mod harness;
 mod kill;
 mod lan;
 mod line;
+mod pruned;
 mod readme;
 mod repair;
 mod secrecy;

@@ -8,7 +8,6 @@ use super::*;
 use crate::{
     envelope::{close, hint_for},
     inner::INNER_OVERHEAD_BYTES,
-    keys::EncapsulationSeed,
     seal::{BODY_OVERHEAD_BYTES, CONTENT_MAX_BYTES, SealError, SealedMessage, seal},
     testing::{Person, draft, every_flip, person, rng, text, with_idle_stamp},
 };
@@ -109,25 +108,13 @@ fn any_live_seal_key_opens_and_a_destroyed_one_does_not() {
     assert_eq!(open(&dev(), &bob.keys, &[], &transaction), Err(OpenError::Commitment));
 }
 
-/// A transaction to `to` whose decrypted plaintext `make` chooses, knowing the author and the KEM ciphertext.
+/// [`testing::crafted`](crate::testing::crafted) as a transaction.
 fn crafted(
     to: &Person,
     make: impl FnOnce(&[u8; 32], &[u8; KEM_CIPHERTEXT_BYTES]) -> Vec<u8>,
     spoil_commitment: bool,
 ) -> Transaction {
-    let author = SigningKey::from_bytes(&[6; 32]);
-    let author_public = author.verifying_key().to_bytes();
-    let kem = to.card.seal().encapsulate(&EncapsulationSeed::from_bytes(&[4; 64])).unwrap();
-    let mut plaintext = make(&author_public, &kem.ciphertext);
-    plaintext.resize(2048 - BODY_OVERHEAD_BYTES, 0);
-    let mut keys = body_keys(&dev(), &author_public, &kem.ciphertext, &kem.shared).unwrap();
-    keys.commitment[31] ^= u8::from(spoil_commitment);
-    let hint = hint_for(dev().ledger(), &author, to.card.scan()).unwrap();
-    let unstamped = close(&dev(), &draft(), (Kind::Sealed, hint), &author, 2048, |aad| {
-        let sealed = aead::seal(&keys.key, &keys.nonce, aad, &plaintext).unwrap();
-        Ok::<_, SealError>([kem.ciphertext.as_slice(), &keys.commitment, &sealed].concat())
-    });
-    with_idle_stamp(unstamped.unwrap())
+    with_idle_stamp(crate::testing::crafted(to, make, spoil_commitment))
 }
 
 fn honest(from: &Person, to: &Person, author: &[u8; 32], ciphertext: &[u8; KEM_CIPHERTEXT_BYTES]) -> Vec<u8> {
@@ -158,11 +145,11 @@ fn a_recipient_cannot_reseal_to_another() {
     let from_ann = with_idle_stamp(sealed(&ann, &bob, text("only for you")).unstamped);
     assert!(opened(&bob, &from_ann).is_ok());
     // Bob decrypts and hands Ann's signed plaintext on, sealed to Carol's card.
-    let (ciphertext, rest) = from_ann.body().unwrap().split_first_chunk().unwrap();
-    let (commitment, body) = rest.split_first_chunk().unwrap();
-    let keys = fitting(&dev(), from_ann.core().author(), ciphertext, commitment, &bob.seal_key).unwrap();
+    let parts = Parts::of(&from_ann).unwrap();
+    let shared = bob.seal_key.decapsulate(parts.ciphertext).unwrap();
+    let keys = parts.keys(&dev(), from_ann.core(), &shared).unwrap();
     let aad = from_ann.core().to_bytes_without_body_hash();
-    let plaintext = aead::open(&keys.key, &keys.nonce, &aad, body).unwrap();
+    let plaintext = aead::open(&keys.key, &keys.nonce, &aad, parts.sealed).unwrap();
     let to_carol = crafted(&carol, |_, _| plaintext.to_vec(), false);
     assert_eq!(opened(&carol, &to_carol), Err(OpenError::Signature));
     // Nor to himself again as a new message.

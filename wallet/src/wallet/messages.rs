@@ -20,6 +20,9 @@ use crate::{
     seal::SentRecord,
 };
 
+/// Sent messages that are read at a time while one is searched for.
+const SEARCH_PAGE: usize = 256;
+
 /// Names one node's log. Positions mean nothing in another log, so a new one is scanned from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LogId([u8; 16]);
@@ -205,6 +208,24 @@ impl Wallet {
                 Ok(SentMessage { seq, tx_id: TxId::from_bytes(row.tx_id), record })
             })
             .collect()
+    }
+
+    /// The sent message that this transaction carries.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn sent_by(&self, tx_id: &TxId) -> Result<Option<SentMessage>, WalletError> {
+        let mut after = 0;
+        loop {
+            let page = self.sent(Some(after), SEARCH_PAGE)?;
+            let Some(last) = page.last().map(|message| message.seq) else {
+                return Ok(None);
+            };
+            after = last;
+            if let Some(found) = page.into_iter().find(|message| message.tx_id == *tx_id) {
+                return Ok(Some(found));
+            }
+        }
     }
 
     fn content(&self, kind: u8, bytes: &[u8]) -> Result<Content, WalletError> {

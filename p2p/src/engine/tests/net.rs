@@ -15,7 +15,10 @@ use qasedak_chain::{
 
 use super::make;
 use crate::{
-    engine::{Engine, Fault, Input, Now, Output, Peer, Token, Verdict},
+    engine::{
+        Engine, Fault, Input, Now, Output, Peer, Token, Verdict,
+        comparison::{CompareError, report::Report},
+    },
     wire::{Request, Response, gossip_message_id},
 };
 
@@ -46,6 +49,7 @@ pub(super) struct Net {
     /// Nodes that never answer.
     pub(super) mute: BTreeSet<usize>,
     pub(super) faults: Vec<(usize, Peer, Fault)>,
+    pub(super) compared: Vec<(usize, Result<Box<Report>, CompareError>)>,
     pub(super) verdicts: BTreeMap<(usize, Token), Vec<Verdict>>,
     /// How many questions were asked.
     pub(super) questions: usize,
@@ -73,6 +77,7 @@ impl Net {
             gossip: true,
             mute: BTreeSet::new(),
             faults: Vec::new(),
+            compared: Vec::new(),
             verdicts: BTreeMap::new(),
             questions: 0,
             trace: blake3::Hasher::new(),
@@ -133,6 +138,11 @@ impl Net {
         let verified = make::verified(&Network::dev(), transaction);
         self.nodes[node].outbox.insert(transaction.id(), verified.clone());
         self.post(0, node, Input::Own(Box::new(verified)));
+    }
+
+    /// A node is asked to compare itself with another.
+    pub(super) fn compare(&mut self, node: usize, with: usize) {
+        self.post(0, node, Input::Compare { peer: Peer(with as u64), token: Token(node as u64) });
     }
 
     /// Power cut and restart: what was not flushed is gone, the outbox is not.
@@ -213,6 +223,7 @@ impl Net {
                 let durable = Position::new(ledger.summary().count);
                 self.post(5, at, Input::Durable(durable));
             }
+            Output::Compared { result, .. } => self.compared.push((at, result)),
             Output::Released(ids) => ids.iter().for_each(|id| drop(self.nodes[at].outbox.remove(id))),
             Output::StoreFailed(what) => panic!("{what}"),
             Output::Disconnect { peer, fault } => {

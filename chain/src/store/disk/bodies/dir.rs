@@ -35,6 +35,30 @@ pub(crate) struct Line {
     pub(crate) early: Part,
 }
 
+impl Line {
+    /// What `dropped` says: its header, and behind that nothing or the record of what went early.
+    pub(crate) fn parse(header: &FileHeader, rest: &[u8]) -> Result<Self, &'static str> {
+        let kept = Part::from_number(header.number);
+        if rest.is_empty() {
+            return Ok(Self { kept, early: Part::default() });
+        }
+        let frame = header.framing().read(FILE_HEADER_BYTES as u64, rest, EARLY_BYTES)?;
+        let number = Fields(frame.payload).u64();
+        let whole = frame.kind == KIND_EARLY && frame.payload.len() == EARLY_BYTES && frame.len() == rest.len();
+        let early = number.filter(|_| whole).map(Part::from_number).ok_or("what went early is not told rightly")?;
+        Ok(Self { kept, early })
+    }
+
+    fn to_bytes(self, header: &FileHeader) -> Vec<u8> {
+        let mut bytes = header.to_bytes();
+        if self.early != Part::default() {
+            let number = self.early.number().to_le_bytes();
+            bytes.extend(header.framing().frame(FILE_HEADER_BYTES as u64, KIND_EARLY, &number));
+        }
+        bytes
+    }
+}
+
 /// The directory of body files.
 pub(crate) struct BodyDir {
     path: PathBuf,
@@ -119,26 +143,14 @@ impl BodyDir {
         };
         let header = self.read_header(&file, FileKind::Dropped)?;
         let rest = file.read_from(FILE_HEADER_BYTES as u64)?;
-        let early = if rest.is_empty() {
-            Part::default()
-        } else {
-            read_early(&header.framing(), &rest).ok_or_else(|| {
-                damaged(file.path(), FILE_HEADER_BYTES as u64, "how far bodies were dropped early is lost".to_owned())
-            })?
-        };
-        Ok(Line { kept: Part::from_number(header.number), early })
+        Line::parse(&header, &rest).map_err(|what| damaged(file.path(), FILE_HEADER_BYTES as u64, what.to_owned()))
     }
 
     /// Makes a new line durable. From here on no file is made before it.
     pub(super) fn write_line(&self, line: Line) -> Result<(), StoreError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let header = self.header(FileKind::Dropped, line.kept.number());
-        let mut bytes = header.to_bytes();
-        if line.early != Part::default() {
-            let number = line.early.number().to_le_bytes();
-            bytes.extend(header.framing().frame(FILE_HEADER_BYTES as u64, KIND_EARLY, &number));
-        }
-        files::create_whole(&self.line_path(), &bytes)?;
+        files::create_whole(&self.line_path(), &line.to_bytes(&header))?;
         *kept = line.kept;
         Ok(())
     }
@@ -170,13 +182,6 @@ impl BodyDir {
     pub(super) fn full(&self, part: Part) -> StoreError {
         files::io_error("cannot write", &self.part_path(part), std::io::ErrorKind::FileTooLarge.into())
     }
-}
-
-fn read_early(framing: &Framing, bytes: &[u8]) -> Option<Part> {
-    let frame = framing.read(FILE_HEADER_BYTES as u64, bytes, EARLY_BYTES).ok()?;
-    let mut fields = Fields(frame.payload);
-    let number = fields.u64()?;
-    (frame.kind == KIND_EARLY && fields.0.is_empty() && frame.len() == bytes.len()).then(|| Part::from_number(number))
 }
 
 fn damaged(path: &Path, offset: u64, what: String) -> StoreError {

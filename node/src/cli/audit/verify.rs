@@ -3,8 +3,13 @@
 use qasedak_chain::audit;
 use serde::Serialize;
 
-use super::{Context, output::fields};
+use super::ledger_dir;
 use crate::{
+    cli::{
+        Context,
+        output::fields,
+        progress::{Bar, rate},
+    },
     failure::{Failure, Outcome},
     node::now,
 };
@@ -28,21 +33,31 @@ struct Verdict {
     chain: Option<String>,
     /// Bodies that are here.
     bodies: u64,
+    /// Of these, those whose day has come: kept by an archive, or to be dropped soon.
+    bodies_past_their_day: u64,
+    /// Bodies that can no longer be shown, since their day has come.
+    bodies_expired: u64,
+    /// Bodies that can no longer be shown here, since they were dropped early to keep to the disk budget.
+    bodies_dropped_early: u64,
+    /// Bodies that never came.
+    bodies_never_came: u64,
     /// What is wrong, one sentence each; at most the first 1,000.
     findings: Vec<String>,
     /// How many findings there are in all.
     findings_total: u64,
+    /// How long it took.
+    seconds: f64,
+    /// Transactions that were checked in a second.
+    transactions_per_second: u64,
 }
 
 pub(super) fn verify(context: &Context) -> Outcome {
-    let dir = context.paths.ledger();
-    if !dir.is_dir() {
-        return Err(Failure::failed(format!(
-            "there is no ledger in {}; check --data and --network, or make one with: qasedak run",
-            dir.display()
-        )));
-    }
-    let report = audit::verify(&dir, &context.network, now(), &mut |_| {}).map_err(Failure::failed)?;
+    let dir = ledger_dir(context)?;
+    let mut bar = Bar::start(context.output.is_json());
+    let report = audit::verify(&dir, &context.network, now(), &mut |at| bar.update(at.checked, at.total));
+    let elapsed = bar.elapsed();
+    drop(bar);
+    let report = report.map_err(Failure::failed)?;
     let verdict = Verdict {
         intact: report.findings.is_empty(),
         transactions: report.count,
@@ -52,8 +67,14 @@ pub(super) fn verify(context: &Context) -> Outcome {
         blocks: report.blocks,
         chain: report.newest_block.map(|block| block.chain.to_string()),
         bodies: report.bodies.present,
+        bodies_past_their_day: report.bodies.past_their_day,
+        bodies_expired: report.bodies.expired,
+        bodies_dropped_early: report.bodies.dropped_early,
+        bodies_never_came: report.bodies.never_came,
         findings: report.findings.iter().map(ToString::to_string).collect(),
         findings_total: report.findings_total,
+        seconds: elapsed.as_secs_f64(),
+        transactions_per_second: rate(report.count, elapsed),
     };
     context.output.show(&verdict, |verdict| text(context, verdict))?;
     if verdict.intact {
@@ -68,15 +89,28 @@ pub(super) fn verify(context: &Context) -> Outcome {
 }
 
 fn text(context: &Context, verdict: &Verdict) -> String {
-    let mut text = fields(&[
-        ("transactions", verdict.transactions.to_string()),
-        ("bodies", verdict.bodies.to_string()),
+    let mut rows = vec![("transactions", verdict.transactions.to_string()), ("bodies", verdict.bodies.to_string())];
+    let counts = [
+        ("past their day", verdict.bodies_past_their_day, "of these, kept by an archive or to be dropped soon"),
+        ("expired", verdict.bodies_expired, "can no longer be shown: their day has come"),
+        (
+            "dropped early",
+            verdict.bodies_dropped_early,
+            "can no longer be shown here: dropped to keep to the disk budget",
+        ),
+        ("never came", verdict.bodies_never_came, "cannot be shown: taken in as headers alone"),
+    ];
+    let counts = counts.into_iter().filter(|(_, count, _)| *count > 0);
+    rows.extend(counts.map(|(name, count, what)| (name, format!("{count} {what}"))));
+    rows.extend([
         ("blocks", verdict.blocks.to_string()),
         ("digest", verdict.digest.clone()),
         ("root", verdict.root.clone()),
         ("link", verdict.link.clone()),
         ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
+        ("took", format!("{:.1} s, {} transactions a second", verdict.seconds, verdict.transactions_per_second)),
     ]);
+    let mut text = fields(&rows);
     text.extend(verdict.findings.iter().map(|finding| format!("{} {finding}\n", context.output.bad("damaged:"))));
     if verdict.intact {
         text.push_str(

@@ -1,0 +1,327 @@
+//! What the store on disk indexes by itself (`docs/storage.md`, "Runs" and "Tree"): equal to what follows from the log,
+//! whatever became of its files.
+
+// Tests say by panicking that something is wrong.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use proptest::prelude::*;
+use qasedak_chain::{
+    Depth, Ledger, Position, Time, TxId,
+    ledger::IndexCheck,
+    merkle,
+    rules::Verified,
+    store::{
+        Batch, CommitPoint, NewRecord, OrderKey, Record, Store,
+        disk::{DiskOptions, DiskStore},
+        memory::MemoryStore,
+    },
+    transaction::{Header, Kind},
+};
+
+#[path = "support/disk.rs"]
+mod disk;
+#[path = "support/pool.rs"]
+mod pool;
+
+use disk::{LOG_ID, SMALL, dev, flip, open_small, small_store};
+use pool::{TAGS, after_pool, pool};
+
+/// A record of the pool with another id, depth and time: the store believes what it is given.
+fn record(nth: u64, seed: u64) -> Record {
+    let header = pool()[(seed % pool().len() as u64) as usize].header().clone();
+    let mut id = [0; 32];
+    // Many ids agree in their first bytes, so that ties must be resolved by the whole ids.
+    id[..8].copy_from_slice(&(seed / 7 % 3).to_be_bytes());
+    id[8..16].copy_from_slice(&seed.to_le_bytes());
+    id[16..24].copy_from_slice(&nth.to_le_bytes());
+    Record { id: TxId::from_bytes(id), arrival: after_pool(), depth: Depth::new(seed % 5), header }
+}
+
+fn stage(store: &mut impl Store, record: Record) {
+    let new = NewRecord { record, body: None, body_day: 30_000, author_u: [3; 32] };
+    store.stage(Batch { records: vec![new], ..Batch::default() }).unwrap();
+}
+
+fn flush(store: &mut impl Store) {
+    let link = qasedak_chain::link::first_link(dev().ledger());
+    let link = (0..store.len()).fold(link, |link, at| {
+        let record = store.record(Position::new(at)).unwrap().unwrap();
+        qasedak_chain::link::next_link(link, &record.id)
+    });
+    let point = CommitPoint { count: store.len(), link, time: after_pool() };
+    if let Some(flush) = store.flush(point).unwrap() {
+        let done = flush.run();
+        store.flushed(done.is_ok());
+        done.unwrap();
+    }
+}
+
+/// All that the store answers about records by itself is what follows from the records.
+fn agree(store: &impl Store, records: &[Record]) {
+    assert_eq!(store.len(), records.len() as u64);
+    let mut order = BTreeMap::new();
+    let mut tags: BTreeMap<[u8; 16], Vec<Position>> = BTreeMap::new();
+    for (at, record) in (0..).map(Position::new).zip(records) {
+        let found = store.find(&record.id).unwrap().unwrap();
+        assert_eq!((found.position, found.depth), (at, record.depth));
+        order.insert(OrderKey::of(record), at);
+        let core = record.header.core();
+        if core.kind() == Kind::Tagged {
+            tags.entry(*core.hint()).or_default().push(at);
+        }
+    }
+    let order: Vec<(OrderKey, Position)> = order.into_iter().collect();
+    let (start, far) = (Time::default(), Time::from_secs(1 << 40));
+    assert_eq!(store.in_order(start, far, None, usize::MAX).unwrap(), order);
+    for (nth, (key, _)) in order.iter().enumerate().step_by(5) {
+        let page: Vec<_> = order.iter().copied().skip(nth + 1).take(3).collect();
+        assert_eq!(store.in_order(start, far, Some(*key), 3).unwrap(), page);
+        let (from, to) = (key.time, key.time.plus(7_200));
+        let hours: Vec<_> = order.iter().copied().filter(|(key, _)| from <= key.time && key.time < to).collect();
+        assert_eq!(store.in_order(from, to, None, usize::MAX).unwrap(), hours);
+    }
+    for tag in TAGS {
+        let expected = tags.remove(&tag).unwrap_or_default();
+        assert_eq!(store.tagged(&tag, Position::new(0), usize::MAX).unwrap(), expected);
+        assert_eq!(store.tagged(&tag, Position::new(0), 2).unwrap(), expected[..expected.len().min(2)]);
+        let half = expected.get(expected.len() / 2).copied().unwrap_or_default();
+        assert_eq!(store.tagged(&tag, half, usize::MAX).unwrap(), expected[expected.len() / 2..]);
+    }
+    for unknown in 4..24u8 {
+        assert!(store.find(&TxId::from_bytes([unknown; 32])).unwrap().is_none());
+    }
+    for level in 0..=records.len().checked_ilog2().unwrap_or(0) {
+        for (index, ids) in records.chunks_exact(1 << level).enumerate() {
+            let root = merkle::root(dev().ledger(), ids.iter().map(|record| &record.id));
+            assert_eq!(&store.node(dev().ledger(), level, index as u64).unwrap(), root.as_bytes(), "{level}, {index}");
+        }
+    }
+    assert!(store.node(dev().ledger(), 0, records.len() as u64).is_err());
+    let all: Vec<Record> = store.records(Position::new(0), usize::MAX).unwrap();
+    assert_eq!(all, records);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u64),
+    Flush,
+    Reopen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![6 => any::<u64>().prop_map(Step::Append), 2 => Just(Step::Flush), 1 => Just(Step::Reopen)];
+    prop::collection::vec(step, 1..250)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However records, flushes and deaths of the process come, the answers are those of the records that are there.
+    #[test]
+    fn answers_follow_from_the_records(steps in steps(), memtable_records in 1usize..9) {
+        let dir = tempfile::tempdir().unwrap();
+        let options = DiskOptions { memtable_records, segment_bytes: 4_000, ..SMALL };
+        let open = || DiskStore::open_with(dir.path(), &dev(), LOG_ID, options, &mut |_, _| {}).unwrap();
+        let (mut store, mut records, mut durable) = (open(), Vec::new(), 0);
+        for (nth, step) in steps.iter().enumerate() {
+            match step {
+                Step::Append(seed) => {
+                    records.push(record(nth as u64, *seed));
+                    stage(&mut store, records.last().unwrap().clone());
+                }
+                Step::Flush => {
+                    flush(&mut store);
+                    durable = records.len();
+                }
+                Step::Reopen => {
+                    drop(store);
+                    records.truncate(durable);
+                    store = open();
+                }
+            }
+        }
+        agree(&store, &records);
+        drop(store);
+        records.truncate(durable);
+        agree(&open(), &records);
+    }
+
+    /// A byte that changes, or a cut, in any file but the log's own: noticed, and what is asked is answered rightly; the
+    /// next opening too, and nothing is asked of a person.
+    #[test]
+    fn damage_beside_the_log_is_never_a_wrong_answer(
+        file in any::<prop::sample::Index>(), place in any::<prop::sample::Index>(), mask in 1u8..=255, cut in any::<bool>(),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let records = filled(dir.path(), 75);
+        let files = derived_files(dir.path());
+        let path = file.get(&files);
+        let bytes = fs::read(path).unwrap();
+        let at = place.index(bytes.len());
+        if cut { fs::write(path, &bytes[..at]).unwrap() } else { flip(path, at, mask) }
+        agree(&small_store(dir.path()), &records);
+        let mut store = small_store(dir.path());
+        agree(&store, &records);
+        // What was answered for by the log is made anew with the next flush.
+        flush(&mut store);
+        agree(&store, &records);
+    }
+}
+
+/// A store with so many records, and its records.
+fn filled(dir: &Path, count: u64) -> Vec<Record> {
+    let mut store = small_store(dir);
+    let records: Vec<Record> = (0..count).map(|nth| record(nth, nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    for (nth, record) in records.iter().enumerate() {
+        stage(&mut store, record.clone());
+        if nth % 4 == 3 {
+            flush(&mut store);
+        }
+    }
+    flush(&mut store);
+    records
+}
+
+/// Runs, tree, scan column and offsets.
+fn derived_files(dir: &Path) -> Vec<PathBuf> {
+    let under = |name: &str| fs::read_dir(dir.join(name)).unwrap().map(|entry| entry.unwrap().path());
+    let offsets = under("headers").filter(|path| path.extension().is_some_and(|ending| ending == "off"));
+    let mut files: Vec<PathBuf> = under("runs").chain(offsets).collect();
+    files.extend([dir.join("tree.col"), dir.join("scan.col")]);
+    files.sort();
+    files
+}
+
+#[test]
+fn runs_stay_few_and_a_lost_one_is_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = filled(dir.path(), 500);
+    let runs = || -> BTreeSet<PathBuf> {
+        fs::read_dir(dir.path().join("runs")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let before = runs();
+    assert!((2..=12).contains(&before.len()), "{before:?}");
+    for lost in &before {
+        fs::remove_file(lost).unwrap();
+        agree(&small_store(dir.path()), &records);
+        assert!(runs().len() <= 16, "{:?}", runs());
+    }
+    fs::remove_dir_all(dir.path().join("runs")).unwrap();
+    agree(&small_store(dir.path()), &records);
+    // A run that an interrupted merge left behind is of no use, and removed.
+    let whole = runs();
+    let (first, copy) = (whole.first().unwrap(), dir.path().join("runs/0000000000000000-0000000000000001.run"));
+    fs::copy(first, &copy).unwrap();
+    agree(&small_store(dir.path()), &records);
+    assert!(!copy.exists());
+}
+
+#[test]
+fn a_run_that_is_unsound_is_set_aside_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = filled(dir.path(), 60);
+    let runs = dir.path().join("runs");
+    let name = fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
+    let damaged =
+        || fs::read_dir(&runs).unwrap().filter(|e| e.as_ref().unwrap().path().to_string_lossy().contains("damaged"));
+    // In its header: found on open. In its ids: found when it is asked.
+    for (nth, offset) in [20usize, 128 + 100].into_iter().enumerate() {
+        flip(&name, offset, 1);
+        let mut store = small_store(dir.path());
+        agree(&store, &records);
+        flush(&mut store);
+        agree(&store, &records);
+        drop(store);
+        assert_eq!(damaged().count(), nth + 1);
+    }
+}
+
+/// A ledger that was closed has nothing to derive; one that died derives what sled was not told, and is the same.
+#[test]
+fn trees_are_written_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut told = 0;
+    let options = DiskOptions { overlay_entries: 1_000_000, ..SMALL };
+    let store = || DiskStore::open_with(dir.path(), &dev(), LOG_ID, options, &mut |_, _| {}).unwrap();
+    let mut ledger = Ledger::open(dev(), store()).unwrap();
+    for transaction in &pool()[..40] {
+        ledger.append(Verified::unchecked(transaction.clone()), after_pool(), false).unwrap();
+        ledger.flush_now(after_pool()).unwrap();
+    }
+    let summary = ledger.summary();
+    // Dies with something staged: then nothing may be handed to sled.
+    ledger.append(Verified::unchecked(pool()[40].clone()), after_pool(), false).unwrap();
+    drop(ledger);
+    let ledger = Ledger::open_with(dev(), store(), &mut |done, total| told = told.max(done.min(total))).unwrap();
+    assert_eq!((ledger.summary(), told), (summary, 40));
+    drop(ledger);
+    let mut again = 0;
+    let ledger = Ledger::open_with(dev(), store(), &mut |done, _| again = done).unwrap();
+    assert_eq!((ledger.summary(), again), (summary, 0), "nothing was left to derive");
+    assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+}
+
+#[test]
+fn rebuilding_sets_runs_aside_and_derives_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = open_small(dir.path());
+    disk::commit(&mut ledger, 0..30);
+    let summary = ledger.summary();
+    drop(ledger);
+    let mut reports = Vec::new();
+    let mut note = |done: u64, total: u64| reports.push((done, total));
+    let ledger = Ledger::rebuild_index_with(dev(), small_store(dir.path()), &mut note).unwrap();
+    assert_eq!(ledger.summary(), summary);
+    assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+    assert_eq!(reports.last(), Some(&(30, 30)));
+    let names: Vec<String> = fs::read_dir(dir.path().join("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(names.iter().any(|name| name.ends_with(".damaged-1")), "{names:?}");
+    assert!(dir.path().join("index.damaged-1").is_dir());
+}
+
+/// Roots and paths of the log as it was at any count, from memory and from disk.
+#[test]
+fn the_tree_over_the_log_proves() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut on_disk = open_small(dir.path());
+    disk::commit(&mut on_disk, 0..70);
+    let mut in_memory = Ledger::open(dev(), MemoryStore::new()).unwrap();
+    for transaction in &pool()[..70] {
+        in_memory.append(Verified::unchecked(transaction.clone()), disk::arrival(transaction), false).unwrap();
+    }
+    let ids: Vec<TxId> = pool().iter().map(qasedak_chain::Transaction::id).collect();
+    for count in 1..=70u64 {
+        let root = merkle::root(dev().ledger(), &ids[..count as usize]);
+        assert_eq!(on_disk.root_at(count).unwrap(), root);
+        assert_eq!(in_memory.root_at(count).unwrap(), root);
+        let path = on_disk.inclusion_path(Position::new(count / 2), count).unwrap();
+        assert_eq!(path, in_memory.inclusion_path(Position::new(count / 2), count).unwrap());
+        let path = on_disk.consistency_path(count, 70).unwrap();
+        assert_eq!(path, in_memory.consistency_path(count, 70).unwrap());
+    }
+    assert!(on_disk.root_at(71).is_err());
+    assert_eq!(on_disk.root_at(70).unwrap(), on_disk.summary().root);
+}
+
+/// A header of the pool is what a record of the store holds.
+#[test]
+fn records_come_back_in_pages() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = filled(dir.path(), 33);
+    let store = small_store(dir.path());
+    let headers: Vec<Header> = records.iter().map(|record| record.header.clone()).collect();
+    for from in 0..34 {
+        let page = store.records(Position::new(from), 5).unwrap();
+        let found: Vec<Header> = page.into_iter().map(|record| record.header).collect();
+        assert_eq!(found, headers[from as usize..].iter().take(5).cloned().collect::<Vec<_>>());
+    }
+}

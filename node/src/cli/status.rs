@@ -1,0 +1,97 @@
+//! `status`: how the running node is, and what takes its disk.
+
+use qasedak_chain::Time;
+
+use super::{
+    Context,
+    client::Client,
+    output::{bytes, fields},
+};
+use crate::{
+    api::types::{Disk, Retention, Status},
+    failure::Outcome,
+};
+
+pub(super) fn show(context: &Context, client: &Client) -> Outcome {
+    let status: Status = client.get("/v1/status")?;
+    context.output.show(&status, text)
+}
+
+fn text(status: &Status) -> String {
+    let block = status.newest_block.as_ref();
+    let mut rows = vec![
+        ("network", status.network.clone()),
+        ("address", status.address.clone().unwrap_or_else(|| "none: this is a relay".to_owned())),
+        ("transactions", status.transactions.to_string()),
+        ("digest", status.digest.clone()),
+        ("root", status.root.clone()),
+        ("link", status.link.clone()),
+        ("newest block", block.map_or("none".to_owned(), |block| format!("{} ({})", block.number, block.state))),
+        ("chain", block.map_or("none".to_owned(), |block| block.chain.clone())),
+        ("frontier", status.frontier.to_string()),
+        ("outbox", status.outbox.to_string()),
+        ("waiting", status.waiting.to_string()),
+        ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
+        ("disk", disk(&status.disk)),
+        ("bodies", bodies(&status.disk, &status.retention)),
+    ];
+    let next = status.retention.next.as_ref();
+    rows.extend(next.map(|next| ("next to go", format!("{} of bodies, on {}", bytes(next.bytes), day(next.day)))));
+    let early = status.retention.early_until;
+    rows.extend(early.map(|until| ("dropped early", format!("bodies that were to go up to {}", day(until)))));
+    rows.extend(status.disk_failing.iter().map(|failing| {
+        let since = Time::from_secs(failing.since);
+        let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
+        ("disk", context.output.bad(&text))
+    }));
+    rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
+    fields(&rows)
+}
+
+fn disk(disk: &Disk) -> String {
+    let parts = [
+        ("headers", disk.headers),
+        ("bodies", disk.bodies),
+        ("scan column", disk.scan),
+        ("index", disk.index),
+        ("outbox", disk.outbox),
+    ];
+    let all = parts.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
+    let each: Vec<String> = parts.iter().map(|(name, count)| format!("{name} {}", bytes(*count))).collect();
+    format!("{}: {}", bytes(all), each.join(", "))
+}
+
+fn bodies(disk: &Disk, retention: &Retention) -> String {
+    let used = bytes(disk.bodies);
+    match retention.budget {
+        Some(budget) => format!("{used} of at most {}", bytes(budget)),
+        None if retention.archive => format!("{used}, kept for good: this is an archive"),
+        None => used,
+    }
+}
+
+/// The UTC day of a moment: YYYY-MM-DD.
+fn day(secs: u64) -> String {
+    let time = Time::from_secs(secs).to_string();
+    time.split('T').next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::types::NextDrop;
+
+    fn retention(archive: bool, budget: Option<u64>) -> Retention {
+        Retention { archive, budget, next: Some(NextDrop { day: 86_400, bytes: 1_536 }), early_until: None }
+    }
+
+    #[test]
+    fn the_disk_is_told_by_part() {
+        let disk_use = Disk { headers: 1_024, bodies: 2_048, scan: 64, index: 0, outbox: 1 };
+        let told = disk(&disk_use);
+        assert_eq!(told, "3.1 KiB: headers 1.0 KiB, bodies 2.0 KiB, scan column 64 B, index 0 B, outbox 1 B");
+        assert_eq!(bodies(&disk_use, &retention(false, Some(20 << 30))), "2.0 KiB of at most 20.0 GiB");
+        assert!(bodies(&disk_use, &retention(true, None)).contains("archive"));
+        assert_eq!(day(86_400 * 20_000 + 5), "2024-10-04");
+    }
+}

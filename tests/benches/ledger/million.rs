@@ -1,0 +1,108 @@
+//! As many transactions as are wanted, with 1 KiB bodies and three parents, valid but for signature and stamp: what stands
+//! behind the checks is measured with them, through [`Verified::unchecked`].
+
+use ed25519_dalek::SigningKey;
+use qasedak_chain::{
+    Network, Time, Transaction, TxId,
+    rules::Verified,
+    stamp::Stamp,
+    transaction::{Core, CoreFields, Header, Kind, body_hash},
+};
+
+use crate::fixture::{BODY_BYTES, bytes_of};
+
+/// How many authors take turns: their keys cost more to make than all else.
+const AUTHORS: usize = 512;
+/// Parents are drawn from so many ids before.
+const REACH: usize = 1_024;
+
+/// How the transactions lie in time.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    /// Seconds over which they are spread evenly from the network's start on.
+    pub secs: u64,
+    /// Lifetime of their bodies, in seconds.
+    pub lifetime_secs: u32,
+}
+
+/// Over 30 days, with the default lifetime.
+pub const MONTH: Spread = Spread { secs: 30 * 86_400, lifetime_secs: 30 * 86_400 };
+
+/// A stream of transactions, parents before children, times ascending.
+pub struct Million {
+    network: Network,
+    count: u64,
+    next: u64,
+    spread: Spread,
+    authors: Vec<[u8; 32]>,
+    recent: Vec<TxId>,
+}
+
+impl Million {
+    pub fn new(network: &Network, count: u64, spread: Spread) -> Self {
+        let author = |nth: usize| {
+            let seed: [u8; 32] = bytes_of(nth as u64, "author of many", 32).try_into().unwrap();
+            SigningKey::from_bytes(&seed).verifying_key().to_bytes()
+        };
+        let authors = (0..AUTHORS).map(author).collect();
+        Self { network: network.clone(), count, next: 0, spread, authors, recent: Vec::new() }
+    }
+
+    fn parents(&self, seed: &[u8]) -> Vec<TxId> {
+        if self.recent.len() < 3 {
+            return vec![self.network.genesis()];
+        }
+        let pick = |at: usize| {
+            let draw = u16::from_le_bytes([seed[2 * at], seed[2 * at + 1]]);
+            self.recent[usize::from(draw) % self.recent.len()]
+        };
+        let mut parents: Vec<TxId> = (0..6).map(pick).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        parents.truncate(3);
+        parents
+    }
+}
+
+/// Header with a made-up signature and stamp. Goes through the wire form, since nothing else lets one be made.
+fn header(core: Core, seed: &[u8]) -> Header {
+    let mut bytes = core.to_bytes();
+    bytes.extend_from_slice(&seed[..64]);
+    let stamp = Stamp::new(7, seed[64..80].try_into().unwrap());
+    bytes.extend_from_slice(&stamp.nonce().to_le_bytes());
+    bytes.extend_from_slice(stamp.solution());
+    Header::from_bytes(&bytes).unwrap()
+}
+
+impl Iterator for Million {
+    type Item = Verified;
+
+    fn next(&mut self) -> Option<Verified> {
+        if self.next == self.count {
+            return None;
+        }
+        let nth = self.next;
+        self.next += 1;
+        let seed = bytes_of(nth, "fields", 128);
+        let body = bytes_of(nth, "body of many", BODY_BYTES);
+        let time = self.network.start().secs() + nth * self.spread.secs / self.count;
+        let core = Core::new(CoreFields {
+            parents: self.parents(&seed[100..]),
+            time: Time::from_secs(time).rounded_down(),
+            lifetime_secs: self.spread.lifetime_secs,
+            kind: if nth.is_multiple_of(4) { Kind::Tagged } else { Kind::Sealed },
+            hint: seed[80..96].try_into().unwrap(),
+            body_hash: body_hash(&self.network, &body),
+            body_len: BODY_BYTES as u32,
+            author: self.authors[nth as usize % AUTHORS],
+        })
+        .unwrap();
+        let transaction = Transaction::new(&self.network, header(core, &seed), Some(body)).unwrap();
+        if self.recent.len() < REACH {
+            self.recent.push(transaction.id());
+        } else {
+            self.recent[nth as usize % REACH] = transaction.id();
+        }
+        Some(Verified::unchecked(transaction))
+    }
+}
