@@ -107,6 +107,11 @@ fn agree(store: &impl Store, records: &[Record]) {
     assert_eq!(all, records);
 }
 
+/// Few in CI; as many as `CASES` says on demand.
+fn cases() -> u32 {
+    std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(u64),
@@ -120,7 +125,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However records, flushes and deaths of the process come, the answers are those of the records that are there.
     #[test]
@@ -228,7 +233,8 @@ fn a_run_that_is_unsound_is_set_aside_and_kept() {
     let records = filled(dir.path(), 60);
     let runs = dir.path().join("runs");
     let name = fs::read_dir(&runs).unwrap().map(|entry| entry.unwrap().path()).min().unwrap();
-    let damaged = || fs::read_dir(&runs).unwrap().filter(|e| e.as_ref().unwrap().path().to_string_lossy().contains("damaged"));
+    let damaged =
+        || fs::read_dir(&runs).unwrap().filter(|e| e.as_ref().unwrap().path().to_string_lossy().contains("damaged"));
     // In its header: found on open. In its ids: found when it is asked.
     for (nth, offset) in [20usize, 128 + 100].into_iter().enumerate() {
         flip(&name, offset, 1);
