@@ -33,6 +33,8 @@ pub enum Context {
     DigestLanes,
     /// The message that a peer signs to make a checkpoint, over ledger and checkpoint.
     Checkpoint,
+    /// The check at the end of a proof file, over the whole file.
+    Proof,
     /// The digest itself, over the lanes' state.
     Digest,
     /// Checksums of records and file headers on disk.
@@ -72,6 +74,7 @@ impl Context {
             Context::Block => "qasedak v1 block",
             Context::DigestLanes => "qasedak v1 digest lanes",
             Context::Checkpoint => "qasedak v1 checkpoint",
+            Context::Proof => "qasedak v1 proof",
             Context::Digest => "qasedak v1 digest",
             Context::Record => "qasedak v1 record",
             Context::Wire => "qasedak v1 wire",

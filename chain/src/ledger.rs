@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod blocks;
+mod blocks_tree;
 mod check;
 mod days;
 mod frontier;
@@ -29,13 +30,17 @@ mod keys;
 mod late;
 mod open;
 mod proof;
+mod prove;
 mod retain;
 pub(crate) mod state;
 
 pub use crate::store::OrderKey;
+pub use blocks::Refreshed;
+pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
 pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
+pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
 
@@ -52,6 +57,7 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
+    blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
     /// How long bodies are kept.

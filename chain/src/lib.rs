@@ -1,13 +1,15 @@
 //! The ledger of Qasedak: transactions, the rules they obey, and the log that keeps them.
 //!
 //! Pure code: rules, ledger, stamps and blocks take time and randomness as arguments; only [`store::disk`] touches
-//! files, and [`audit`] reads them. Dependencies run one way, from the top of this list to its bottom:
+//! files, [`audit`] reads them, and [`repair`] renames their directory. Dependencies run one way, from the top of this list to its bottom:
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`audit`] | the check of a whole ledger from its files alone |
+//! | [`repair`] | a new log from what is whole in a damaged one |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`proof`] | the file that shows that a transaction is in a block, or is not, by whose word |
 //! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
@@ -27,6 +29,8 @@ pub mod ledger;
 pub mod link;
 pub mod merkle;
 pub mod network;
+pub mod proof;
+pub mod repair;
 pub mod retention;
 pub mod rules;
 pub mod stamp;

@@ -10,13 +10,13 @@ use std::{
 };
 
 use qasedak_chain::{
-    Network, Position, TxId,
+    Network, Position, Transaction, TxId,
     store::{Outbox, StoreError, disk::DiskOutbox},
 };
 use qasedak_p2p::driver::{DriverError, Handle};
 use qasedak_wallet::{
     Address, Content, Draft, Wallet, WalletError,
-    wallet::{LogId, StoredMessage},
+    wallet::{DiscloseError, LogId, StoredMessage},
 };
 use tokio::sync::watch;
 
@@ -29,6 +29,8 @@ mod cards;
 
 /// Entries of the scan column that are scanned under one lock of the ledger.
 const SCAN_PAGE: usize = 4_096;
+/// How soon a scan that failed is tried again.
+const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How often the node looks whether its card is due.
 const CARD_LOOK_EVERY: Duration = Duration::from_secs(3_600);
 /// How soon it looks again when publishing failed.
@@ -49,6 +51,9 @@ pub enum MailError {
     /// The network has stopped.
     #[error(transparent)]
     Network(#[from] DriverError),
+    /// The message cannot be disclosed.
+    #[error(transparent)]
+    Disclose(#[from] DiscloseError),
     /// The recipient's card is not here.
     #[error(
         "no card of that address has reached this node yet, so nothing can be sealed to it; its owner's node must have \
@@ -156,14 +161,23 @@ impl Mail {
 
     async fn keep_scanning(self: Arc<Self>) {
         let mut durable = self.p2p.durable();
+        let mut said = None;
         loop {
             let end = Position::new(*durable.borrow_and_update());
-            if let Err(error) = self.off_thread(move |mail| mail.scan_to(end)).await {
+            let failed = self.off_thread(move |mail| mail.scan_to(end)).await.err().map(|error| error.to_string());
+            if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
                 tracing::error!("cannot scan: {error}");
             }
-            if durable.changed().await.is_err() {
+            let grown = durable.changed();
+            // After a failure it is tried again, whether the log grows or not.
+            let ended = match failed {
+                Some(_) => tokio::time::timeout(SCAN_RETRY_AFTER, grown).await.is_ok_and(|grown| grown.is_err()),
+                None => grown.await.is_err(),
+            };
+            if ended {
                 return;
             }
+            said = failed;
         }
     }
 
@@ -309,6 +323,23 @@ impl Mail {
         self.off_thread(move |mail| {
             let stored = mail.wallet().inbox(Some(after), limit)?;
             Ok(stored.into_iter().map(Letter::new).collect())
+        })
+        .await
+    }
+
+    /// Makes the disclosure file of the message that a transaction carries.
+    ///
+    /// # Errors
+    /// [`MailError::Disclose`] that says why there is none.
+    pub async fn disclose(
+        self: &Arc<Self>,
+        transaction: Transaction,
+        proof: Option<String>,
+    ) -> Result<String, MailError> {
+        self.off_thread(move |mail| {
+            let disclosure = mail.wallet().disclose(&transaction, proof)?;
+            // The file is JSON, hence text.
+            Ok(String::from_utf8_lossy(&disclosure.to_bytes()).into_owned())
         })
         .await
     }

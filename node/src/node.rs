@@ -5,12 +5,13 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use qasedak_chain::{
-    Ledger, Network, Time, Transaction,
+    Ledger, Network, Time, Transaction, repair,
     retention::Keep,
     store::{
         Outbox, StoreError,
@@ -242,15 +243,31 @@ async fn open_files(
     let (network, ledger_dir, outbox_dir) = (network.clone(), paths.ledger(), paths.outbox());
     let log_id: [u8; 16] = random()?;
     let open = move || -> Result<_, StoreError> {
-        let store = DiskStore::open(&ledger_dir, &network, log_id)?;
+        let mut ledger = open_ledger(&ledger_dir, &network, log_id)?;
         let outbox = DiskOutbox::open(&outbox_dir, &network)?;
-        let mut ledger = Ledger::open(network, store)?;
         ledger.keep_bodies(keep);
         // What a rebuilt index gained is written now, while nothing waits for it.
         ledger.flush_now(now())?;
         Ok((Arc::new(RwLock::new(ledger)), Arc::new(outbox)))
     };
     off_thread(open).await.map_err(Failure::failed)
+}
+
+/// Opens the ledger; one that is damaged is repaired first, and loudly.
+fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLedger, StoreError> {
+    repair::finish(dir)?;
+    let open = || Ledger::open(network.clone(), DiskStore::open(dir, network, log_id)?);
+    match open() {
+        Err(StoreError::Damaged { path, offset, what }) => {
+            tracing::error!("{path} is damaged at byte {offset}: {what}; a new log is made from what is whole");
+            let repaired = repair::repair(dir, network, log_id, now(), &mut |saved| {
+                tracing::info!("{saved} transactions saved");
+            })?;
+            tracing::error!("{repaired}");
+            open()
+        }
+        opened => opened,
+    }
 }
 
 async fn serve(

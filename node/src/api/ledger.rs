@@ -27,7 +27,8 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
     let outbox_bytes = node.outbox_bytes();
     let (summary, newest, frontier, disk, retained) = node
         .with_ledger(|ledger| {
-            ledger.settle(now())?;
+            // Keeps what the frontier gained; a disk that fails is told of below, and shows all the same.
+            drop(ledger.settle(now()));
             let newest = ledger.newest_block(ledger.clock(now()))?;
             Ok((ledger.summary(), newest, ledger.frontier_len(), ledger.disk(), ledger.retained(now())))
         })
@@ -56,6 +57,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
             outbox: outbox_bytes,
         },
         retention: shown_retention(retained),
+        disk_failing: node
+            .p2p()
+            .disk_trouble()
+            .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
     }))
 }
 
@@ -107,7 +112,7 @@ pub(super) async fn block(State(node): State<Arc<Node>>, Path(which): Path<Strin
 }
 
 /// A block's number, or its hour as YYYY-MM-DDTHH.
-fn block_number(text: &str) -> Result<u64, Refusal> {
+pub(super) fn block_number(text: &str) -> Result<u64, Refusal> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }
@@ -139,7 +144,7 @@ fn shown_block(block: &block::Block, transactions: Option<Vec<String>>) -> types
 }
 
 pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<types::Transaction> {
-    let id: TxId = id.parse().map_err(|error| Refusal::usage(format!("{id:?} is no transaction id: {error}")))?;
+    let id = read_id(&id)?;
     let found = node.with_ledger(move |ledger| find(ledger, &id)).await.map_err(Refusal::internal)?;
     let network = node.network();
     if let Some((position, record, body)) = found {
@@ -160,10 +165,18 @@ pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<St
     let waiting = node.outbox().await.map_err(Refusal::internal)?.into_iter().find(|kept| kept.id() == id);
     match waiting {
         Some(kept) => Ok(Json(shown_header(network, kept.header(), "outbox", "present"))),
-        None => Err(Refusal::unable(format!(
-            "transaction {id} is not here; check the id, or wait until this node has caught up with its peers"
-        ))),
+        None => Err(not_here(&id)),
     }
+}
+
+pub(super) fn read_id(id: &str) -> Result<TxId, Refusal> {
+    id.parse().map_err(|error| Refusal::usage(format!("{id:?} is no transaction id: {error}")))
+}
+
+pub(super) fn not_here(id: &TxId) -> Refusal {
+    Refusal::unable(format!(
+        "transaction {id} is not here; check the id, or wait until this node has caught up with its peers"
+    ))
 }
 
 fn find<S: Store>(ledger: &Ledger<S>, id: &TxId) -> Result<Option<(Position, Record, Body)>, StoreError> {

@@ -42,6 +42,18 @@ pub struct Status {
     pub disk: Disk,
     /// How long bodies are kept.
     pub retention: Retention,
+    /// What is wrong with the disk; absent while it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_failing: Option<DiskFailing>,
+}
+
+/// A disk that cannot be written to. Nothing new is taken in until it can; what is here can be read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DiskFailing {
+    /// Since when.
+    pub since: u64,
+    /// One sentence: what the system said, and of which file.
+    pub reason: String,
 }
 
 /// Bytes on disk.
@@ -238,6 +250,28 @@ impl std::fmt::Debug for Message {
 pub struct Inbox {
     /// Messages in the order in which they were opened.
     pub messages: Vec<Message>,
+}
+
+/// A file that was made for others: a proof or a disclosure.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// What the file is to hold, byte for byte.
+    pub file: String,
+    /// Whether it proves that the transaction is, or is not, in the ledger.
+    pub proven: bool,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made(..)")
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // A disclosure opens a message to everyone who reads it.
+        zeroize::Zeroize::zeroize(&mut self.file);
+    }
 }
 
 /// Why the API refused.

@@ -142,6 +142,8 @@ pub enum LedgerCommand {
     Check,
     /// Set the index aside and derive it anew from the log
     RebuildIndex,
+    /// Make a new log from what is whole in a damaged one, which is kept
+    Repair,
 }
 
 /// Audits.
@@ -154,6 +156,19 @@ pub enum AuditCommand {
         /// Write to this new file [default: standard output]
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Open one message that you received or sent to others: its text, who wrote it, and the proof
+    Disclose {
+        /// The message: the id of its transaction
+        message: String,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what a proof or a disclosure proves, by whose word, and what it does not; needs no node and no ledger
+    Check {
+        /// The file
+        file: PathBuf,
     },
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {

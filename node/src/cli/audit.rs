@@ -9,15 +9,21 @@ use std::{
 use super::{Context, args::AuditCommand};
 use crate::failure::{Failure, Outcome, io_failure};
 
+mod check;
 mod compare;
 mod export;
+mod make;
 mod verify;
+
+pub(super) use check::check;
 
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify => verify::verify(context),
         AuditCommand::Compare { peer } => compare::compare(context, peer),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
+        AuditCommand::Disclose { message, out } => make::disclose(context, message, out),
+        AuditCommand::Check { file } => check(context.output, file),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `ledger check` and `ledger rebuild-index`: upkeep of the ledger's files by hand, while no node runs.
+//! `ledger check`, `ledger rebuild-index` and `ledger repair`: upkeep of the ledger's files by hand, while no node runs.
 
 use std::{
     io::IsTerminal,
@@ -6,8 +6,9 @@ use std::{
 };
 
 use qasedak_chain::{
-    Ledger,
+    Ledger, audit,
     ledger::IndexCheck,
+    repair,
     store::{StoreError, disk::DiskStore},
 };
 use serde::Serialize;
@@ -34,16 +35,56 @@ struct Verdict {
 
 pub(super) fn execute(context: &Context, command: &LedgerCommand) -> Outcome {
     let dir = context.paths.ledger();
-    if !dir.is_dir() {
-        return Err(Failure::failed(format!("there is no ledger in {}; check --data and --network", dir.display())));
+    let nothing = || Failure::failed(format!("there is no ledger in {}; check --data and --network", dir.display()));
+    if !context.paths.network_dir().is_dir() {
+        return Err(nothing());
     }
     let _lock = context.paths.take()?;
+    repair::finish(&dir).map_err(Failure::failed)?;
+    if !dir.is_dir() {
+        return Err(nothing());
+    }
+    if matches!(command, LedgerCommand::Repair) {
+        return mend(context);
+    }
     let store = DiskStore::open(&dir, &context.network, random()?).map_err(Failure::failed)?;
     let ledger = match command {
-        LedgerCommand::Check => Ledger::open(context.network.clone(), store).map_err(Failure::failed)?,
         LedgerCommand::RebuildIndex => rebuild(context, store).map_err(Failure::failed)?,
+        _ => Ledger::open(context.network.clone(), store).map_err(Failure::failed)?,
     };
     check(context, &ledger)
+}
+
+/// What `ledger repair --json` prints.
+#[derive(Debug, Serialize)]
+struct Mended {
+    /// Whether there was damage, so that a new log was made.
+    repaired: bool,
+    /// Transactions that the log has now.
+    transactions: u64,
+    /// Transactions that could be read, and wait for what peers must send.
+    waiting: u64,
+    /// Where the damaged log is kept.
+    set_aside: Option<String>,
+}
+
+fn mend(context: &Context) -> Outcome {
+    let dir = context.paths.ledger();
+    let report = audit::verify(&dir, &context.network, now(), &mut |_| {}).map_err(Failure::failed)?;
+    if report.is_clean() {
+        let mended = Mended { repaired: false, transactions: report.count, waiting: 0, set_aside: None };
+        return context.output.show(&mended, |mended| {
+            format!("the ledger is intact, so nothing was done: {} transactions", mended.transactions)
+        });
+    }
+    let repaired = repair::repair(&dir, &context.network, random()?, now(), &mut |_| {}).map_err(Failure::failed)?;
+    let mended = Mended {
+        repaired: true,
+        transactions: repaired.saved,
+        waiting: repaired.waiting,
+        set_aside: Some(repaired.set_aside.display().to_string()),
+    };
+    context.output.show(&mended, |_| format!("{repaired}; start the node to fetch it: qasedak run"))
 }
 
 fn rebuild(context: &Context, store: DiskStore) -> Result<DiskLedger, StoreError> {

@@ -89,6 +89,7 @@ pub struct Node {
     pub address: String,
     listen: String,
     running: Option<Child>,
+    log: PathBuf,
 }
 
 impl Node {
@@ -104,7 +105,8 @@ impl Node {
     /// A node without.
     pub fn relay(home: &Path, name: &str) -> Self {
         let data = home.join(name);
-        Self { data, words: None, address: String::new(), listen: "/ip4/127.0.0.1/tcp/0".to_owned(), running: None }
+        let (log, listen) = (data.with_extension("log"), "/ip4/127.0.0.1/tcp/0".to_owned());
+        Self { data, words: None, address: String::new(), listen, running: None, log }
     }
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
@@ -129,7 +131,12 @@ impl Node {
 
     /// Where the node's log lines go.
     pub fn log(&self) -> PathBuf {
-        self.data.with_extension("log")
+        self.log.clone()
+    }
+
+    /// Sends them elsewhere.
+    pub fn log_to(&mut self, path: PathBuf) {
+        self.log = path;
     }
 
     /// Stops the process as `kill` does, and waits for its clean end.

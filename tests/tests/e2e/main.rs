@@ -6,16 +6,19 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod audit;
 mod bad_input;
 mod catch_up;
 mod commands;
 mod damage;
 mod demo;
+mod full_disk;
 mod harness;
 mod kill;
 mod lan;
 mod line;
 mod pruned;
 mod readme;
+mod repair;
 mod secrecy;
 mod upkeep;

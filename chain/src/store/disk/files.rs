@@ -222,6 +222,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Removes a directory and all in it; no error when there is none.
+pub(crate) fn remove_dir(path: &Path) -> Result<(), StoreError> {
+    match fault::check(Op::Remove, path).and_then(|()| fs::remove_dir_all(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
 /// Names in a directory, ascending; none when there is no such directory.
 pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fault::check(Op::Look, path).and_then(|()| fs::read_dir(path)) {

@@ -96,7 +96,7 @@ impl Runs {
                 continue;
             };
             if first > covered {
-                let made = self.builder.from_log(covered, first, log, &mut |at| progress(at, log.len))?;
+                let made = self.builder.of_log(covered, first, log, &mut |at| progress(at, log.len))?;
                 self.runs.push(Arc::new(made));
             }
             self.runs.push(Arc::new(run));
@@ -291,14 +291,14 @@ impl RunJob {
         for run in &self.runs {
             if run.is_suspect() {
                 set_aside(run.path())?;
-                let made = self.builder.from_log(run.facts.first, run.facts.end, &self.log, &mut |_| {})?;
+                let made = self.builder.of_log(run.facts.first, run.facts.end, &self.log, &mut |_| {})?;
                 runs.push(Arc::new(made));
             } else {
                 runs.push(Arc::clone(run));
             }
         }
         if let Some(full) = &self.full {
-            runs.push(Arc::new(self.builder.from_table(full, &self.log)?));
+            runs.push(Arc::new(self.builder.of_table(full, &self.log)?));
         }
         while let Some(from) = self.to_merge(&runs) {
             let merged = self.builder.merged(runs.get(from..).unwrap_or_default(), &self.log)?;
