@@ -44,7 +44,7 @@ pub mod status;
 mod sync;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use io::{Fault, Input, Output, Peer, Token, Verdict};
 pub use status::Status;

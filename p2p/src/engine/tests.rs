@@ -7,7 +7,7 @@ mod exchange;
 mod faults;
 mod gossip;
 mod islands;
-pub(super) mod make;
+pub(crate) mod make;
 mod net;
 mod outbox;
 mod pruned;
