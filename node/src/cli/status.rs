@@ -42,7 +42,7 @@ fn text(status: &Status) -> String {
     rows.extend(status.disk_failing.iter().map(|failing| {
         let since = Time::from_secs(failing.since);
         let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
-        ("disk", context.output.bad(&text))
+        ("disk", text)
     }));
     rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
     fields(&rows)
