@@ -29,7 +29,7 @@ mod frontier;
 mod keys;
 mod late;
 mod open;
-mod proof;
+mod paths;
 mod prove;
 mod retain;
 pub(crate) mod state;
@@ -40,6 +40,7 @@ pub use blocks::Refreshed;
 pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
 pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
@@ -311,6 +312,8 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store takes no more.
     pub fn flush(&mut self, now: Time) -> Result<Option<Flush>, StoreError> {
         self.make_room();
+        // What settles now never reaches the disk as waiting. Who draws parents meets the failure that this meets.
+        drop(self.settle(now));
         let mut changes = self.take_day_changes();
         if !changes.is_empty() {
             changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });

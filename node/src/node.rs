@@ -256,15 +256,6 @@ async fn open_files(
     off_thread(open).await.map_err(Failure::failed)
 }
 
-async fn open_checkpoints(network: &Network, paths: &Paths) -> Outcome<Arc<dyn Checkpoints>> {
-    let (network, dir) = (network.clone(), paths.checkpoints());
-    let kept = off_thread(move || DiskCheckpoints::open(&dir, &network)).await.map_err(Failure::failed)?;
-    for damage in kept.damage() {
-        tracing::error!("{damage}; the file was set aside, and what is right in it is kept");
-    }
-    Ok(Arc::new(kept))
-}
-
 /// Opens the ledger; one that is damaged is repaired first, and loudly.
 fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLedger, StoreError> {
     repair::finish(dir)?;
@@ -280,6 +271,15 @@ fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLe
         }
         opened => opened,
     }
+}
+
+async fn open_checkpoints(network: &Network, paths: &Paths) -> Outcome<Arc<dyn Checkpoints>> {
+    let (network, dir) = (network.clone(), paths.checkpoints());
+    let kept = off_thread(move || DiskCheckpoints::open(&dir, &network)).await.map_err(Failure::failed)?;
+    for damage in kept.damage() {
+        tracing::error!("{damage}; the file was set aside, and what is right in it is kept");
+    }
+    Ok(Arc::new(kept))
 }
 
 async fn serve(

@@ -14,6 +14,7 @@
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
 //! | [`comparison`] | `audit compare`: what a peer and this node differ in |
 //! | `exchange` | checkpoints of peers: asked for, judged, kept |
+//! | `repair` | bodies that are missing or damaged here, fetched again |
 //! | `serve` | answers to the questions of peers |
 //! | `peers` | what is remembered of each connected peer |
 //! | `status` | what an operator is shown |
@@ -36,13 +37,14 @@ pub mod io;
 mod orphans;
 mod outbox;
 mod peers;
+mod repair;
 mod serve;
 mod session;
 pub mod status;
 mod sync;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use io::{Fault, Input, Output, Peer, Token, Verdict};
 pub use status::Status;
@@ -78,6 +80,8 @@ pub struct Engine {
     told_ms: u64,
     /// The one comparison that an operator may have asked for.
     comparison: Option<Box<comparison::Comparison>>,
+    /// Bodies to be fetched again.
+    repair: repair::Repair,
     /// Checkpoints and evidence.
     book: Book,
     /// The newest own checkpoint that others may see.
@@ -91,6 +95,8 @@ struct Turn<'a, S> {
     ledger: &'a mut Ledger<S>,
     out: Vec<Output>,
     grown: bool,
+    /// Whether something else than a transaction was stored: to be flushed too.
+    stored: bool,
 }
 
 impl Engine {
@@ -110,6 +116,7 @@ impl Engine {
             untold: false,
             told_ms: 0,
             comparison: None,
+            repair: repair::Repair::default(),
             book: Book::new(),
             own_checkpoint: None,
             failures: status::Failures::default(),
@@ -118,14 +125,14 @@ impl Engine {
 
     /// Takes one input and returns what is to be done, in order.
     pub fn handle<S: Store>(&mut self, input: Input, now: Now, ledger: &mut Ledger<S>) -> Vec<Output> {
-        let mut turn = Turn { now, ledger, out: Vec::new(), grown: false };
+        let mut turn = Turn { now, ledger, out: Vec::new(), grown: false, stored: false };
         self.resume_counting(&mut turn);
         self.dispatch(input, &mut turn);
         if turn.grown {
             self.own_may_have_parents(&mut turn);
         }
         self.run(&mut turn);
-        if turn.grown {
+        if turn.grown || turn.stored {
             turn.out.push(Output::Grown);
         }
         turn.out.extend(self.failures.take_fatal().map(Output::StoreFailed));
@@ -162,6 +169,7 @@ impl Engine {
             turn.out.push(Output::Judge { token, from, verdict: Verdict::Ignore });
         }
         self.publish(turn);
+        self.walk(turn);
     }
 
     /// Forgets a peer; what was asked of it is free for others. `false` when it was not known.
@@ -207,6 +215,7 @@ impl Engine {
             waiting: self.orphans.len(),
             outbox: self.outbox.len(),
             refused: self.outbox.refused_count(),
+            repair: self.repair.status(),
             wanted,
             failures: self.failures.clone(),
         }

@@ -126,6 +126,8 @@ impl<S: Store> Ledger<S> {
                 self.advance(record);
             }
             progress(self.state.count(), self.store.len());
+            // What was due at the last commit waits no more, and its waiting never reaches the disk.
+            self.settle(self.latest)?;
             self.flush_trees()?;
         }
         Ok(())

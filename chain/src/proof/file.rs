@@ -82,7 +82,7 @@ struct EmptyBlockFile {
 }
 
 /// What the three kinds of file have in common.
-trait File: Serialize + DeserializeOwned {
+trait Form: Serialize + DeserializeOwned {
     const KIND: &'static str;
     fn about(&self) -> &str;
     fn check(&mut self) -> &mut Hex<32>;
@@ -91,7 +91,7 @@ trait File: Serialize + DeserializeOwned {
 
 macro_rules! file {
     ($name:ident, $kind:expr, $prove:ident) => {
-        impl File for $name {
+        impl Form for $name {
             const KIND: &'static str = $kind;
             fn about(&self) -> &str {
                 &self.about
@@ -219,14 +219,14 @@ fn sorted<T: PartialEq, U>(parts: &[T], checkpoint: impl Fn(&T) -> &SignedCheckp
 }
 
 /// The one form of a file: JSON with two spaces a level, and a newline at the end.
-fn to_bytes<F: File>(file: &F) -> Result<Vec<u8>, ProofError> {
+fn to_bytes<F: Form>(file: &F) -> Result<Vec<u8>, ProofError> {
     let mut bytes = serde_json::to_vec_pretty(file).map_err(|error| ProofError::Json(error.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
 /// `H("proof", file)` over the file with 64 zeros in place of the check.
-fn check_of<F: File>(file: &mut F) -> Result<[u8; 32], ProofError> {
+fn check_of<F: Form>(file: &mut F) -> Result<[u8; 32], ProofError> {
     let found = std::mem::replace(file.check(), Hex([0; 32]));
     let check = hash(Context::Proof, &[&to_bytes(file)?]);
     *file.check() = found;
@@ -234,7 +234,7 @@ fn check_of<F: File>(file: &mut F) -> Result<[u8; 32], ProofError> {
 }
 
 /// Completes a file with its check. What would not pass is not written.
-fn write<F: File>(mut file: F) -> Result<Vec<u8>, ProofError> {
+fn write<F: Form>(mut file: F) -> Result<Vec<u8>, ProofError> {
     *file.check() = Hex(check_of(&mut file)?);
     let bytes = to_bytes(&file)?;
     super::check(&bytes)?;
@@ -259,7 +259,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ProofError> {
     serde_json::from_slice(bytes).map_err(|error| ProofError::Json(error.to_string()))
 }
 
-fn check_as<F: File>(bytes: &[u8]) -> Result<Proven, ProofError> {
+fn check_as<F: Form>(bytes: &[u8]) -> Result<Proven, ProofError> {
     let mut file: F = parse(bytes)?;
     if to_bytes(&file)? != bytes || file.about() != ABOUT {
         return Err(ProofError::NotCanonical);

@@ -272,3 +272,71 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use qasedak_chain::store::{checkpoints::MemoryCheckpoints, memory::MemoryStore};
+
+    use super::*;
+    use crate::engine::tests::make;
+
+    fn notary(keeper: &Arc<MemoryCheckpoints>) -> Notary {
+        let key = PeerKey::from_bytes([7; 32]).unwrap();
+        let book = keeper.book().unwrap();
+        Notary::new(key, Network::dev(), [1; 16], Arc::clone(keeper) as Arc<dyn Checkpoints>, &book, Instant::now())
+    }
+
+    fn ledger(count: usize) -> Arc<RwLock<Ledger<MemoryStore>>> {
+        let mut ledger = Ledger::open(Network::dev(), MemoryStore::new()).unwrap();
+        for transaction in make::world().iter().take(count) {
+            ledger.append(make::verified(&Network::dev(), transaction), make::noon(), false).unwrap();
+        }
+        Arc::new(RwLock::new(ledger))
+    }
+
+    /// Carries out what waits for the disk.
+    fn write(notary: &mut Notary) -> Option<SignedCheckpoint> {
+        let entries = std::mem::take(&mut notary.waiting);
+        let kept = entries.iter().try_for_each(|entry| notary.keeper.keep(entry));
+        notary.ended((entries, kept), Instant::now())
+    }
+
+    #[test]
+    fn what_is_not_durable_is_not_signed() {
+        let keeper = Arc::default();
+        let (mut notary, ledger, now) = (notary(&keeper), ledger(5), Instant::now());
+        notary.capture(&ledger, make::noon(), now).unwrap();
+        for durable in 0..5 {
+            notary.release(durable, make::noon());
+            assert!(notary.waiting.is_empty(), "{durable} of 5 are durable");
+        }
+        notary.release(5, make::noon());
+        let signed = write(&mut notary).expect("a checkpoint");
+        assert_eq!(signed.statement().count, 5);
+        assert_eq!(keeper.book().unwrap().own().unwrap().checkpoint, signed);
+        // Nothing changed: nothing is said again in this run, and once in the next.
+        notary.capture(&ledger, make::noon(), now + EVERY * 2).unwrap();
+        notary.release(5, make::noon());
+        assert!(notary.waiting.is_empty());
+    }
+
+    #[test]
+    fn a_log_that_does_not_continue_the_last_one_is_not_signed() {
+        let keeper = Arc::default();
+        let mut first = notary(&keeper);
+        first.capture(&ledger(5), make::noon().plus(60), Instant::now()).unwrap();
+        first.release(5, make::noon());
+        assert!(write(&mut first).is_some());
+        for (count, later, signs) in [(3, 120, false), (0, 120, false), (5, 120, true), (9, 120, true)] {
+            let mut next = notary(&keeper);
+            next.capture(&ledger(count), make::noon().plus(later), Instant::now()).unwrap();
+            next.release(count as u64, make::noon());
+            assert_eq!(!next.waiting.is_empty(), signs, "{count} transactions");
+            assert_eq!(next.refuses, !signs);
+        }
+        // A clock that was set back is waited for.
+        let mut next = notary(&keeper);
+        next.capture(&ledger(9), make::noon(), Instant::now()).unwrap();
+        assert!(next.pending.is_none() && !next.refuses);
+    }
+}

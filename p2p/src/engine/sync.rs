@@ -53,6 +53,8 @@ pub(super) enum Question {
     Parents(Vec<TxId>, u8),
     /// A step of `audit compare`.
     Audit(Step),
+    /// Bodies that are missing here, of transactions that are not.
+    Bodies(Vec<TxId>),
     /// Its newest checkpoint.
     Checkpoint(AskedCheckpoint),
 }
@@ -94,6 +96,7 @@ impl Engine {
             self.landed = self.landed.saturating_add(1);
         }
         self.comparison_closed(token);
+        self.repair.closed(token);
         if let Some(state) = self.peers.get_mut(asked.peer) {
             match (&asked.question, &mut state.session) {
                 (Question::Compare, _) => state.comparing = None,
@@ -103,7 +106,7 @@ impl Engine {
                     session.asked = None;
                 }
                 (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None)
-                | (Question::Audit(_), _) => {}
+                | (Question::Audit(_) | Question::Bodies(_), _) => {}
             }
         }
         Some(asked)
@@ -134,6 +137,7 @@ impl Engine {
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
+            (Question::Bodies(ids), Response::Transactions(list)) => self.got_bodies(turn, from, &ids, &list),
             (Question::Checkpoint(asked), Response::Checkpoint { checkpoint, path }) => {
                 self.told_checkpoint(turn, from, &asked, checkpoint.as_deref(), &path);
             }
@@ -156,6 +160,7 @@ impl Engine {
         match question {
             Question::Audit(step) => return self.comparison_put_off(turn, peer, step, again_ms),
             Question::Checkpoint(_) => return self.exchange_later(peer, turn.now.elapsed_ms),
+            Question::Bodies(_) => return self.repair.pause(turn.now.elapsed_ms),
             _ => {}
         }
         let Some(state) = self.peers.get_mut(peer) else {
@@ -192,6 +197,7 @@ impl Engine {
                 }
             }
             Some(Question::Days { .. } | Question::Day { .. } | Question::Listed(_)) => self.give_up(turn, peer),
+            Some(Question::Bodies(ids)) => self.bodies_not_had(peer, &ids, turn.now),
             // An older version knows no checkpoints.
             Some(Question::Checkpoint(_)) => self.exchange_later(peer, turn.now.elapsed_ms),
             Some(Question::Audit(_)) => self.end_comparison_with(turn, peer, CompareError::NoAnswer),
@@ -256,6 +262,7 @@ impl Engine {
         self.tell(turn.now);
         self.compare(turn);
         self.exchange(turn);
+        self.ask_for_bodies(turn);
         self.step_comparison(turn);
     }
 

@@ -20,6 +20,7 @@ mod lan;
 mod line;
 mod pruned;
 mod readme;
+mod refetch;
 mod repair;
 mod secrecy;
 mod upkeep;

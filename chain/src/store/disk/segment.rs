@@ -55,12 +55,12 @@ pub(crate) enum FileKind {
     Dropped,
     /// Scan column; its number is 0.
     Scan,
-    /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
-    Checkpoints,
     /// Run of the index; its number is its first position.
     Run,
     /// Tree column; its number is 0.
     Tree,
+    /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
+    Checkpoints,
 }
 
 impl FileKind {
