@@ -23,9 +23,9 @@ use crate::{
     open::{OpenError, Parts, Recipient},
 };
 
-mod file;
+mod form;
 
-pub use file::FILE_MAX_BYTES;
+pub use form::FILE_MAX_BYTES;
 
 /// The one secret that opens a message.
 #[derive(Clone)]
@@ -238,7 +238,7 @@ pub fn check(bytes: &[u8]) -> Result<Disclosed, DisclosureError> {
 }
 
 /// Joins what a file says.
-fn assemble(parts: file::Fields) -> Result<Disclosure, DisclosureError> {
+fn assemble(parts: form::Fields) -> Result<Disclosure, DisclosureError> {
     let network = Network::named(&parts.network)?;
     let header = Header::from_bytes(&parts.header)?;
     let transaction = Transaction::new(&network, header, Some(parts.body))?;

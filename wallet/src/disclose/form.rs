@@ -18,7 +18,7 @@ const FORMAT_ANY: &str = "qasedak disclosure ";
 /// The fields, in order. Bytes are lower-case hexadecimal.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Form {
     format: String,
     network: String,
     transaction: String,
@@ -62,7 +62,7 @@ fn bytes(hex: &str) -> Result<Vec<u8>, DisclosureError> {
     hex::decode(hex).map_err(|_| DisclosureError::Form)
 }
 
-impl File {
+impl Form {
     fn of(disclosure: &Disclosure) -> Option<Self> {
         let opening = match &disclosure.opening {
             Opening::SharedSecret(shared) => Secret::SharedSecret(hex::encode(shared.as_slice())),
@@ -118,7 +118,7 @@ impl Disclosure {
     /// The file. It opens the message to everyone who reads it. Zeroized on drop.
     pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         // Cannot fail: all fields are text, and a proof was read as JSON.
-        File::of(self).and_then(|file| file.text()).unwrap_or_default()
+        Form::of(self).and_then(|file| file.text()).unwrap_or_default()
     }
 
     /// Reads a file, checking its form and that its parts belong together, and nothing more: see
@@ -130,7 +130,7 @@ impl Disclosure {
         if bytes.len() > FILE_MAX_BYTES {
             return Err(DisclosureError::TooLong);
         }
-        let file: File = serde_json::from_slice(bytes).map_err(|_| DisclosureError::Form)?;
+        let file: Form = serde_json::from_slice(bytes).map_err(|_| DisclosureError::Form)?;
         if file.format != FORMAT {
             let later = file.format.starts_with(FORMAT_ANY);
             return Err(if later { DisclosureError::Version } else { DisclosureError::Form });
