@@ -145,7 +145,7 @@ impl Proven {
 
     /// All of it in plain words, one thing a line; `peer` names the holder of a public key.
     pub fn describe(&self, peer: impl Fn(&[u8; 32]) -> String) -> String {
-        let mut lines = vec!["Proven:".to_owned(), self.fact_line()];
+        let mut lines = vec!["Proven:".to_owned(), format!("  {}", self.sentence())];
         lines.push(String::new());
         lines.push("By the word of:".to_owned());
         lines.extend(self.words.iter().map(|word| {
@@ -170,7 +170,8 @@ impl Proven {
         lines.join("\n")
     }
 
-    fn fact_line(&self) -> String {
+    /// What is shown, in one sentence.
+    pub fn sentence(&self) -> String {
         let network = &self.network;
         match &self.fact {
             Fact::Included { id, number, count, parents, .. } => {
@@ -181,17 +182,17 @@ impl Proven {
                 };
                 let (block, of) = (hour(*number), transactions(*count));
                 format!(
-                    "  Transaction {id} is valid and stood in {block} of network {network}, a block of {of} then.{after}"
+                    "Transaction {id} is valid and stood in {block} of network {network}, a block of {of} then.{after}"
                 )
             }
             Fact::Absent { id, number, count } => {
                 let (block, of) = (hour(*number), transactions(*count));
-                format!("  Transaction {id} did not stand in {block} of network {network}, a block of {of} then.")
+                format!("Transaction {id} did not stand in {block} of network {network}, a block of {of} then.")
             }
             Fact::EmptyBlock { id, number } => {
                 let block = hour(*number);
                 format!(
-                    "  Transaction {id} did not stand in {block} of network {network}: that hour had no transactions."
+                    "Transaction {id} did not stand in {block} of network {network}: that hour had no transactions."
                 )
             }
         }
