@@ -57,6 +57,8 @@ pub enum Context {
     Commitment,
     /// Wallet keys from the recovery phrase.
     WalletKey,
+    /// The log id in checkpoints, over the log id on disk and the peer key.
+    LogId,
 }
 
 impl Context {
@@ -86,6 +88,7 @@ impl Context {
             Context::Inner => "qasedak v1 inner",
             Context::Commitment => "qasedak v1 commitment",
             Context::WalletKey => "qasedak v1 wallet-key",
+            Context::LogId => "qasedak v1 log-id",
         }
     }
 }

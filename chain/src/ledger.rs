@@ -29,10 +29,11 @@ mod frontier;
 mod keys;
 mod late;
 mod open;
-mod proof;
+mod paths;
 mod prove;
 mod retain;
 pub(crate) mod state;
+mod statement;
 
 pub use crate::store::OrderKey;
 pub use blocks::Refreshed;
@@ -43,6 +44,7 @@ pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
 pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
+pub use statement::public_log_id;
 
 /// One network's transactions in a store.
 #[derive(Debug)]

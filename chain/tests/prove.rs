@@ -45,7 +45,7 @@ fn checkpoints(world: &World, hours: &[u64]) -> Vec<SignedCheckpoint> {
 }
 
 fn witnesses(world: &World, checkpoints: Vec<SignedCheckpoint>) -> Witnesses {
-    Witnesses { own: world.prover().signer(), checkpoints }
+    Witnesses { own: Some(world.prover().signer()), checkpoints }
 }
 
 #[test]

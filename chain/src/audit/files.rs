@@ -21,6 +21,9 @@ use crate::{
     },
 };
 
+/// Magic of the scan column before its entries had checks. The next start makes it anew; until then it is not compared.
+const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
+
 /// A header segment, before it is read.
 pub(super) struct SegmentFile {
     pub(super) first: u64,
@@ -109,12 +112,15 @@ impl Files {
         }
         let mut heads = Heads { ledger, read: BTreeMap::new() };
         let scan_path = dir.join("scan.col");
-        let scan_entries = scan::claimed(&scan_path)?;
-        let scan = DiskFile::open(&scan_path, false)?;
+        let mut claimed = scan::claimed(&scan_path)?;
+        let (mut scan, mut scan_entries) = (DiskFile::open(&scan_path, false)?, claimed);
         if let Some(file) = &scan {
-            heads.read("scan.col", file, FileKind::Scan, 0)?;
+            if file.read_at(0, EARLIER_SCAN.len())? == EARLIER_SCAN {
+                (scan, scan_entries) = (None, 0);
+            } else {
+                heads.read("scan.col", file, FileKind::Scan, 0)?;
+            }
         }
-        let mut claimed = scan_entries;
         let mut segments = Vec::new();
         for first in firsts {
             let (segment, shown) = read_segment_head(&headers_dir, first, &mut heads)?;

@@ -18,8 +18,8 @@ use crate::{
 /// Checkpoints that a proof may cite.
 #[derive(Clone, Debug)]
 pub struct Witnesses {
-    /// The prover's own peer key.
-    pub own: [u8; 32],
+    /// The prover's own peer key, where it has signed any.
+    pub own: Option<[u8; 32]>,
     /// Own and peers' checkpoints, those to be preferred first. Those that do not carry the block are left out.
     pub checkpoints: Vec<SignedCheckpoint>,
 }
@@ -205,5 +205,5 @@ fn contents(block: &Block) -> Contents {
 
 /// The prover's key, if it signed one of the checkpoints.
 fn own_of<'a>(witnesses: &Witnesses, mut checkpoints: impl Iterator<Item = &'a SignedCheckpoint>) -> Option<[u8; 32]> {
-    checkpoints.any(|checkpoint| checkpoint.signer() == &witnesses.own).then_some(witnesses.own)
+    witnesses.own.filter(|own| checkpoints.any(|checkpoint| checkpoint.signer() == own))
 }

@@ -45,6 +45,7 @@ use crate::{
 };
 
 pub(crate) mod bodies;
+mod checkpoints;
 pub(crate) mod files;
 mod flush;
 pub(crate) mod headers;
@@ -60,6 +61,7 @@ pub(crate) mod segment;
 mod stock;
 mod tree;
 
+pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]
 pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;

@@ -46,6 +46,8 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         outbox: engine.outbox,
         peers: engine.peers.len(),
         waiting: engine.waiting,
+        bodies_wanted: engine.repair.wanted,
+        bodies_repaired: engine.repair.repaired,
         syncing: engine.syncing.is_some(),
         address: node.mail().map(|mail| mail.address().to_string()),
         listen: listen.iter().map(ToString::to_string).collect(),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod audit;
 
-pub use audit::{BlockDifference, Comparison, Side};
+pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 
 /// State of the running node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Status {
     pub peers: usize,
     /// Transactions that wait for their parents.
     pub waiting: usize,
+    /// Bodies that are missing or damaged here, and asked of peers.
+    #[serde(default)]
+    pub bodies_wanted: usize,
+    /// Bodies that were fetched again since the start.
+    #[serde(default)]
+    pub bodies_repaired: u64,
     /// Whether transactions are being fetched from a peer right now.
     pub syncing: bool,
     /// Own address, absent on a relay.

@@ -31,6 +31,7 @@ fn text(output: Output, status: &Status) -> String {
         ("frontier", status.frontier.to_string()),
         ("outbox", status.outbox.to_string()),
         ("waiting", status.waiting.to_string()),
+        ("bodies wanted", format!("{}, {} fetched again", status.bodies_wanted, status.bodies_repaired)),
         ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
         ("disk", disk(&status.disk)),
         ("bodies", bodies(&status.disk, &status.retention)),

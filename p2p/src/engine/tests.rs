@@ -3,6 +3,7 @@
 
 mod chaos;
 mod comparison;
+mod exchange;
 mod faults;
 mod gossip;
 mod islands;
@@ -10,6 +11,7 @@ pub(super) mod make;
 mod net;
 mod outbox;
 mod pruned;
+mod repair;
 mod serve;
 mod solo;
 mod sync;

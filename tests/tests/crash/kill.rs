@@ -18,7 +18,7 @@ fn nothing_acknowledged_is_lost_by_kills() {
     for kill in 1..=kills {
         let writer = Writer::spawn(command(home.path(), &line, &acknowledged), acknowledged);
         // The random moment itself, not a wait for anything.
-        std::thread::sleep(moment(&mut rng, 120));
+        std::thread::sleep(moment(&mut rng, 250));
         acknowledged = writer.kill();
         assert_eq!(acknowledged.refusals, [""; 0], "nothing is refused on a disk that is well");
         check(home.path(), &line, &acknowledged, kill % 100 == 0 || kill == kills);

@@ -9,6 +9,7 @@
 mod audit;
 mod bad_input;
 mod catch_up;
+mod checkpoints;
 mod commands;
 mod damage;
 mod demo;
@@ -19,6 +20,7 @@ mod lan;
 mod line;
 mod pruned;
 mod readme;
+mod refetch;
 mod repair;
 mod secrecy;
 mod upkeep;

@@ -15,6 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bincode::{Decode, Encode};
@@ -57,6 +58,9 @@ const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Before a sled that failed is written to again, so much is written beside it: two of its segments.
 const PROBE_BYTES: usize = 1024 * 1024;
+
+/// How long a closed sled may take to let go of its file.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// An open database.
 pub(super) struct Vault {
@@ -115,7 +119,16 @@ fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
 fn open_sled(dir: &Path) -> Result<Open, WalletError> {
     remove_unfinished_snapshots(dir).map_err(WalletError::io("clean up", dir))?;
     let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let db = fenced(dir, || config.open())?;
+    let until = Instant::now() + UNLOCKED_WITHIN;
+    let db = loop {
+        match fenced(dir, || config.open()) {
+            // A sled that was closed lets go of its file a little later, when its threads have ended.
+            Err(error) if error.to_string().contains("could not acquire lock") && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => break opened?,
+        }
+    };
     let path = dir.join("db");
     // Some systems fsync only through a handle that may write.
     let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;

@@ -15,6 +15,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::files;
@@ -29,10 +30,17 @@ use crate::{
 const PIECE_BYTES: usize = 4_096;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
-/// The key under which the ledger id stands; all others have 33 bytes: id | number of the piece.
+/// The key under which the ledger id stands; those of transactions have 33 bytes: id | number of the piece.
 const LEDGER_KEY: &[u8] = b"ledger";
 /// Before a sled that failed is written to again, so much is written beside it: two of its segments.
 const PROBE_BYTES: usize = 1024 * 1024;
+
+/// How long a closed sled may take to let go of its file.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(2);
+/// The key under which the format stands, a `u32` in little-endian; the first versions wrote none, and mean 1.
+const FORMAT_KEY: &[u8] = b"format";
+/// The format that this version writes and knows.
+const FORMAT: u32 = 1;
 
 /// The database, and what became of the last write.
 struct State {
@@ -87,6 +95,7 @@ impl DiskOutbox {
         let lock = files::lock(&dir.join("lock"))?;
         let state = Mutex::new(State { db: Some(open_sled(dir)?), health: Health::Well });
         let outbox = Self { path: dir.to_owned(), network: network.clone(), state, _lock: lock };
+        outbox.check_format()?;
         outbox.check_ledger(network.ledger())?;
         Ok(outbox)
     }
@@ -94,6 +103,17 @@ impl DiskOutbox {
     /// Bytes on disk.
     pub fn bytes(&self) -> u64 {
         files::bytes_under(&self.path)
+    }
+
+    /// A newer format is left alone. An older one is brought up to this one here; there is none yet.
+    fn check_format(&self) -> Result<(), StoreError> {
+        let found = self.read(|db| db.get(FORMAT_KEY))?;
+        let found = found.map_or(Some(FORMAT), |bytes| bytes.as_ref().try_into().ok().map(u32::from_le_bytes));
+        if found.is_some_and(|format| format <= FORMAT) {
+            return Ok(());
+        }
+        let what = format!("the outbox was written by a newer version (this one knows format {FORMAT}); use that one");
+        Err(StoreError::Foreign { path: self.path.display().to_string(), what })
     }
 
     fn check_ledger(&self, ledger: LedgerId) -> Result<(), StoreError> {
@@ -108,6 +128,7 @@ impl DiskOutbox {
             None => {
                 let mut batch = sled::Batch::default();
                 batch.insert(LEDGER_KEY, ledger.as_bytes().as_slice());
+                batch.insert(FORMAT_KEY, FORMAT.to_le_bytes().as_slice());
                 self.write(|_| Ok(batch))?;
                 files::sync_dir(&self.path)
             }
@@ -189,7 +210,17 @@ impl DiskOutbox {
 
 fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
     files::remove_unfinished_snapshots(dir)?;
-    fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open())
+    let until = Instant::now() + UNLOCKED_WITHIN;
+    loop {
+        let opened = fenced("cannot open", dir, || sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).open());
+        match opened {
+            // A sled that was closed lets go of its file a little later, when its threads have ended.
+            Err(error) if error.to_string().contains("could not acquire lock") && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn piece_key(id: &TxId, nth: usize) -> Vec<u8> {

@@ -3,6 +3,11 @@
 //!
 //! A bad record with a valid commit marker anywhere behind it is damage. A bad record with none behind it begins what a
 //! broken-off write left, unless the columns tell that it was committed, which the caller judges.
+//!
+//! A power cut can also keep the end of the last write, with its marker, and lose sectors before it: a disk writes sectors
+//! in any order. Such a batch was never acknowledged, for that takes an fsync of all of it. It is told from damage by what
+//! it must look like: it is the last, and its first bad record reaches into a sector that was never written, which reads
+//! as zeros up to where the batch began. Records are full of hashes, so no record has that by itself.
 
 use super::{
     pieces::Pieces,
@@ -17,6 +22,10 @@ use crate::{
     store::{CommitPoint, StoreError},
 };
 
+/// Bytes that a disk writes as a whole.
+const SECTOR_BYTES: u64 = 512;
+/// So many zeros stand in no record: it would take a hash that has them.
+const LEAST_ZEROS: usize = 16;
 /// Bytes that are searched for a commit marker in one go.
 const SEARCH_BYTES: usize = 1024 * 1024;
 
@@ -44,19 +53,37 @@ fn find_commit_in(framing: &Framing, base: u64, bytes: &[u8]) -> Option<(usize, 
     })
 }
 
-/// Whether a valid commit marker stands anywhere at or behind `at`.
-fn commit_behind(framing: &Framing, pieces: &mut Pieces<'_>, mut at: u64) -> Result<bool, StoreError> {
+/// Where the first valid commit marker at or behind `at` ends, if there is one.
+fn commit_behind(framing: &Framing, pieces: &mut Pieces<'_>, mut at: u64) -> Result<Option<u64>, StoreError> {
     loop {
         let bytes = pieces.from(at, SEARCH_BYTES)?;
-        if find_commit_in(framing, at, bytes).is_some() {
-            return Ok(true);
+        if let Some((skipped, _)) = find_commit_in(framing, at, bytes) {
+            return Ok(Some(at.saturating_add(skipped.saturating_add(COMMIT_RECORD_BYTES) as u64)));
         }
         if bytes.len() < SEARCH_BYTES {
-            return Ok(false);
+            return Ok(None);
         }
         // One that straddles two pieces is whole in the second.
         at = at.saturating_add(bytes.len().saturating_sub(COMMIT_RECORD_BYTES) as u64);
     }
+}
+
+/// Whether the record at `at` reaches into a part of a sector, behind `begin`, that was never written.
+fn is_torn(pieces: &mut Pieces<'_>, begin: u64, at: u64) -> Result<bool, StoreError> {
+    // The longest that the record can be; a batch whose last sectors are gone too has no marker.
+    let end = at.saturating_add((PAYLOAD_MAX_BYTES + FRAME_BYTES) as u64);
+    let mut sector = at.checked_div(SECTOR_BYTES).unwrap_or_default().saturating_mul(SECTOR_BYTES);
+    while sector < end {
+        let (from, to) = (sector.max(begin), sector.saturating_add(SECTOR_BYTES));
+        let len = usize::try_from(to.saturating_sub(from)).unwrap_or_default();
+        let bytes = pieces.from(from, len)?;
+        let written = bytes.iter().take(len).any(|byte| *byte != 0);
+        if len >= LEAST_ZEROS && bytes.len() >= len && !written {
+            return Ok(true);
+        }
+        sector = to;
+    }
+    Ok(false)
 }
 
 /// What reading a segment from its start gave.
@@ -111,7 +138,8 @@ pub(super) fn scan(
         at = end;
     }
     if let Some(what) = bad
-        && commit_behind(framing, pieces, at)?
+        && let Some(marker) = commit_behind(framing, pieces, at)?
+        && (commit_behind(framing, pieces, marker)?.is_some() || !is_torn(pieces, done.end, at)?)
     {
         return Ok(Err((at, what.to_owned())));
     }

@@ -1,4 +1,4 @@
-//! `audit disclose`: files for others, made by the running node.
+//! `audit prove` and `audit disclose`: files for others, made by the running node.
 
 use std::{io::Write, path::Path};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::create;
 use crate::{
     api::types::Made,
-    cli::{Context, client::Client, output::fields},
+    cli::{Context, client::Client, commands::check_block, output::fields},
     failure::{Failure, Outcome, io_failure},
 };
 
@@ -25,6 +25,26 @@ fn checked_id(id: &str) -> Outcome<&str> {
         return Ok(id);
     }
     Err(Failure::usage(format!("{id:?} is no transaction id: 64 hexadecimal digits; copy the whole of it")))
+}
+
+/// `block`: prove that the transaction is not in that one.
+pub(super) fn prove(context: &Context, id: &str, block: Option<&str>, out: &Path) -> Outcome {
+    let id = checked_id(id)?;
+    let path = match block {
+        None => format!("/v1/transactions/{id}/proof"),
+        Some(block) => {
+            check_block(block)?;
+            format!("/v1/blocks/{block}/absence/{id}")
+        }
+    };
+    let proven = make(context, &path, out)?;
+    let shown = Shown { file: out.display().to_string(), transaction: id.to_owned(), proven };
+    context.output.show(&shown, |shown| {
+        let about = if block.is_some() { "proves the absence of" } else { "proves" };
+        let mut text = fields(&[("file", shown.file.clone()), (about, shown.transaction.clone())]);
+        text.push_str(&format!("to see by whose word: qasedak audit check {}\n", shown.file));
+        text
+    })
 }
 
 pub(super) fn disclose(context: &Context, message: &str, out: &Path) -> Outcome {

@@ -11,6 +11,8 @@ use qasedak_chain::{
     transaction::{Core, CoreFields, Kind, LIFETIME_DEFAULT_SECS, body_hash},
 };
 
+use crate::engine::{Input, Peer};
+
 /// How many transactions [`world`] has.
 pub(in crate::engine) const WORLD: usize = 30;
 
@@ -39,6 +41,18 @@ pub(in crate::engine) fn make(network: &Network, parents: &[TxId], time: Time, n
 
 pub(in crate::engine) fn verified(network: &Network, transaction: &Transaction) -> Verified {
     rules::verify(network, transaction.clone()).unwrap()
+}
+
+/// The peer key of a node with this number.
+pub(in crate::engine) fn peer_key(number: u64) -> SigningKey {
+    let mut secret = [0x6b; 32];
+    secret.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+    SigningKey::from_bytes(&secret)
+}
+
+/// A peer of this number connects.
+pub(in crate::engine) fn connected(number: u64) -> Input {
+    Input::Connected { peer: Peer(number), key: peer_key(number).verifying_key().to_bytes() }
 }
 
 /// Noon, some days after the network's start.

@@ -185,12 +185,15 @@ fn take_back(file: &File, undos: &[Undo], keep: &mut dyn FnMut() -> bool) -> io:
     let end = file.metadata()?.len();
     let mut restored = all_of(file, end)?;
     for undo in undos.iter().rev() {
-        let start = usize::try_from(undo.offset).unwrap_or(usize::MAX);
-        for (nth, sector) in undo.old.chunks(SECTOR_BYTES).enumerate() {
-            let at = start.saturating_add(nth.saturating_mul(SECTOR_BYTES));
+        let mut at = usize::try_from(undo.offset).unwrap_or(usize::MAX);
+        let mut rest = undo.old.as_slice();
+        while !rest.is_empty() {
+            let to_boundary = SECTOR_BYTES.saturating_sub(at.checked_rem(SECTOR_BYTES).unwrap_or_default());
+            let (sector, behind) = rest.split_at_checked(to_boundary).unwrap_or((rest, &[]));
             if !keep() {
                 restored.iter_mut().skip(at).zip(sector).for_each(|(to, from)| *to = *from);
             }
+            (at, rest) = (at.saturating_add(sector.len()), behind);
         }
     }
     let len = if keep() { end } else { first.old_len };
