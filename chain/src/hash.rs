@@ -33,6 +33,8 @@ pub enum Context {
     DigestLanes,
     /// The message that a peer signs to make a checkpoint, over ledger and checkpoint.
     Checkpoint,
+    /// The check at the end of a proof file, over the whole file.
+    Proof,
     /// The digest itself, over the lanes' state.
     Digest,
     /// Checksums of records and file headers on disk.
@@ -55,6 +57,8 @@ pub enum Context {
     Commitment,
     /// Wallet keys from the recovery phrase.
     WalletKey,
+    /// The log id in checkpoints, over the log id on disk and the peer key.
+    LogId,
 }
 
 impl Context {
@@ -72,6 +76,7 @@ impl Context {
             Context::Block => "qasedak v1 block",
             Context::DigestLanes => "qasedak v1 digest lanes",
             Context::Checkpoint => "qasedak v1 checkpoint",
+            Context::Proof => "qasedak v1 proof",
             Context::Digest => "qasedak v1 digest",
             Context::Record => "qasedak v1 record",
             Context::Wire => "qasedak v1 wire",
@@ -83,6 +88,7 @@ impl Context {
             Context::Inner => "qasedak v1 inner",
             Context::Commitment => "qasedak v1 commitment",
             Context::WalletKey => "qasedak v1 wallet-key",
+            Context::LogId => "qasedak v1 log-id",
         }
     }
 }

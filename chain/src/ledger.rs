@@ -22,21 +22,29 @@ use crate::{
 };
 
 mod blocks;
+mod blocks_tree;
 mod check;
 mod days;
 mod frontier;
 mod keys;
 mod late;
 mod open;
-mod proof;
+mod paths;
+mod prove;
 mod retain;
 pub(crate) mod state;
+mod statement;
 
 pub use crate::store::OrderKey;
+pub use blocks::Refreshed;
+pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
+pub use prove::{ProveError, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
+pub use statement::public_log_id;
 
 /// One network's transactions in a store.
 #[derive(Debug)]
@@ -51,6 +59,7 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
+    blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
     /// How long bodies are kept.
@@ -303,6 +312,8 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store takes no more.
     pub fn flush(&mut self, now: Time) -> Result<Option<Flush>, StoreError> {
         self.make_room();
+        // What settles now never reaches the disk as waiting. Who draws parents meets the failure that this meets.
+        drop(self.settle(now));
         let mut changes = self.take_day_changes();
         if !changes.is_empty() {
             changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });

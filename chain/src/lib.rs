@@ -9,6 +9,8 @@
 //! | [`repair`] | a new log from what is whole in a damaged one |
 //! | [`ledger`] | one network's transactions in a store: append, index, frontier, blocks, per-day digests |
 //! | [`store`] | log and index: the trait, a store on disk, a store in memory |
+//! | [`proof`] | the file that shows that a transaction is in a block, or is not, by whose word |
+//! | [`book`] | which checkpoints and what evidence a node keeps |
 //! | [`checkpoint`] | a peer's signed statement about its log and its blocks, and when two contradict each other |
 //! | [`block`], [`merkle`], [`digest`], [`link`] | what is derived from sets and sequences of ids |
 //! | [`rules`], [`retention`] | what every node demands of every transaction, and how long it keeps what |
@@ -19,6 +21,7 @@
 
 pub mod audit;
 pub mod block;
+pub mod book;
 pub mod checkpoint;
 pub mod codec;
 pub mod digest;
@@ -28,6 +31,7 @@ pub mod ledger;
 pub mod link;
 pub mod merkle;
 pub mod network;
+pub mod proof;
 pub mod repair;
 pub mod retention;
 pub mod rules;

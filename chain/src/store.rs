@@ -23,6 +23,7 @@ use crate::{
     transaction::{Header, Kind, Transaction},
 };
 
+pub mod checkpoints;
 pub mod disk;
 mod error;
 pub mod memory;

@@ -66,10 +66,10 @@ fn prune(ledger: &mut DiskLedger, now: Time) -> Pruned {
 fn dropped<S: Store>(ledger: &Ledger<S>) -> (u64, u64) {
     let bodies = (0..ledger.summary().count).map(|at| ledger.store().body(Position::new(at)).unwrap());
     bodies.fold((0, 0), |(expired, early), body| match body {
-        Body::Present(_) | Body::Damaged(_) => (expired, early),
+        Body::Present(_) => (expired, early),
         Body::Dropped { early: false, .. } => (expired + 1, early),
         Body::Dropped { early: true, .. } => (expired, early + 1),
-        Body::Absent => panic!("no body of the pool is lost"),
+        Body::Absent | Body::Damaged(_) => panic!("no body of the pool is lost"),
     })
 }
 

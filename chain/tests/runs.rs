@@ -107,6 +107,11 @@ fn agree(store: &impl Store, records: &[Record]) {
     assert_eq!(all, records);
 }
 
+/// Few in CI; as many as `CASES` says on demand.
+fn cases() -> u32 {
+    std::env::var("CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24)
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append(u64),
@@ -120,7 +125,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However records, flushes and deaths of the process come, the answers are those of the records that are there.
     #[test]

@@ -17,9 +17,10 @@ use subtle::ConstantTimeEq;
 
 use crate::node::Node;
 
-mod audit;
+pub mod audit;
 mod ledger;
 mod mail;
+mod proofs;
 pub mod types;
 
 use types::Problem;
@@ -93,6 +94,10 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
         .route("/v1/peers", get(ledger::peers))
         .route("/v1/blocks/{which}", get(ledger::block))
         .route("/v1/transactions/{id}", get(ledger::transaction))
+        .route("/v1/transactions/{id}/proof", get(proofs::proof))
+        .route("/v1/transactions/{id}/disclosure", get(proofs::disclosure))
+        .route("/v1/blocks/{which}/absence/{id}", get(proofs::absence))
+        .route("/v1/checkpoints", get(audit::checkpoints))
         .route("/v1/compare/{peer}", get(audit::compare))
         .route("/v1/identity", get(mail::identity))
         .route("/v1/contacts", get(mail::contacts).post(mail::add_contact).delete(mail::remove_contact))

@@ -22,7 +22,7 @@ mod progress;
 mod run;
 mod status;
 
-use args::{Cli, Command};
+use args::{AuditCommand, Cli, Command};
 use output::Output;
 
 /// What a command works with.
@@ -60,6 +60,10 @@ fn notice(text: &str) {
 
 fn execute(cli: Cli) -> Outcome {
     let global = cli.global;
+    // Files of others are checked on any machine, with no data directory and whatever the network is called.
+    if let Command::Audit(AuditCommand::Check { file }) = &cli.command {
+        return audit::check(Output::new(global.json), file);
+    }
     let name = global.network.as_deref().unwrap_or("main");
     let network = Network::named(name).map_err(|error| Failure::usage(format!("{name:?}: {error}")))?;
     let context = Context {

@@ -10,13 +10,13 @@ use std::{
 };
 
 use qasedak_chain::{
-    Network, Position, TxId,
+    Network, Position, Transaction, TxId,
     store::{Outbox, StoreError, disk::DiskOutbox},
 };
 use qasedak_p2p::driver::{DriverError, Handle};
 use qasedak_wallet::{
     Address, Content, Draft, Wallet, WalletError,
-    wallet::{LogId, StoredMessage},
+    wallet::{DiscloseError, LogId, StoredMessage},
 };
 use tokio::sync::watch;
 
@@ -51,6 +51,9 @@ pub enum MailError {
     /// The network has stopped.
     #[error(transparent)]
     Network(#[from] DriverError),
+    /// The message cannot be disclosed.
+    #[error(transparent)]
+    Disclose(#[from] DiscloseError),
     /// The recipient's card is not here.
     #[error(
         "no card of that address has reached this node yet, so nothing can be sealed to it; its owner's node must have \
@@ -320,6 +323,23 @@ impl Mail {
         self.off_thread(move |mail| {
             let stored = mail.wallet().inbox(Some(after), limit)?;
             Ok(stored.into_iter().map(Letter::new).collect())
+        })
+        .await
+    }
+
+    /// Makes the disclosure file of the message that a transaction carries.
+    ///
+    /// # Errors
+    /// [`MailError::Disclose`] that says why there is none.
+    pub async fn disclose(
+        self: &Arc<Self>,
+        transaction: Transaction,
+        proof: Option<String>,
+    ) -> Result<String, MailError> {
+        self.off_thread(move |mail| {
+            let disclosure = mail.wallet().disclose(&transaction, proof)?;
+            // The file is JSON, hence text.
+            Ok(String::from_utf8_lossy(&disclosure.to_bytes()).into_owned())
         })
         .await
     }

@@ -15,7 +15,8 @@ use qasedak_chain::{
     retention::Keep,
     store::{
         Outbox, StoreError,
-        disk::{DiskOutbox, DiskStore},
+        checkpoints::Checkpoints,
+        disk::{DiskCheckpoints, DiskOutbox, DiskStore},
     },
 };
 use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
@@ -191,9 +192,11 @@ pub async fn start(options: Options) -> Outcome<Running> {
         mdns: config.mdns,
         seed: random()?,
         limits: Limits::default(),
+        log_id: read(&ledger, |ledger| ledger.store().log_id()),
     };
     let kept: Arc<dyn Outbox> = outbox.clone();
-    let p2p = driver::start(driver_config, Arc::clone(&ledger), kept).await.map_err(Failure::failed)?;
+    let checkpoints = open_checkpoints(&network, &paths).await?;
+    let p2p = driver::start(driver_config, Arc::clone(&ledger), kept, checkpoints).await.map_err(Failure::failed)?;
     for refused in p2p.refused_addresses() {
         tracing::warn!("{refused}");
     }
@@ -268,6 +271,15 @@ fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLe
         }
         opened => opened,
     }
+}
+
+async fn open_checkpoints(network: &Network, paths: &Paths) -> Outcome<Arc<dyn Checkpoints>> {
+    let (network, dir) = (network.clone(), paths.checkpoints());
+    let kept = off_thread(move || DiskCheckpoints::open(&dir, &network)).await.map_err(Failure::failed)?;
+    for damage in kept.damage() {
+        tracing::error!("{damage}; the file was set aside, and what is right in it is kept");
+    }
+    Ok(Arc::new(kept))
 }
 
 async fn serve(

@@ -45,6 +45,10 @@ impl Paths {
     pub fn outbox(&self) -> PathBuf {
         self.network_dir().join("outbox")
     }
+    /// Checkpoints of this node and its peers, and evidence.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.network_dir().join("checkpoints")
+    }
     /// The wallet.
     pub fn wallet(&self) -> PathBuf {
         self.network_dir().join("wallet")

@@ -84,12 +84,14 @@ fn connection_limits(limits: Limits) -> connection_limits::ConnectionLimits {
 }
 
 fn sync(network: &Network) -> Result<request_response::Behaviour<Frames>, DriverError> {
-    let protocol = StreamProtocol::try_from_owned(wire::sync_protocol(network))
-        .map_err(|error| DriverError::Setup(error.to_string()))?;
+    let name = |name| StreamProtocol::try_from_owned(name).map_err(|error| DriverError::Setup(format!("{error}")));
+    let (newest, first) = (name(wire::sync_protocol(network))?, name(wire::first_sync_protocol(network))?);
+    let frames = Frames { first: first.clone() };
     let config = request_response::Config::default()
         .with_request_timeout(REQUEST_TIMEOUT)
         .with_max_concurrent_streams(REQUEST_STREAMS_MAX);
-    Ok(request_response::Behaviour::new([(protocol, ProtocolSupport::Full)], config))
+    let protocols = [newest, first].map(|protocol| (protocol, ProtocolSupport::Full));
+    Ok(request_response::Behaviour::with_codec(frames, protocols, config))
 }
 
 /// Multicast DNS, unless the system does not allow it: then a node goes without.

@@ -13,6 +13,7 @@
 //! | `events`, `outputs` | swarm events → inputs; outputs → calls |
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
 //! | `compare` | comparisons with peers on an operator's behalf |
+//! | `notary` | this node's own checkpoints, and keeping those of others |
 //! | `checks`, `flusher`, `outbox` | the work on blocking threads |
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -20,7 +21,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use libp2p::Multiaddr;
 use qasedak_chain::{
     Ledger,
-    store::{Outbox, Store},
+    book::Book,
+    store::{Outbox, Store, checkpoints::Checkpoints},
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +38,7 @@ mod flusher;
 mod handle;
 mod key;
 mod listeners;
+mod notary;
 mod outbox;
 mod outputs;
 mod peers;
@@ -44,7 +47,7 @@ mod task;
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
 pub use handle::{Comparison, Handle, PeerInfo, Transport};
-pub use key::PeerKey;
+pub use key::{PeerKey, peer_id_of};
 
 /// How many connections a node keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub struct Config {
     pub seed: [u8; 32],
     /// How many connections to keep.
     pub limits: Limits,
+    /// The log's id on disk, from which that in checkpoints follows.
+    pub log_id: [u8; 16],
 }
 
 /// Starts the network: listens, loads the outbox, and spawns the driver on the current tokio runtime.
@@ -88,11 +93,12 @@ pub struct Config {
 ///
 /// # Errors
 /// [`DriverError::Listen`] when no TCP listen address works, or none at all; [`DriverError::Address`] when an address
-/// has no transport; [`DriverError::Store`] when the outbox cannot be read; [`DriverError::Setup`] otherwise.
+/// has no transport; [`DriverError::Store`] when outbox or checkpoints cannot be read; [`DriverError::Setup`] otherwise.
 pub async fn start<S: Store + Send + Sync + 'static>(
     config: Config,
     ledger: Arc<RwLock<Ledger<S>>>,
     outbox: Arc<dyn Outbox>,
+    checkpoints: Arc<dyn Checkpoints>,
 ) -> Result<Handle, DriverError> {
     if let Some(address) = config.listen.iter().chain(&config.peers).find(|address| !transport::is_supported(address)) {
         return Err(DriverError::Address { address: address.clone() });
@@ -102,6 +108,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         (ledger.network().clone(), ledger.store().last_commit().map_or(0, |point| point.count))
     };
     let own = outbox::load(network.clone(), Arc::clone(&outbox)).await?;
+    let book = load_book(Arc::clone(&checkpoints)).await?;
     let (commands, command_receiver) = mpsc::channel(handle::COMMANDS_MAX);
     let (durable_sender, durable) = watch::channel(durable_count);
     let (listening_sender, listening) = watch::channel(Vec::new());
@@ -115,7 +122,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         durable: durable_sender,
         listening: listening_sender,
     };
-    let mut task = task::Task::new(config, network, ledger, outbox, wires)?;
+    let mut task = task::Task::new(config, network, ledger, outbox, (checkpoints, book), wires)?;
     let refused = task.listen(listen).await?.into();
     let trouble = task.flusher.watch();
     tokio::spawn(async move {
@@ -123,4 +130,9 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         ended_sender.send_replace(Some(result));
     });
     Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id })
+}
+
+async fn load_book(checkpoints: Arc<dyn Checkpoints>) -> Result<Book, DriverError> {
+    let loaded = tokio::task::spawn_blocking(move || checkpoints.book()).await.map_err(|_| DriverError::Task)?;
+    loaded.map_err(|error| DriverError::Store(error.to_string()))
 }

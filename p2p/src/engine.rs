@@ -13,6 +13,8 @@
 //! | `outbox` | own transactions on their way into the ledger |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
 //! | [`comparison`] | `audit compare`: what a peer and this node differ in |
+//! | `exchange` | checkpoints of peers: asked for, judged, kept |
+//! | `repair` | bodies that are missing or damaged here, fetched again |
 //! | `serve` | answers to the questions of peers |
 //! | `peers` | what is remembered of each connected peer |
 //! | `status` | what an operator is shown |
@@ -22,11 +24,12 @@
 
 use std::collections::BTreeMap;
 
-use qasedak_chain::{Ledger, Network, Time, TxId, store::Store};
+use qasedak_chain::{Ledger, Network, Time, TxId, book::Book, checkpoint::SignedCheckpoint, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 mod checks;
 pub mod comparison;
+mod exchange;
 mod fetch;
 pub mod gossip;
 mod intake;
@@ -34,13 +37,14 @@ pub mod io;
 mod orphans;
 mod outbox;
 mod peers;
+mod repair;
 mod serve;
 mod session;
 pub mod status;
 mod sync;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use io::{Fault, Input, Output, Peer, Token, Verdict};
 pub use status::Status;
@@ -76,6 +80,12 @@ pub struct Engine {
     told_ms: u64,
     /// The one comparison that an operator may have asked for.
     comparison: Option<Box<comparison::Comparison>>,
+    /// Bodies to be fetched again.
+    repair: repair::Repair,
+    /// Checkpoints and evidence.
+    book: Book,
+    /// The newest own checkpoint that others may see.
+    own_checkpoint: Option<SignedCheckpoint>,
     failures: status::Failures,
 }
 
@@ -85,6 +95,8 @@ struct Turn<'a, S> {
     ledger: &'a mut Ledger<S>,
     out: Vec<Output>,
     grown: bool,
+    /// Whether something else than a transaction was stored: to be flushed too.
+    stored: bool,
 }
 
 impl Engine {
@@ -104,20 +116,23 @@ impl Engine {
             untold: false,
             told_ms: 0,
             comparison: None,
+            repair: repair::Repair::default(),
+            book: Book::new(),
+            own_checkpoint: None,
             failures: status::Failures::default(),
         }
     }
 
     /// Takes one input and returns what is to be done, in order.
     pub fn handle<S: Store>(&mut self, input: Input, now: Now, ledger: &mut Ledger<S>) -> Vec<Output> {
-        let mut turn = Turn { now, ledger, out: Vec::new(), grown: false };
+        let mut turn = Turn { now, ledger, out: Vec::new(), grown: false, stored: false };
         self.resume_counting(&mut turn);
         self.dispatch(input, &mut turn);
         if turn.grown {
             self.own_may_have_parents(&mut turn);
         }
         self.run(&mut turn);
-        if turn.grown {
+        if turn.grown || turn.stored {
             turn.out.push(Output::Grown);
         }
         turn.out.extend(self.failures.take_fatal().map(Output::StoreFailed));
@@ -126,7 +141,7 @@ impl Engine {
 
     fn dispatch<S: Store>(&mut self, input: Input, turn: &mut Turn<'_, S>) {
         match input {
-            Input::Connected(peer) => self.peers.connected(peer, turn.now.elapsed_ms),
+            Input::Connected { peer, key } => self.peers.connected(peer, key, turn.now.elapsed_ms),
             Input::Disconnected(peer) => drop(self.forget(peer)),
             Input::Subscribed(peer) => {
                 if let Some(state) = self.peers.get_mut(peer) {
@@ -142,6 +157,7 @@ impl Engine {
             Input::Own(verified) => self.on_own(turn, *verified),
             Input::Published { id, sent } => self.on_published(turn, &id, sent),
             Input::Durable(position) => self.on_durable(turn, position),
+            Input::Signed(checkpoint) => self.on_signed(turn, *checkpoint),
             Input::Compare { peer, token } => self.on_compare(turn, peer, token),
             Input::Tick => self.on_tick(turn),
         }
@@ -153,6 +169,7 @@ impl Engine {
             turn.out.push(Output::Judge { token, from, verdict: Verdict::Ignore });
         }
         self.publish(turn);
+        self.walk(turn);
     }
 
     /// Forgets a peer; what was asked of it is free for others. `false` when it was not known.
@@ -198,6 +215,7 @@ impl Engine {
             waiting: self.orphans.len(),
             outbox: self.outbox.len(),
             refused: self.outbox.refused_count(),
+            repair: self.repair.status(),
             wanted,
             failures: self.failures.clone(),
         }

@@ -7,8 +7,10 @@
 use bincode::{Decode, Encode};
 use qasedak_chain::{
     Digest, Network, TxId,
+    checkpoint::SIGNED_BYTES,
     codec::{self, CodecError},
     hash::{Context, hash, hash_prefix},
+    merkle::CONSISTENCY_MAX,
     transaction::TRANSACTION_MAX_BYTES,
 };
 
@@ -57,6 +59,20 @@ pub enum Request {
         /// [`RESPONSE_MAX_BYTES`] count.
         max_bytes: u32,
     },
+    /// The newest checkpoint of the asked. Since version 2 of the protocol.
+    Checkpoint {
+        /// The last one of the asked that the asker has, so that the answer shows that its log has only grown since.
+        known: Option<KnownCheckpoint>,
+    },
+}
+
+/// Names a checkpoint of the peer that is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KnownCheckpoint {
+    /// Its log id.
+    pub log_id: [u8; 16],
+    /// How many transactions it speaks of.
+    pub count: u64,
 }
 
 /// A place in the canonical order, `(time, depth, id)`.
@@ -99,6 +115,14 @@ pub enum Response {
     Transactions(Vec<Vec<u8>>),
     /// The peer is busy: ask again later, or ask another.
     Busy,
+    /// The newest checkpoint of the answerer.
+    Checkpoint {
+        /// Its bytes; `None` when there is none yet.
+        checkpoint: Option<Vec<u8>>,
+        /// The consistency path from the one that the asker named, at most [`CONSISTENCY_MAX`] hashes; empty when that is
+        /// none of the same log.
+        path: Vec<[u8; 32]>,
+    },
 }
 
 impl Request {
@@ -143,6 +167,10 @@ impl Response {
             Self::Transactions(list) => {
                 list.len() <= WANT_MAX && list.iter().all(|bytes| bytes.len() <= TRANSACTION_MAX_BYTES)
             }
+            Self::Checkpoint { checkpoint, path } => {
+                path.len() <= CONSISTENCY_MAX
+                    && checkpoint.as_ref().map_or(path.is_empty(), |bytes| bytes.len() == SIGNED_BYTES)
+            }
             Self::Digest { .. } | Self::Busy => true,
         };
         if fits { Ok(response) } else { Err(CodecError) }
@@ -161,8 +189,13 @@ fn network_tag(network: &Network) -> String {
     hash_prefix::<8>(Context::Wire, &[network.ledger().as_bytes()]).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Name of the sync protocol of a network.
+/// Name of the sync protocol of a network, in its newest version.
 pub fn sync_protocol(network: &Network) -> String {
+    format!("/qasedak/{}/sync/2", network_tag(network))
+}
+
+/// Name of its first version, which knows no checkpoints.
+pub fn first_sync_protocol(network: &Network) -> String {
     format!("/qasedak/{}/sync/1", network_tag(network))
 }
 
@@ -238,7 +271,7 @@ mod tests {
     #[test]
     fn names_differ_by_network_and_hide_the_ledger() {
         let (main, dev) = (Network::named("main").unwrap(), Network::dev());
-        for name in [sync_protocol, identify_protocol, topic] {
+        for name in [sync_protocol, first_sync_protocol, identify_protocol, topic] {
             assert_ne!(name(&main), name(&dev));
             assert!(!name(&main).contains(&main.ledger().to_string()[..16]));
         }

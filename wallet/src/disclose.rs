@@ -9,6 +9,7 @@ use std::fmt;
 
 use qasedak_chain::{
     Network, Time, Transaction, TxId, network,
+    proof::{self, Fact, ProofError, Proven},
     rules::{self, RuleError},
     transaction::{Header, Kind},
 };
@@ -97,8 +98,8 @@ pub struct Disclosed {
     pub content: Content,
     /// Whose secret opened it.
     pub discloser: Discloser,
-    /// The proof file of the transaction, if there is one in the disclosure; not checked here.
-    pub proof: Option<String>,
+    /// What the proof of the transaction shows, if there is one in the disclosure.
+    pub proof: Option<Proven>,
 }
 
 impl fmt::Debug for Disclosed {
@@ -108,7 +109,7 @@ impl fmt::Debug for Disclosed {
 }
 
 /// Why a file discloses nothing. One variant per cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DisclosureError {
     /// Longer than any disclosure.
     #[error("the file is longer than any disclosure can be; ask for it again")]
@@ -146,6 +147,12 @@ pub enum DisclosureError {
     /// The content is not genuine or not well formed, or not signed by the sender whom it names.
     #[error("the message does not check: {0}")]
     Message(OpenError),
+    /// The proof of the transaction in the file proves nothing.
+    #[error("the proof in the file does not check: {0}")]
+    Proof(#[from] ProofError),
+    /// The proof is of something else.
+    #[error("the proof in the file is not one of this transaction in this network")]
+    OtherProof,
 }
 
 impl Disclosure {
@@ -168,7 +175,7 @@ impl Disclosure {
         Self { network: network.clone(), transaction, recipient, seal, opening, proof }
     }
 
-    /// Checks everything: rules, body, secret, content, and the sender's signature inside.
+    /// Checks everything: rules, body, secret, content, the sender's signature inside, and the proof if there is one.
     ///
     /// # Errors
     /// [`DisclosureError`] names the first check that failed.
@@ -206,12 +213,23 @@ impl Disclosure {
             time_ms: opened.time_ms,
             content: opened.content,
             discloser: self.opening.by(),
-            proof: self.proof.clone(),
+            proof: self.check_proof()?,
         })
+    }
+
+    /// Checks the proof, if there is one, and that it is of this transaction.
+    fn check_proof(&self) -> Result<Option<Proven>, DisclosureError> {
+        let Some(file) = &self.proof else {
+            return Ok(None);
+        };
+        let proven = proof::check(format!("{file}\n").as_bytes())?;
+        let of_this = matches!(proven.fact(), Fact::Included { id, .. } if *id == self.transaction.id());
+        let here = proven.network() == self.network.name();
+        if of_this && here { Ok(Some(proven)) } else { Err(DisclosureError::OtherProof) }
     }
 }
 
-/// Reads a disclosure file and checks everything in it but the proof of the transaction.
+/// Reads a disclosure file and checks everything in it.
 ///
 /// # Errors
 /// [`DisclosureError`] names the first check that failed.

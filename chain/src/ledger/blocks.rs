@@ -7,10 +7,20 @@ use crate::{
     store::{Batch, Change, Store, StoreError, Tree},
 };
 
+/// What bringing blocks up to date took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Refreshed {
+    /// Blocks whose ids were read, sorted and hashed again: those that got a transaction.
+    pub contents: u64,
+    /// Blocks whose chain value was computed again: those and all behind the first of them. One hash each.
+    pub chained: u64,
+}
+
 impl<S: Store> Ledger<S> {
     /// An hour got a transaction: its block is to be computed anew. The mark survives a restart.
     pub(super) fn mark_stale(&mut self, hour: u64) -> Change {
         self.stale_hours.insert(hour);
+        self.blocks_tree.changed(hour);
         Change { tree: Tree::Blocks, key: keys::number(hour), value: Some(Vec::new()) }
     }
 
@@ -21,10 +31,15 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// Brings all blocks up to date: contents where they changed, the chain from there on.
-    fn refresh_blocks(&mut self) -> Result<(), StoreError> {
+    /// Brings all blocks up to date: contents where they changed, the chain from there on. Whatever asks for blocks does
+    /// this first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn refresh_blocks(&mut self) -> Result<Refreshed, StoreError> {
+        let mut refreshed = Refreshed::default();
         let Some(first) = self.stale_hours.first().copied() else {
-            return Ok(());
+            return Ok(refreshed);
         };
         let ledger = self.network.ledger();
         let mut chain = self.stored_block_before(first)?.map_or(first_previous(ledger), |block| block.chain);
@@ -35,15 +50,19 @@ impl<S: Store> Ledger<S> {
             };
             let contents = match read_block(number, &value) {
                 Some(block) if !self.stale_hours.contains(&number) => Contents { count: block.count, root: block.root },
-                _ => contents(ledger, self.block_ids(number)?),
+                _ => {
+                    refreshed.contents = refreshed.contents.saturating_add(1);
+                    contents(ledger, self.block_ids(number)?)
+                }
             };
+            refreshed.chained = refreshed.chained.saturating_add(1);
             let block = chained(ledger, chain, number, contents);
             chain = block.chain;
             changes.push(Change { tree: Tree::Blocks, key, value: Some(write_block(&block)) });
         }
         self.store.stage(Batch::of_changes(changes))?;
         self.stale_hours.clear();
-        Ok(())
+        Ok(refreshed)
     }
 
     fn stored_block_before(&self, number: u64) -> Result<Option<Block>, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledger, keys, state::State};
+use super::{Ledger, blocks_tree::BlocksTree, keys, state::State};
 use crate::{
     ids::Position,
     network::Network,
@@ -30,6 +30,7 @@ impl<S: Store> Ledger<S> {
     /// As [`open`](Self::open).
     pub fn open_with(network: Network, store: S, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, StoreError> {
         let state = State::new(network.ledger());
+        let blocks_tree = BlocksTree::new(network.ledger());
         let latest = store.last_commit().map_or(Time::default(), |point| point.time);
         let mut ledger = Self {
             network,
@@ -39,6 +40,7 @@ impl<S: Store> Ledger<S> {
             tips: BTreeMap::new(),
             held_back: BTreeSet::new(),
             stale_hours: BTreeSet::new(),
+            blocks_tree,
             latest,
             keep: Keep::default(),
         };
@@ -78,6 +80,7 @@ impl<S: Store> Ledger<S> {
         self.tips.clear();
         self.held_back.clear();
         self.stale_hours.clear();
+        self.blocks_tree = BlocksTree::new(self.network.ledger());
         Ok(())
     }
 
@@ -123,6 +126,8 @@ impl<S: Store> Ledger<S> {
                 self.advance(record);
             }
             progress(self.state.count(), self.store.len());
+            // What was due at the last commit waits no more, and its waiting never reaches the disk.
+            self.settle(self.latest)?;
             self.flush_trees()?;
         }
         Ok(())

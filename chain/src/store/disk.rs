@@ -45,6 +45,7 @@ use crate::{
 };
 
 pub(crate) mod bodies;
+mod checkpoints;
 pub(crate) mod files;
 mod flush;
 pub(crate) mod headers;
@@ -57,8 +58,10 @@ pub(crate) mod recover;
 mod runs;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod stock;
 mod tree;
 
+pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]
 pub use files::fault::plan as faults;
 pub use outbox::DiskOutbox;
@@ -184,10 +187,10 @@ impl DiskStore {
     ) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
         let lock = files::lock(&dir.join("lock"))?;
-        remove_unfinished(dir)?;
+        stock::remove_unfinished(dir)?;
         let ledger = network.ledger();
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));
-        check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
+        stock::check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
         let claimed = scan::claimed(&scan_path)?;
         let headers = Headers::open(headers_dir, ledger, entropy, options.segment_bytes, claimed)?;
         let (log_id, log) = (headers.log_id(), headers.view().clone());
@@ -278,29 +281,6 @@ impl DiskStore {
         };
         Ok([now, written.filter(|written| now != Some(*written))])
     }
-}
-
-/// A log that has bodies or a scan column had headers once: starting a new one beside them would hide the loss.
-fn check_not_beheaded(headers: &Path, bodies: &Path, scan: &Path) -> Result<(), StoreError> {
-    let bodies = files::names(bodies)?.iter().any(|name| name.ends_with(".seg"));
-    if (bodies || scan.exists()) && headers::segment_firsts(headers)?.is_empty() {
-        return Err(StoreError::Damaged {
-            path: headers.display().to_string(),
-            offset: 0,
-            what: "the header segments are gone, while other parts of the log are here".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Removes files whose making was broken off.
-fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
-    for dir in [dir.to_owned(), dir.join("headers"), dir.join("bodies"), dir.join("index")] {
-        for name in files::names(&dir)?.iter().filter(|name| name.ends_with(files::UNFINISHED)) {
-            files::remove(&dir.join(name))?;
-        }
-    }
-    Ok(())
 }
 
 impl Store for DiskStore {

@@ -46,13 +46,11 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         outbox: engine.outbox,
         peers: engine.peers.len(),
         waiting: engine.waiting,
+        bodies_wanted: engine.repair.wanted,
+        bodies_repaired: engine.repair.repaired,
         syncing: engine.syncing.is_some(),
         address: node.mail().map(|mail| mail.address().to_string()),
         listen: listen.iter().map(ToString::to_string).collect(),
-        disk_failing: node
-            .p2p()
-            .disk_trouble()
-            .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
         disk: types::Disk {
             headers: disk.headers,
             bodies: disk.bodies,
@@ -61,6 +59,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
             outbox: outbox_bytes,
         },
         retention: shown_retention(retained),
+        disk_failing: node
+            .p2p()
+            .disk_trouble()
+            .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
     }))
 }
 
@@ -112,7 +114,7 @@ pub(super) async fn block(State(node): State<Arc<Node>>, Path(which): Path<Strin
 }
 
 /// A block's number, or its hour as YYYY-MM-DDTHH.
-fn block_number(text: &str) -> Result<u64, Refusal> {
+pub(super) fn block_number(text: &str) -> Result<u64, Refusal> {
     if let Ok(number) = text.parse() {
         return Ok(number);
     }
@@ -144,7 +146,7 @@ fn shown_block(block: &block::Block, transactions: Option<Vec<String>>) -> types
 }
 
 pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<types::Transaction> {
-    let id: TxId = id.parse().map_err(|error| Refusal::usage(format!("{id:?} is no transaction id: {error}")))?;
+    let id = read_id(&id)?;
     let found = node.with_ledger(move |ledger| find(ledger, &id)).await.map_err(Refusal::internal)?;
     let network = node.network();
     if let Some((position, record, body)) = found {
@@ -165,10 +167,18 @@ pub(super) async fn transaction(State(node): State<Arc<Node>>, Path(id): Path<St
     let waiting = node.outbox().await.map_err(Refusal::internal)?.into_iter().find(|kept| kept.id() == id);
     match waiting {
         Some(kept) => Ok(Json(shown_header(network, kept.header(), "outbox", "present"))),
-        None => Err(Refusal::unable(format!(
-            "transaction {id} is not here; check the id, or wait until this node has caught up with its peers"
-        ))),
+        None => Err(not_here(&id)),
     }
+}
+
+pub(super) fn read_id(id: &str) -> Result<TxId, Refusal> {
+    id.parse().map_err(|error| Refusal::usage(format!("{id:?} is no transaction id: {error}")))
+}
+
+pub(super) fn not_here(id: &TxId) -> Refusal {
+    Refusal::unable(format!(
+        "transaction {id} is not here; check the id, or wait until this node has caught up with its peers"
+    ))
 }
 
 fn find<S: Store>(ledger: &Ledger<S>, id: &TxId) -> Result<Option<(Position, Record, Body)>, StoreError> {

@@ -33,7 +33,7 @@ impl From<MailError> for Refusal {
     }
 }
 
-fn mail(node: &Node) -> Result<&Arc<Mail>, Refusal> {
+pub(super) fn mail(node: &Node) -> Result<&Arc<Mail>, Refusal> {
     node.mail().ok_or_else(|| {
         Refusal::unable("this node is a relay and has no wallet; run one without --no-wallet, with its own --data")
     })

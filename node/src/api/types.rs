@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 mod audit;
 
-pub use audit::{BlockDifference, Comparison, Side};
+pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 
 /// State of the running node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,12 @@ pub struct Status {
     pub peers: usize,
     /// Transactions that wait for their parents.
     pub waiting: usize,
+    /// Bodies that are missing or damaged here, and asked of peers.
+    #[serde(default)]
+    pub bodies_wanted: usize,
+    /// Bodies that were fetched again since the start.
+    #[serde(default)]
+    pub bodies_repaired: u64,
     /// Whether transactions are being fetched from a peer right now.
     pub syncing: bool,
     /// Own address, absent on a relay.
@@ -250,6 +256,28 @@ impl std::fmt::Debug for Message {
 pub struct Inbox {
     /// Messages in the order in which they were opened.
     pub messages: Vec<Message>,
+}
+
+/// A file that was made for others: a proof or a disclosure.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Made {
+    /// What the file is to hold, byte for byte.
+    pub file: String,
+    /// Whether it proves that the transaction is, or is not, in the ledger.
+    pub proven: bool,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Made(..)")
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // A disclosure opens a message to everyone who reads it.
+        zeroize::Zeroize::zeroize(&mut self.file);
+    }
 }
 
 /// Why the API refused.

@@ -157,6 +157,35 @@ pub enum AuditCommand {
         #[arg(short, long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// Write a file that proves that a transaction is in its block, or is not in a block, by the word of peers
+    Prove {
+        /// The transaction's id: 64 hexadecimal digits
+        id: String,
+        /// Prove that it is not in the block that --block names
+        #[arg(long, requires = "block")]
+        absent: bool,
+        /// The block's number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH
+        #[arg(long, value_name = "N", requires = "absent")]
+        block: Option<String>,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Open one message that you received or sent to others: its text, who wrote it, and the proof
+    Disclose {
+        /// The message: the id of its transaction
+        message: String,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Say what a proof or a disclosure proves, by whose word, and what it does not; needs no node and no ledger
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+    /// Show the checkpoints that peers have signed, and any that contradict one another
+    Log,
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it

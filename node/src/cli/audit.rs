@@ -9,15 +9,24 @@ use std::{
 use super::{Context, args::AuditCommand};
 use crate::failure::{Failure, Outcome, io_failure};
 
+mod check;
 mod compare;
 mod export;
+mod log;
+mod make;
 mod verify;
+
+pub(super) use check::check;
 
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify => verify::verify(context),
+        AuditCommand::Log => log::log(context),
         AuditCommand::Compare { peer } => compare::compare(context, peer),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
+        AuditCommand::Prove { id, block, out, .. } => make::prove(context, id, block.as_deref(), out),
+        AuditCommand::Disclose { message, out } => make::disclose(context, message, out),
+        AuditCommand::Check { file } => check(context.output, file),
     }
 }
 

@@ -191,12 +191,18 @@ fn peers(context: &Context, client: &Client) -> Outcome {
     })
 }
 
+/// Keeps what cannot be a block's name out of the path of a call.
+pub(super) fn check_block(which: &str) -> Outcome {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-:".contains(c);
+    if which.chars().all(plain) && !which.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("{which:?} is no block; give its number, or its hour like 2026-11-22T14")))
+}
+
 fn block(context: &Context, client: &Client, which: Option<&str>) -> Outcome {
     let which = which.unwrap_or("newest");
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-:".contains(c);
-    if !which.chars().all(plain) {
-        return Err(Failure::usage(format!("{which:?} is no block; give its number, or its hour like 2026-11-22T14")));
-    }
+    check_block(which)?;
     let block: Block = client.get(&format!("/v1/blocks/{which}"))?;
     context.output.show(&block, |block| {
         let ids = block.transactions.as_deref().unwrap_or_default();

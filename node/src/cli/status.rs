@@ -5,7 +5,7 @@ use qasedak_chain::Time;
 use super::{
     Context,
     client::Client,
-    output::{bytes, fields},
+    output::{Output, bytes, fields},
 };
 use crate::{
     api::types::{Disk, Retention, Status},
@@ -14,10 +14,10 @@ use crate::{
 
 pub(super) fn show(context: &Context, client: &Client) -> Outcome {
     let status: Status = client.get("/v1/status")?;
-    context.output.show(&status, text)
+    context.output.show(&status, |status| text(context.output, status))
 }
 
-fn text(status: &Status) -> String {
+fn text(output: Output, status: &Status) -> String {
     let block = status.newest_block.as_ref();
     let mut rows = vec![
         ("network", status.network.clone()),
@@ -31,19 +31,20 @@ fn text(status: &Status) -> String {
         ("frontier", status.frontier.to_string()),
         ("outbox", status.outbox.to_string()),
         ("waiting", status.waiting.to_string()),
+        ("bodies wanted", format!("{}, {} fetched again", status.bodies_wanted, status.bodies_repaired)),
         ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
         ("disk", disk(&status.disk)),
         ("bodies", bodies(&status.disk, &status.retention)),
     ];
+    rows.extend(status.disk_failing.iter().map(|failing| {
+        let since = Time::from_secs(failing.since);
+        let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
+        ("disk", output.bad(&text))
+    }));
     let next = status.retention.next.as_ref();
     rows.extend(next.map(|next| ("next to go", format!("{} of bodies, on {}", bytes(next.bytes), day(next.day)))));
     let early = status.retention.early_until;
     rows.extend(early.map(|until| ("dropped early", format!("bodies that were to go up to {}", day(until)))));
-    rows.extend(status.disk_failing.iter().map(|failing| {
-        let since = Time::from_secs(failing.since);
-        let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);
-        ("disk", text)
-    }));
     rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
     fields(&rows)
 }

@@ -16,9 +16,19 @@ use crate::wire::{REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Reads and writes the frames of the sync protocol.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Frames;
+/// Reads and writes the frames of the sync protocol. A question that the agreed version does not know is not sent: that
+/// is an error of the kind [`io::ErrorKind::Unsupported`], and nobody's fault.
+#[derive(Clone, Debug)]
+pub(crate) struct Frames {
+    /// The first version of the protocol, which knows no checkpoints.
+    pub(crate) first: StreamProtocol,
+}
+
+impl Frames {
+    fn knows(&self, version: &StreamProtocol, request: &Request) -> bool {
+        *version != self.first || !matches!(request, Request::Checkpoint { .. })
+    }
+}
 
 impl Codec for Frames {
     type Protocol = StreamProtocol;
@@ -27,11 +37,14 @@ impl Codec for Frames {
 
     async fn read_request<T: AsyncRead + Unpin + Send>(
         &mut self,
-        _: &StreamProtocol,
+        version: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Result<Request, Malformed>> {
         match read_frame(io, REQUEST_MAX_BYTES).await {
-            Ok(bytes) => Ok(Request::from_bytes(&bytes).map_err(|_| Malformed)),
+            Ok(bytes) => match Request::from_bytes(&bytes) {
+                Ok(request) if self.knows(version, &request) => Ok(Ok(request)),
+                _ => Ok(Err(Malformed)),
+            },
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
             Err(error) => Err(error),
         }
@@ -47,11 +60,14 @@ impl Codec for Frames {
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(
         &mut self,
-        _: &StreamProtocol,
+        version: &StreamProtocol,
         io: &mut T,
         request: Result<Request, Malformed>,
     ) -> io::Result<()> {
         let request = request.map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        if !self.knows(version, &request) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         write_frame(io, &request.to_bytes().map_err(too_long)?).await
     }
 
@@ -118,10 +134,30 @@ mod tests {
         assert_eq!(read(b"\x08\0\0\0abc").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(read(b"\x08\0").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         for request in [&b"\x01\0\0\0\xff"[..], b"\xff\xff\xff\xff"] {
-            let request = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(request)));
+            let request = block_on(frames().read_request(&StreamProtocol::new("/2"), &mut Cursor::new(request)));
             assert_eq!(request.unwrap(), Err(Malformed));
         }
-        let broken_off = block_on(Frames.read_request(&StreamProtocol::new("/x"), &mut Cursor::new(b"\x01\0\0")));
+        let broken_off = block_on(frames().read_request(&StreamProtocol::new("/2"), &mut Cursor::new(b"\x01\0\0")));
         assert_eq!(broken_off.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    fn frames() -> Frames {
+        Frames { first: StreamProtocol::new("/1") }
+    }
+
+    #[test]
+    fn the_first_version_is_not_asked_for_checkpoints() {
+        let write = |version, request| {
+            let mut bytes = Vec::new();
+            block_on(frames().write_request(&StreamProtocol::new(version), &mut bytes, Ok(request))).map(|()| bytes)
+        };
+        let read = |version, bytes: &[u8]| {
+            block_on(frames().read_request(&StreamProtocol::new(version), &mut Cursor::new(bytes))).unwrap()
+        };
+        let (old, new) = (Request::Days { from: 1 }, Request::Checkpoint { known: None });
+        assert_eq!(read("/1", &write("/1", old.clone()).unwrap()), Ok(old));
+        let bytes = write("/2", new.clone()).unwrap();
+        assert_eq!((read("/2", &bytes), read("/1", &bytes)), (Ok(new.clone()), Err(Malformed)));
+        assert_eq!(write("/1", new).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }

@@ -17,6 +17,7 @@ use libp2p::{
 use qasedak_chain::store::Store;
 
 use super::{
+    key::public_of,
     peers::{Announced, Link},
     task::{Task, system_time},
 };
@@ -127,7 +128,9 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Announced::Known(number) => Some(number),
             Announced::New(number) => {
                 self.dialer.welcome(peer);
-                self.feed(Input::Connected(number));
+                // Without a key that can be told from its id there is no word of its own to go by.
+                let key = public_of(peer).unwrap_or_default();
+                self.feed(Input::Connected { peer: number, key });
                 Some(number)
             }
         }

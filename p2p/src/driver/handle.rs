@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use libp2p::Multiaddr;
-use qasedak_chain::{Time, rules::Verified};
+use qasedak_chain::{Time, book::Book, rules::Verified};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ pub(super) enum Command {
     Submit(Box<Verified>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Status(oneshot::Sender<Status>),
+    Book(oneshot::Sender<Box<Book>>),
     Compare(String, oneshot::Sender<Result<Comparison, CompareError>>),
 }
 
@@ -112,6 +113,14 @@ impl Handle {
     /// [`DriverError::Stopped`] when the driver has ended.
     pub async fn status(&self) -> Result<Status, DriverError> {
         self.ask(Command::Status).await
+    }
+
+    /// The checkpoints and the evidence that this node keeps.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn book(&self) -> Result<Box<Book>, DriverError> {
+        self.ask(Command::Book).await
     }
 
     /// Finds out what a connected peer and this node differ in. `peer` is its id as text, or a beginning of it that no

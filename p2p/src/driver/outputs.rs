@@ -62,6 +62,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                     drop(self.swarm.behaviour_mut().sync.send_response(channel, response));
                 }
             }
+            Output::Keep(entry) => self.keep(*entry),
             Output::Compared { token, result } => self.compared(token, result),
             Output::Grown => self.flusher.grown(),
             Output::Released(ids) => self.releases.push(ids),

@@ -14,8 +14,9 @@ use libp2p::{
 };
 use qasedak_chain::{
     Ledger, Network, Position, Time,
+    book::Book,
     rules::Verified,
-    store::{Outbox, Store, StoreError},
+    store::{Outbox, Store, StoreError, checkpoints::Checkpoints},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -33,6 +34,7 @@ use super::{
     flusher::{Flushed, Flusher},
     handle::Command,
     listeners::{self, Listeners},
+    notary::Notary,
     outbox::{Released, Releases},
     outputs::Refusals,
     peers::Peers,
@@ -77,6 +79,7 @@ pub(super) struct Task<S> {
     pub(super) checks: Checks,
     pub(super) flusher: Flusher,
     pub(super) releases: Releases,
+    pub(super) notary: Notary,
     /// Gossip messages that wait for their verdict.
     pub(super) gossiped: HashMap<Token, Gossiped>,
     /// Requests of peers that wait for their answer.
@@ -98,15 +101,17 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         network: Network,
         ledger: Arc<RwLock<Ledger<S>>>,
         outbox: Arc<dyn Outbox>,
+        (checkpoints, book): (Arc<dyn Checkpoints>, Book),
         wires: Wires,
     ) -> Result<Self, DriverError> {
         let started = Instant::now();
+        let notary = Notary::new(config.key.clone(), network.clone(), config.log_id, checkpoints, &book, started);
         let transport = transport::build(config.key.pair()).map_err(|error| DriverError::Setup(error.to_string()))?;
         let behaviour = Behaviour::new(&network, &config.key, config.limits, config.mdns)?;
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, config.key.id(), swarm_config),
-            engine: Engine::new(network.clone(), config.seed),
+            engine: Engine::new(network.clone(), config.seed).with_book(book),
             ledger,
             topic: behaviour::topic(&network),
             identify_protocol: wire::identify_protocol(&network),
@@ -118,6 +123,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             checks: Checks::new(network),
             flusher: Flusher::new(),
             releases: Releases::new(outbox),
+            notary,
             gossiped: HashMap::new(),
             answers: Answers::default(),
             asks: HashMap::new(),
@@ -169,6 +175,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 Some(done) = self.checks.next() => self.on_checked(done),
                 Some(done) = self.flusher.next() => self.on_flushed(done),
                 Some(done) = self.releases.next() => self.on_released(done),
+                Some(done) = self.notary.next() => self.on_kept(done),
                 _ = tick.tick() => self.on_tick(),
             }
         }
@@ -197,6 +204,9 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         }
         while let Some(done) = self.releases.next().await {
             self.on_released(done);
+        }
+        while let Some(done) = self.notary.next().await {
+            self.on_kept(done);
         }
         self.failed.map_or(Ok(()), Err)
     }
@@ -227,6 +237,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
+            Command::Book(answer) => drop(answer.send(Box::new(self.engine.book().clone()))),
             Command::Compare(peer, answer) => self.compare(&peer, answer),
         }
     }
@@ -250,6 +261,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.flusher.ended(&flushed, system_time(), Instant::now());
         if let Ok(count) = flushed {
             self.wires.durable.send_replace(count);
+            self.notary.release(count, system_time());
             self.feed(Input::Durable(Position::new(count)));
         }
     }
@@ -264,6 +276,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     fn on_tick(&mut self) {
         let now = Instant::now();
+        self.state_checkpoint(now);
         self.feed(Input::Tick);
         self.dial_due(now);
         self.sweep(now);
@@ -294,9 +307,10 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     /// Starts what is due on threads that are free.
-    fn start_work(&mut self) {
+    pub(super) fn start_work(&mut self) {
         let now = Instant::now();
         self.checks.start();
+        self.notary.start(now);
         self.releases.start(now);
         if let Err(error) = self.flusher.start(&self.ledger, system_time(), now) {
             self.fail(error);

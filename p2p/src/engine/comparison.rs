@@ -437,14 +437,4 @@ impl Engine {
             comparison.asked.take_if(|asked| *asked == token);
         }
     }
-
-    /// Last block that this node has signed as closed.
-    pub(super) fn closed_here(&self) -> Option<u64> {
-        None
-    }
-
-    /// Last block that a peer has signed as closed.
-    pub(super) fn closed_there(&self, _: Peer) -> Option<u64> {
-        None
-    }
 }

@@ -2,6 +2,8 @@
 
 use qasedak_chain::{
     Position, Transaction, TxId,
+    book::Entry,
+    checkpoint::SignedCheckpoint,
     rules::{RuleError, Verified},
 };
 
@@ -20,7 +22,12 @@ pub struct Token(pub u64);
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A peer of this network is connected and speaks the sync protocol.
-    Connected(Peer),
+    Connected {
+        /// Who.
+        peer: Peer,
+        /// Its Ed25519 public key, which it has proved to hold.
+        key: [u8; 32],
+    },
     /// The last connection to a peer ended.
     Disconnected(Peer),
     /// A peer subscribed to the topic: it can now be gossiped to.
@@ -79,6 +86,8 @@ pub enum Input {
     },
     /// Everything before this position is durable.
     Durable(Position),
+    /// This node signed a checkpoint over what is durable, and keeps it durably: peers may see it.
+    Signed(Box<SignedCheckpoint>),
     /// An operator wants to know what a peer and this node differ in; answered with [`Output::Compared`].
     Compare {
         /// Whom to compare with.
@@ -156,6 +165,8 @@ pub enum Output {
         /// What.
         response: Response,
     },
+    /// Keep a peer's checkpoint, or evidence.
+    Keep(Box<Entry>),
     /// A comparison came to its end.
     Compared {
         /// From [`Input::Compare`].

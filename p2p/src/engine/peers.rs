@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qasedak_chain::TxId;
 
-use super::{Peer, Token, checks::Via, serve::Bucket, session::Session};
+use super::{Peer, Token, checks::Via, exchange::Exchange, serve::Bucket, session::Session};
 
 /// Most peers at once.
 const PEERS_MAX: usize = 1_024;
@@ -59,13 +59,15 @@ pub(super) struct PeerState {
     pub(super) parents_asked: Option<Token>,
     /// Bytes of a page of it.
     pub(super) page_bytes: u32,
+    /// Exchanging checkpoints with it.
+    pub(super) exchange: Exchange,
     missing: BTreeSet<TxId>,
     missing_until_ms: u64,
     strikes: u32,
 }
 
 impl PeerState {
-    fn new(now_ms: u64) -> Self {
+    fn new(key: [u8; 32], now_ms: u64) -> Self {
         Self {
             subscribed: false,
             bucket: Bucket::new(now_ms),
@@ -80,6 +82,7 @@ impl PeerState {
             parents: BTreeMap::new(),
             parents_asked: None,
             page_bytes: PAGE_START_BYTES,
+            exchange: Exchange::new(key, now_ms),
             missing: BTreeSet::new(),
             missing_until_ms: 0,
             strikes: 0,
@@ -134,9 +137,9 @@ pub(super) struct Peers(BTreeMap<Peer, PeerState>);
 
 impl Peers {
     /// A peer is connected. A second time changes nothing.
-    pub(super) fn connected(&mut self, peer: Peer, now_ms: u64) {
+    pub(super) fn connected(&mut self, peer: Peer, key: [u8; 32], now_ms: u64) {
         if self.0.len() < PEERS_MAX {
-            self.0.entry(peer).or_insert_with(|| PeerState::new(now_ms));
+            self.0.entry(peer).or_insert_with(|| PeerState::new(key, now_ms));
         }
     }
     pub(super) fn remove(&mut self, peer: Peer) -> Option<PeerState> {

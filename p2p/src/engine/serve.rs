@@ -12,7 +12,7 @@ use qasedak_chain::{
     time::{DAY_SECS, TIME_END_SECS},
 };
 
-use super::{Engine, Fault, Output, Peer, Token, Turn, status::Failures};
+use super::{Engine, Fault, Output, Peer, Token, Turn};
 use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, RESPONSE_MAX_BYTES, Request, Response, WANT_MAX, wire_id};
 
 /// Questions that a peer may ask at once.
@@ -70,7 +70,7 @@ impl Engine {
             None => Share::Over,
         };
         let response = match share {
-            Share::Within => answer(turn, &mut self.failures, request).unwrap_or_else(|error| {
+            Share::Within => self.answer(turn, request).unwrap_or_else(|error| {
                 self.failures.note(&error);
                 Response::Busy
             }),
@@ -85,32 +85,42 @@ impl Engine {
             _ => {}
         }
     }
-}
 
-/// Answers one question.
-fn answer<S: Store>(turn: &Turn<'_, S>, failures: &mut Failures, request: &Request) -> Result<Response, StoreError> {
-    let ledger = &*turn.ledger;
-    match request {
-        Request::Digest { .. } => {
-            let summary = ledger.summary();
-            Ok(Response::Digest { count: summary.count, digest: *summary.digest.as_bytes() })
-        }
-        Request::Days { from } => {
-            let days = ledger.days(*from, DAYS_MAX)?;
-            let wire = |day: &qasedak_chain::ledger::DaySummary| DayDigest {
-                day: day.day,
-                count: day.count,
-                digest: *day.digest.as_bytes(),
-            };
-            Ok(Response::Days(days.iter().map(wire).collect()))
-        }
-        Request::Day { day, after, max } => places(ledger, *day, *after, *max).map(Response::Day),
-        Request::Transactions { ids, max_bytes } => {
-            let now = ledger.clock(turn.now.system);
-            transactions(ledger, now, failures, ids, *max_bytes).map(Response::Transactions)
+    /// Answers one question.
+    fn answer<S: Store>(&mut self, turn: &Turn<'_, S>, request: &Request) -> Result<Response, StoreError> {
+        let ledger = &*turn.ledger;
+        match request {
+            Request::Digest { .. } => {
+                let summary = ledger.summary();
+                Ok(Response::Digest { count: summary.count, digest: *summary.digest.as_bytes() })
+            }
+            Request::Days { from } => {
+                let days = ledger.days(*from, DAYS_MAX)?;
+                let wire = |day: &qasedak_chain::ledger::DaySummary| DayDigest {
+                    day: day.day,
+                    count: day.count,
+                    digest: *day.digest.as_bytes(),
+                };
+                Ok(Response::Days(days.iter().map(wire).collect()))
+            }
+            Request::Day { day, after, max } => places(ledger, *day, *after, *max).map(Response::Day),
+            Request::Transactions { ids, max_bytes } => {
+                let now = ledger.clock(turn.now.system);
+                let mut damaged = Damaged::default();
+                let page = transactions(ledger, now, &mut damaged, ids, *max_bytes);
+                for (id, error) in damaged {
+                    self.failures.note_unread(&error);
+                    self.repair.want(id);
+                }
+                page.map(Response::Transactions)
+            }
+            Request::Checkpoint { known } => self.own_newest(turn, *known),
         }
     }
 }
+
+/// Transactions that could not be read, and why.
+type Damaged = Vec<(TxId, StoreError)>;
 
 fn places<S: Store>(ledger: &Ledger<S>, day: u64, after: Option<Place>, max: u32) -> Result<Vec<Place>, StoreError> {
     let is_of_day = |place: Place| place.time / DAY_SECS == day;
@@ -132,12 +142,12 @@ pub(super) fn order_key(place: Place) -> OrderKey {
 }
 
 /// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds
-/// another peer for it, and this node's operator finds the damage in the status. So is one whose body went for want of
+/// another peer for it, and so does this node. So is one whose body went for want of
 /// room: a header alone is of no use to anyone while its lifetime lasts.
 fn transactions<S: Store>(
     ledger: &Ledger<S>,
     now: Time,
-    failures: &mut Failures,
+    damaged: &mut Damaged,
     ids: &[[u8; 32]],
     max_bytes: u32,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
@@ -145,14 +155,15 @@ fn transactions<S: Store>(
     let mut left = wanted.min(RESPONSE_MAX_BYTES.saturating_sub(FRAME_BYTES));
     let mut page: Vec<Vec<u8>> = Vec::new();
     for id in ids.iter().take(WANT_MAX) {
-        let Some(position) = ledger.position(&TxId::from_bytes(*id))? else {
+        let id = TxId::from_bytes(*id);
+        let Some(position) = ledger.position(&id)? else {
             continue;
         };
         let bytes = match ledger.transaction(position) {
             Ok(Some(transaction)) if is_of_use(&transaction, now) => transaction.to_bytes(),
             Ok(_) => continue,
             Err(error) => {
-                failures.note_unread(&error);
+                damaged.push((id, error));
                 continue;
             }
         };

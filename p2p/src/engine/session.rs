@@ -90,7 +90,11 @@ impl Session {
             Question::Days { from } => self.days_from = Some(from),
             Question::Day { day, after, .. } => self.listing = Some((day, after)),
             Question::Listed(ids) => self.put_back(&ids),
-            Question::Compare | Question::Parents(..) | Question::Audit(_) => {}
+            Question::Compare
+            | Question::Parents(..)
+            | Question::Audit(_)
+            | Question::Bodies(_)
+            | Question::Checkpoint(_) => {}
         }
         self.resume_ms = again_ms;
         self.busy = self.busy.saturating_add(1);

@@ -3,6 +3,7 @@
 use qasedak_chain::store::StoreError;
 
 use super::Peer;
+pub use super::repair::RepairStatus;
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Status {
     pub wanted: usize,
     /// Own transactions that break a rule: they stay in the outbox on disk and are not sent.
     pub refused: u64,
+    /// Bodies that are missing or damaged here.
+    pub repair: RepairStatus,
     /// Failures of the store.
     pub failures: Failures,
 }

@@ -14,6 +14,7 @@ use qasedak_chain::{TxId, store::Store};
 use super::{
     Engine, Fault, Now, Peer, Token, Turn,
     comparison::{CompareError, Step},
+    exchange::AskedCheckpoint,
     session::Session,
 };
 use crate::wire::{Place, Request, Response};
@@ -52,6 +53,10 @@ pub(super) enum Question {
     Parents(Vec<TxId>, u8),
     /// A step of `audit compare`.
     Audit(Step),
+    /// Bodies that are missing here, of transactions that are not.
+    Bodies(Vec<TxId>),
+    /// Its newest checkpoint.
+    Checkpoint(AskedCheckpoint),
 }
 
 /// A question that is open.
@@ -91,15 +96,17 @@ impl Engine {
             self.landed = self.landed.saturating_add(1);
         }
         self.comparison_closed(token);
+        self.repair.closed(token);
         if let Some(state) = self.peers.get_mut(asked.peer) {
             match (&asked.question, &mut state.session) {
                 (Question::Compare, _) => state.comparing = None,
                 (Question::Parents(..), _) => state.parents_asked = None,
+                (Question::Checkpoint(_), _) => state.exchange.closed(),
                 (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), Some(session)) => {
                     session.asked = None;
                 }
                 (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None)
-                | (Question::Audit(_), _) => {}
+                | (Question::Audit(_) | Question::Bodies(_), _) => {}
             }
         }
         Some(asked)
@@ -130,6 +137,10 @@ impl Engine {
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
+            (Question::Bodies(ids), Response::Transactions(list)) => self.got_bodies(turn, from, &ids, &list),
+            (Question::Checkpoint(asked), Response::Checkpoint { checkpoint, path }) => {
+                self.told_checkpoint(turn, from, &asked, checkpoint.as_deref(), &path);
+            }
             (Question::Audit(step), response) => self.on_audit_answered(turn, from, step, response),
             _ => self.let_go(turn, from, Fault::WrongAnswer),
         }
@@ -146,8 +157,11 @@ impl Engine {
 
     fn on_busy<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, question: Question) {
         let again_ms = turn.now.elapsed_ms.saturating_add(BUSY_MS).saturating_add(self.chance(BUSY_MS));
-        if let Question::Audit(step) = question {
-            return self.comparison_put_off(turn, peer, step, again_ms);
+        match question {
+            Question::Audit(step) => return self.comparison_put_off(turn, peer, step, again_ms),
+            Question::Checkpoint(_) => return self.exchange_later(peer, turn.now.elapsed_ms),
+            Question::Bodies(_) => return self.repair.pause(turn.now.elapsed_ms),
+            _ => {}
         }
         let Some(state) = self.peers.get_mut(peer) else {
             return;
@@ -183,6 +197,9 @@ impl Engine {
                 }
             }
             Some(Question::Days { .. } | Question::Day { .. } | Question::Listed(_)) => self.give_up(turn, peer),
+            Some(Question::Bodies(ids)) => self.bodies_not_had(peer, &ids, turn.now),
+            // An older version knows no checkpoints.
+            Some(Question::Checkpoint(_)) => self.exchange_later(peer, turn.now.elapsed_ms),
             Some(Question::Audit(_)) => self.end_comparison_with(turn, peer, CompareError::NoAnswer),
             None => {}
         }
@@ -244,6 +261,8 @@ impl Engine {
         self.ask_for_parents(turn);
         self.tell(turn.now);
         self.compare(turn);
+        self.exchange(turn);
+        self.ask_for_bodies(turn);
         self.step_comparison(turn);
     }
 

@@ -3,13 +3,15 @@
 
 mod chaos;
 mod comparison;
+mod exchange;
 mod faults;
 mod gossip;
 mod islands;
-pub(super) mod make;
+pub(crate) mod make;
 mod net;
 mod outbox;
 mod pruned;
+mod repair;
 mod serve;
 mod solo;
 mod sync;

@@ -12,7 +12,7 @@ use qasedak_chain::{
     ledger::Summary,
     rules::{self, Verified},
     stamp::{self, Effort},
-    store::{Outbox, Store, memory::MemoryOutbox, memory::MemoryStore},
+    store::{Outbox, Store, checkpoints::MemoryCheckpoints, memory::MemoryOutbox, memory::MemoryStore},
     transaction::{Core, CoreFields, Kind, LIFETIME_DEFAULT_SECS, body_hash},
 };
 use qasedak_p2p::{
@@ -50,6 +50,7 @@ pub fn config(listen: &[&str], peers: &[Multiaddr]) -> Config {
         mdns: false,
         seed: random(),
         limits: Limits::default(),
+        log_id: [7; 16],
     }
 }
 
@@ -77,7 +78,8 @@ impl<S: Store + Send + Sync + 'static> Node<S> {
     ) -> Result<Self, DriverError> {
         let ledger = Arc::new(RwLock::new(Ledger::open(network, store).unwrap()));
         let rng = StdRng::from_seed(random());
-        let handle = driver::start(config, Arc::clone(&ledger), Arc::clone(&outbox) as Arc<dyn Outbox>).await?;
+        let kept = Arc::new(MemoryCheckpoints::default());
+        let handle = driver::start(config, Arc::clone(&ledger), Arc::clone(&outbox) as Arc<dyn Outbox>, kept).await?;
         Ok(Self { handle, ledger, outbox, rng })
     }
 

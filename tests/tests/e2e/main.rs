@@ -6,8 +6,10 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod audit;
 mod bad_input;
 mod catch_up;
+mod checkpoints;
 mod commands;
 mod damage;
 mod demo;
@@ -18,6 +20,7 @@ mod lan;
 mod line;
 mod pruned;
 mod readme;
+mod refetch;
 mod repair;
 mod secrecy;
 mod upkeep;

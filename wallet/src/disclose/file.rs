@@ -1,7 +1,7 @@
 //! The file of a disclosure: JSON with fixed fields in a fixed order, indented by two spaces, one line feed at its end
 //! (`docs/wallet-format.md`, "Disclosure file").
 
-use qasedak_chain::TxId;
+use qasedak_chain::{TxId, proof};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use zeroize::{Zeroize, Zeroizing};
@@ -9,7 +9,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::{Discloser, Disclosure, DisclosureError, Opening, assemble, opening};
 
 /// Most bytes of a disclosure file: the longest body and a proof, both in text.
-pub const FILE_MAX_BYTES: usize = 2 * 1024 * 1024;
+pub const FILE_MAX_BYTES: usize = proof::FILE_MAX_BYTES + 256 * 1024;
 /// What a file begins with.
 const FORMAT: &str = "qasedak disclosure 1";
 /// What files of all formats begin with.

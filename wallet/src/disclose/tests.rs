@@ -1,11 +1,22 @@
 //! Disclosure files: both sides' open the same message, no byte of them can change, none opens anything else.
 
+use ed25519_dalek::{Signer, SigningKey};
+use qasedak_chain::{
+    block,
+    checkpoint::{Checkpoint, Closed, Statement},
+    digest::SetDigest,
+    link,
+    merkle::Tree,
+    proof::{InclusionProof, Placed},
+};
+
 use super::*;
 use crate::{
+    envelope::Draft,
     inner::{Binding, Inner},
     keys::KEM_CIPHERTEXT_BYTES,
     seal::{SealedMessage, seal},
-    testing::{CRAFTED_SEED, Person, crafted, draft, person, rng, stamped, text, with_idle_stamp},
+    testing::{CRAFTED_SEED, NOW, Person, crafted, draft, person, rng, stamped, text, with_idle_stamp},
 };
 
 fn dev() -> Network {
@@ -114,7 +125,7 @@ fn the_longest_message_fits() {
     let long = "x".repeat(crate::seal::CONTENT_MAX_BYTES);
     let case = case(&person(1), &person(2), &long, 7);
     let file = case.by_sender.to_bytes();
-    assert!(file.len() < FILE_MAX_BYTES / 4, "room for a proof: {}", file.len());
+    assert!(file.len() < 256 * 1024, "room for a proof: {}", file.len());
     assert_eq!(check(&file).unwrap().content.text(), Some(&*long));
 }
 
@@ -184,4 +195,80 @@ fn a_message_in_anothers_name_does_not_verify() {
     };
     assert_eq!(result(eve.card.address()), [Ok(eve.card.address()); 2]);
     assert_eq!(result(ann.card.address()), [Err(DisclosureError::Message(OpenError::Signature)); 2]);
+}
+
+/// A message that is the only transaction of its block, and the proof of that by the word of one peer.
+fn proven_case() -> (Case, String) {
+    let (ann, bob, network) = (person(1), person(2), dev());
+    let place = Draft::new(vec![network.genesis()], NOW.rounded_down());
+    let sealed = seal(&network, &ann.keys, &bob.card, text("hi"), 5, &place, &mut rng(7)).unwrap();
+    let transaction = stamped(sealed.unstamped);
+    let (id, number) = (transaction.id(), transaction.core().time().hour());
+    let contents = block::contents(network.ledger(), vec![id]);
+    let chained = block::chained(network.ledger(), block::first_previous(network.ledger()), number, contents);
+    let statement = Statement {
+        log: [1; 16],
+        count: 1,
+        link: link::next_link(link::first_link(network.ledger()), &id),
+        root: contents.root,
+        digest: SetDigest::new(network.ledger()).digest(),
+        closed: Some(Closed {
+            number,
+            chain: chained.chain,
+            blocks: 1,
+            root: Tree::of(network.ledger(), [chained.leaf()]).root(),
+        }),
+        time: block::closes(number),
+    };
+    let key = SigningKey::from_bytes(&[8; 32]);
+    let signer = key.verifying_key().to_bytes();
+    let checkpoint = Checkpoint::new(&network, statement).unwrap();
+    let checkpoint = checkpoint.sign(&network, signer, |message| key.sign(message).to_bytes()).unwrap();
+    let proof = InclusionProof {
+        header: transaction.header().clone(),
+        parents: Vec::new(),
+        block: contents,
+        index: 0,
+        path: Vec::new(),
+        own: None,
+        checkpoints: vec![Placed { checkpoint, index: 0, path: Vec::new() }],
+    };
+    let proof = String::from_utf8(proof.to_file(&network).unwrap()).unwrap();
+    let opening = Opening::EncapsulationSeed(sealed.record.encapsulation_seed);
+    let by_sender = Disclosure { proof: Some(proof.trim_end().to_owned()), ..disclosure(&transaction, &bob, opening) };
+    let by_recipient = Disclosure { opening: shared(&transaction, &bob), ..by_sender.clone() };
+    (Case { by_sender, by_recipient, transaction }, proof)
+}
+
+#[test]
+fn the_proof_inside_is_checked_and_must_be_of_this_transaction() {
+    let (proven, proof) = proven_case();
+    let shown = check(&proven.by_sender.to_bytes()).unwrap();
+    let fact = shown.proof.as_ref().unwrap().fact();
+    assert!(matches!(fact, Fact::Included { id, .. } if *id == proven.transaction.id()));
+    let other = case(&person(1), &person(2), "hi", 8).by_sender;
+    let other = Disclosure { proof: proven.by_sender.proof, ..other };
+    assert_eq!(check(&other.to_bytes()).unwrap_err(), DisclosureError::OtherProof);
+    let none = Disclosure { proof: Some("{}".to_owned()), ..other };
+    assert!(matches!(check(&none.to_bytes()).unwrap_err(), DisclosureError::Proof(_)));
+    // As it comes from its maker, line feed and all, it is taken in the one form.
+    let Disclosure { network, transaction, recipient, seal, opening, .. } = proven.by_recipient.clone();
+    let joined = Disclosure::new(&network, transaction, recipient, seal, opening, Some(proof));
+    assert_eq!(joined.to_bytes(), proven.by_recipient.to_bytes());
+}
+
+/// One bit of every byte, and every byte left out.
+#[test]
+fn every_changed_byte_of_a_file_with_a_proof_is_refused() {
+    let (proven, _) = proven_case();
+    for made in [&proven.by_sender, &proven.by_recipient] {
+        let file = made.to_bytes().to_vec();
+        for at in 0..file.len() {
+            let mut changed = file.clone();
+            changed[at] ^= 1 << (at % 8);
+            assert!(check(&changed).is_err(), "byte {at}");
+            changed.remove(at);
+            assert!(check(&changed).is_err(), "byte {at} left out");
+        }
+    }
 }

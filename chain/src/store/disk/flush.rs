@@ -225,7 +225,7 @@ impl DiskStore {
             self.recent.drain(..written.min(self.recent.len()));
             self.recent_first = count;
             self.offsets.clear();
-            late.iter().for_each(|position| drop(self.late.remove(position)));
+            self.late.retain(|position, _| late.binary_search(position).is_err());
         } else {
             self.offsets.extend(log.map(|log| log.offsets.clone()));
             late.iter()

@@ -1,9 +1,11 @@
-//! Reading a file in pieces of 1 MiB, so that a segment never has to stand in memory whole.
+//! Reading a file in pieces, so that a segment never has to stand in memory whole: small ones first, for who looks at a
+//! few records, up to 1 MiB for who goes on.
 
 use super::files::DiskFile;
 use crate::store::StoreError;
 
-/// Bytes that are read in one go.
+/// Bytes that are read in one go, at first and at most.
+const FIRST_BYTES: usize = 4 * 1024;
 const PIECE_BYTES: usize = 1024 * 1024;
 
 /// A file up to byte `end`, and the piece of it that was read last.
@@ -12,11 +14,12 @@ pub(super) struct Pieces<'a> {
     end: u64,
     start: u64,
     piece: Vec<u8>,
+    next_bytes: usize,
 }
 
 impl<'a> Pieces<'a> {
     pub(super) fn new(file: &'a DiskFile, end: u64) -> Self {
-        Self { file, end, start: 0, piece: Vec::new() }
+        Self { file, end, start: 0, piece: Vec::new(), next_bytes: FIRST_BYTES }
     }
 
     /// The bytes from `at` on: at least `want` of them, fewer only where the file ends; what more was read comes along.
@@ -25,7 +28,8 @@ impl<'a> Pieces<'a> {
         let needed = at.saturating_add(want as u64).min(self.end);
         if at < self.start || at > read_to || needed > read_to {
             let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
-            self.piece = self.file.read_at(at, left.min(want.max(PIECE_BYTES)))?;
+            self.piece = self.file.read_at(at, left.min(want.max(self.next_bytes)))?;
+            self.next_bytes = self.next_bytes.saturating_mul(2).min(PIECE_BYTES);
             self.start = at;
         }
         let skip = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);

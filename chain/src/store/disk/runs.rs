@@ -7,7 +7,10 @@
 //! log, what it does not name is guarded by its checks: a run that cannot be read is answered for by the log itself until
 //! it is made anew.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use self::{
     answers::{Gathered, Places},
@@ -96,7 +99,7 @@ impl Runs {
                 continue;
             };
             if first > covered {
-                let made = self.builder.from_log(covered, first, log, &mut |at| progress(at, log.len))?;
+                let made = self.builder.of_log(covered, first, log, &mut |at| progress(at, log.len))?;
                 self.runs.push(Arc::new(made));
             }
             self.runs.push(Arc::new(run));
@@ -291,14 +294,14 @@ impl RunJob {
         for run in &self.runs {
             if run.is_suspect() {
                 set_aside(run.path())?;
-                let made = self.builder.from_log(run.facts.first, run.facts.end, &self.log, &mut |_| {})?;
+                let made = self.builder.of_log(run.facts.first, run.facts.end, &self.log, &mut |_| {})?;
                 runs.push(Arc::new(made));
             } else {
                 runs.push(Arc::clone(run));
             }
         }
         if let Some(full) = &self.full {
-            runs.push(Arc::new(self.builder.from_table(full, &self.log)?));
+            runs.push(Arc::new(self.builder.of_table(full, &self.log)?));
         }
         while let Some(from) = self.to_merge(&runs) {
             let merged = self.builder.merged(runs.get(from..).unwrap_or_default(), &self.log)?;
@@ -328,17 +331,13 @@ fn range_of(name: &str) -> Option<(u64, u64)> {
 }
 
 /// Renames a run that is of no use, and keeps it.
-fn set_aside(path: &std::path::Path) -> Result<(), StoreError> {
-    if !path.exists() {
+fn set_aside(path: &Path) -> Result<(), StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = files::names(path.parent().unwrap_or(Path::new("")))?;
+    if !names.iter().any(|found| *found == name) {
         return Ok(());
     }
-    let mut nth = 1u32;
-    loop {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged-{nth}"));
-        if !std::path::Path::new(&name).exists() {
-            return files::rename(path, std::path::Path::new(&name));
-        }
-        nth = nth.saturating_add(1);
-    }
+    let number = |found: &String| found.strip_prefix(&*name)?.strip_prefix(".damaged-")?.parse::<u64>().ok();
+    let next = names.iter().filter_map(number).max().unwrap_or_default().saturating_add(1);
+    files::rename(path, &path.with_file_name(format!("{name}.damaged-{next}")))
 }

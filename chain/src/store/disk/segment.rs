@@ -59,6 +59,8 @@ pub(crate) enum FileKind {
     Run,
     /// Tree column; its number is 0.
     Tree,
+    /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
+    Checkpoints,
 }
 
 impl FileKind {
@@ -71,6 +73,7 @@ impl FileKind {
             FileKind::Scan => *b"qasedakc",
             FileKind::Run => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
+            FileKind::Checkpoints => *b"qasedakw",
         }
     }
 }

@@ -44,3 +44,52 @@ pub struct Side {
     /// Their ids, ascending; at most 4,096 in all of an answer.
     pub ids: Vec<String>,
 }
+
+/// Checkpoints that were received, and contradictions between them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckpointLog {
+    /// Contradictions, in the order in which they were found.
+    pub contradictions: Vec<Contradiction>,
+    /// The newest checkpoint of each log of each peer, the last one heard first.
+    pub received: Vec<Checkpoint>,
+    /// This node's own newest checkpoint.
+    pub own: Option<Checkpoint>,
+}
+
+/// One checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The signer's peer id.
+    pub peer: String,
+    /// The log id.
+    pub log: String,
+    /// Transactions in the log.
+    pub transactions: u64,
+    /// Last closed block.
+    pub closed: Option<u64>,
+    /// The link after the last transaction.
+    pub link: String,
+    /// Merkle root over the ids in log order.
+    pub root: String,
+    /// Digest of the set.
+    pub digest: String,
+    /// When the signer said so, by its own clock.
+    pub time: u64,
+    /// When it was received.
+    pub received: u64,
+}
+
+/// Two checkpoints of one peer and log that contradict each other.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// The signer's peer id.
+    pub peer: String,
+    /// What contradicts what, in words.
+    pub reason: String,
+    /// Whether the two alone convince anyone; otherwise the peer failed to show that its log has only grown.
+    pub convinces: bool,
+    /// The one that was known first.
+    pub first: Checkpoint,
+    /// The one that came then.
+    pub second: Checkpoint,
+}

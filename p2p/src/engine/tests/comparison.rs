@@ -3,7 +3,7 @@
 use qasedak_chain::{Transaction, TxId};
 
 use super::{
-    make::{WORLD, world},
+    make::{self, WORLD, world},
     net::Net,
     solo::{Solo, asks, faults},
 };
@@ -35,12 +35,18 @@ fn ids(at: &[usize]) -> Vec<TxId> {
 fn compared(here: &[Transaction], there: &[Transaction]) -> Result<Box<Report>, CompareError> {
     let (mut a, mut b) = (Solo::holding(here), Solo::holding(there));
     // Whoever has just met asks for the other's digest; that question is left without an answer.
-    a.tell(Input::Connected(Peer(1)));
-    b.tell(Input::Connected(Peer(1)));
+    a.tell(make::connected(1));
+    b.tell(make::connected(1));
+    let result = drive(&mut a, &mut b);
+    assert_eq!(a.ledger.summary().count, here.len() as u64, "it fetched something");
+    result
+}
+
+/// `a` compares itself with `b`, both of which know the other as peer 1.
+pub(super) fn drive(a: &mut Solo, b: &mut Solo) -> Result<Box<Report>, CompareError> {
     let mut out = a.tell(Input::Compare { peer: Peer(1), token: Token(7) });
     for _ in 0..1_000 {
         if let Some(result) = result(&out) {
-            assert_eq!(a.ledger.summary().count, here.len() as u64, "it fetched something");
             return result;
         }
         let asked = asks(&out);

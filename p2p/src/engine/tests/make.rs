@@ -11,11 +11,13 @@ use qasedak_chain::{
     transaction::{Core, CoreFields, Kind, LIFETIME_DEFAULT_SECS, body_hash},
 };
 
+use crate::engine::{Input, Peer};
+
 /// How many transactions [`world`] has.
-pub(in crate::engine) const WORLD: usize = 30;
+pub(crate) const WORLD: usize = 30;
 
 /// A stamped transaction with a body of 512 bytes.
-pub(in crate::engine) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) -> Transaction {
+pub(crate) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) -> Transaction {
     let body = vec![number; 512];
     let key = SigningKey::from_bytes(&[number.wrapping_add(1); 32]);
     let mut parents = parents.to_vec();
@@ -37,17 +39,29 @@ pub(in crate::engine) fn make(network: &Network, parents: &[TxId], time: Time, n
     Transaction::new(network, signed.stamped(stamp), Some(body)).unwrap()
 }
 
-pub(in crate::engine) fn verified(network: &Network, transaction: &Transaction) -> Verified {
+pub(crate) fn verified(network: &Network, transaction: &Transaction) -> Verified {
     rules::verify(network, transaction.clone()).unwrap()
 }
 
+/// The peer key of a node with this number.
+pub(crate) fn peer_key(number: u64) -> SigningKey {
+    let mut secret = [0x6b; 32];
+    secret.iter_mut().zip(number.to_le_bytes()).for_each(|(to, from)| *to = from);
+    SigningKey::from_bytes(&secret)
+}
+
+/// A peer of this number connects.
+pub(crate) fn connected(number: u64) -> Input {
+    Input::Connected { peer: Peer(number), key: peer_key(number).verifying_key().to_bytes() }
+}
+
 /// Noon, some days after the network's start.
-pub(in crate::engine) fn noon() -> Time {
+pub(crate) fn noon() -> Time {
     Network::dev().start().plus(20 * DAY_SECS + DAY_SECS / 2)
 }
 
 /// Thirty transactions over three days, each under up to three earlier ones, parents first.
-pub(in crate::engine) fn world() -> &'static [Transaction] {
+pub(crate) fn world() -> &'static [Transaction] {
     static WORLD_OF_DEV: OnceLock<Vec<Transaction>> = OnceLock::new();
     WORLD_OF_DEV.get_or_init(|| {
         let network = Network::dev();

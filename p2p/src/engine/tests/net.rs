@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qasedak_chain::{
     Ledger, Network, Position, Transaction, TxId,
+    book::Entry,
+    checkpoint::Checkpoint,
     rules::{self, Verified},
     store::memory::MemoryStore,
 };
@@ -49,6 +51,8 @@ pub(super) struct Net {
     /// Nodes that never answer.
     pub(super) mute: BTreeSet<usize>,
     pub(super) faults: Vec<(usize, Peer, Fault)>,
+    /// What engines wanted kept.
+    pub(super) kept: Vec<(usize, Entry)>,
     pub(super) compared: Vec<(usize, Result<Box<Report>, CompareError>)>,
     pub(super) verdicts: BTreeMap<(usize, Token), Vec<Verdict>>,
     /// How many questions were asked.
@@ -77,6 +81,7 @@ impl Net {
             gossip: true,
             mute: BTreeSet::new(),
             faults: Vec::new(),
+            kept: Vec::new(),
             compared: Vec::new(),
             verdicts: BTreeMap::new(),
             questions: 0,
@@ -106,7 +111,7 @@ impl Net {
     pub(super) fn link(&mut self, a: usize, b: usize) {
         self.links.insert((a.min(b), a.max(b)));
         for (node, other) in [(a, b), (b, a)] {
-            self.post(0, node, Input::Connected(Peer(other as u64)));
+            self.post(0, node, make::connected(other as u64));
             self.post(40, node, Input::Subscribed(Peer(other as u64)));
         }
     }
@@ -143,6 +148,19 @@ impl Net {
     /// A node is asked to compare itself with another.
     pub(super) fn compare(&mut self, node: usize, with: usize) {
         self.post(0, node, Input::Compare { peer: Peer(with as u64), token: Token(node as u64) });
+    }
+
+    /// A node signs a checkpoint over what it has, all of which is durable in this network.
+    pub(super) fn sign(&mut self, node: usize) {
+        use ed25519_dalek::Signer;
+        let (network, key, now) = (Network::dev(), make::peer_key(node as u64), self.now().system);
+        let Some(statement) = self.nodes[node].ledger.statement([node as u8; 16], now).unwrap() else {
+            return;
+        };
+        let checkpoint = Checkpoint::new(&network, statement).unwrap();
+        let public = key.verifying_key().to_bytes();
+        let signed = checkpoint.sign(&network, public, |message| key.sign(message).to_bytes()).unwrap();
+        self.post(0, node, Input::Signed(Box::new(signed)));
     }
 
     /// Power cut and restart: what was not flushed is gone, the outbox is not.
@@ -223,6 +241,7 @@ impl Net {
                 let durable = Position::new(ledger.summary().count);
                 self.post(5, at, Input::Durable(durable));
             }
+            Output::Keep(entry) => self.kept.push((at, *entry)),
             Output::Compared { result, .. } => self.compared.push((at, result)),
             Output::Released(ids) => ids.iter().for_each(|id| drop(self.nodes[at].outbox.remove(id))),
             Output::StoreFailed(what) => panic!("{what}"),
@@ -258,13 +277,14 @@ impl Net {
     }
 
     fn question(&mut self, at: usize, to: usize, token: Token, request: &Request) {
-        self.questions += 1;
+        self.sent += 1;
+        self.questions += usize::from(!matches!(request, Request::Checkpoint { .. }));
         let request = Request::from_bytes(&request.to_bytes().unwrap()).unwrap();
         let from = Peer(at as u64);
         if !self.linked(at, to) || !self.nodes[to].running {
             return self.post(10, at, Input::Failed { peer: Peer(to as u64), token, fault: false });
         }
-        let name = Token(2_000_000 + self.questions as u64);
+        let name = Token(2_000_000 + self.sent);
         self.nodes[to].asked.insert(name, (at, token));
         self.post(10, to, Input::Asked { from, token: name, request });
     }

@@ -1,7 +1,7 @@
 //! Own transactions on their way into the ledger.
 
 use super::{
-    make::{make, noon, verified, world},
+    make::{self, make, noon, verified, world},
     net::Net,
     solo::{Solo, asks, the_ask, verdicts},
     sync::serve_from,
@@ -41,7 +41,7 @@ fn it_waits_for_a_subscriber_then_goes_out_then_into_the_log_then_is_released() 
     let mut solo = Solo::new();
     let id = world()[0].id();
     assert_eq!(published(&own(&mut solo, &world()[0])), []);
-    assert_eq!(published(&solo.tell(Input::Connected(Peer(1)))), [], "a connection is no subscription");
+    assert_eq!(published(&solo.tell(make::connected(1))), [], "a connection is no subscription");
     assert_eq!(solo.engine.status().outbox, 1);
     assert!(!solo.holds(&world()[0]));
     let out = solo.tell(Input::Subscribed(Peer(1)));
@@ -93,7 +93,7 @@ fn a_peer_that_offers_it_by_gossip_releases_it() {
 fn a_peer_that_lists_it_in_sync_releases_it_and_is_not_asked_for_it() {
     let (mut solo, mut server) = (Solo::new(), Solo::holding(&world()[..1]));
     own(&mut solo, &world()[0]);
-    let out = solo.tell(Input::Connected(Peer(1)));
+    let out = solo.tell(make::connected(1));
     let out = serve_from(&mut solo, &mut server, 1, out);
     let fetched = |request: &crate::wire::Request| matches!(request, crate::wire::Request::Transactions { .. });
     assert!(!asks(&out).iter().any(|(.., request)| fetched(request)));

@@ -1,7 +1,7 @@
 //! Answers: what they hold, where pages end, and what becomes of peers that ask too much.
 
 use super::{
-    make::{WORLD, world},
+    make::{self, WORLD, world},
     solo::{Solo, answers, faults},
 };
 use crate::{
@@ -85,7 +85,7 @@ fn a_page_ends_where_it_is_full_but_holds_at_least_one() {
 #[test]
 fn the_outbox_is_not_served() {
     let mut solo = Solo::new();
-    solo.tell(Input::Connected(Peer(1)));
+    solo.tell(make::connected(1));
     let own = super::make::verified(&solo.network, &world()[0]);
     solo.tell(Input::Own(Box::new(own)));
     let request = Request::Transactions { ids: vec![wire_id(&world()[0].id())], max_bytes: 10_000 };

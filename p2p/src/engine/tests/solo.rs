@@ -57,7 +57,7 @@ impl Solo {
 
     /// A peer connects and subscribes.
     pub(super) fn meet(&mut self, peer: u64) -> Vec<Output> {
-        let mut out = self.tell(Input::Connected(Peer(peer)));
+        let mut out = self.tell(make::connected(peer));
         out.extend(self.tell(Input::Subscribed(Peer(peer))));
         out
     }
@@ -111,8 +111,17 @@ impl Solo {
     }
 }
 
-/// The questions in `out`.
+/// The questions in `out`, but those for checkpoints.
 pub(super) fn asks(out: &[Output]) -> Vec<(Peer, Token, Request)> {
+    all_asks(out).into_iter().filter(|(_, _, request)| !matches!(request, Request::Checkpoint { .. })).collect()
+}
+
+/// The questions for checkpoints in `out`.
+pub(super) fn checkpoint_asks(out: &[Output]) -> Vec<(Peer, Token, Request)> {
+    all_asks(out).into_iter().filter(|(_, _, request)| matches!(request, Request::Checkpoint { .. })).collect()
+}
+
+fn all_asks(out: &[Output]) -> Vec<(Peer, Token, Request)> {
     out.iter()
         .filter_map(|output| match output {
             Output::Ask { peer, token, request } => Some((*peer, *token, request.clone())),

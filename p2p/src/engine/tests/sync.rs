@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use qasedak_chain::{Transaction, store::Store};
 
 use super::{
-    make::world,
+    make::{self, world},
     solo::{Solo, asks, faults, the_ask},
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) fn serve_from(solo: &mut Solo, server: &mut Solo, peer: u64, out: Vec
 }
 
 pub(super) fn ask_server(server: &mut Solo, request: Request) -> Response {
-    server.tell(Input::Connected(Peer(99)));
+    server.tell(make::connected(99));
     let token = server.token();
     let out = server.tell(Input::Asked { from: Peer(99), token, request });
     match out.iter().find(|output| matches!(output, Output::Answer { .. })) {
@@ -152,7 +152,7 @@ fn a_late_answer_is_ignored() {
     // So is another peer's answer to a question that it was not asked.
     let (mut solo, mut server) = (Solo::new(), Solo::holding(world()));
     let (token, ids, _) = up_to_transactions(&mut solo, &mut server, 1);
-    solo.tell(Input::Connected(Peer(2)));
+    solo.tell(make::connected(2));
     assert_eq!(solo.answer(2, token, Response::Transactions(page(&ids))), []);
 }
 

@@ -1,6 +1,6 @@
 //! Arithmetic of parts and places: nothing overlaps, and the first part is what there was before there were parts.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "tests say by panicking that something is wrong")]
 
 use proptest::prelude::*;
 

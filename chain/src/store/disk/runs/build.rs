@@ -43,7 +43,7 @@ impl Builder {
     }
 
     /// The run of all records in a table, which must be durable.
-    pub(super) fn from_table(&self, table: &MemTable, log: &LogView) -> Result<Run, StoreError> {
+    pub(super) fn of_table(&self, table: &MemTable, log: &LogView) -> Result<Run, StoreError> {
         let mut ids: Vec<Name> = table.ids().map(|(id, position)| name(id.as_bytes(), position)).collect();
         let mut tags: Vec<Name> = table.tags().iter().map(|(tag, position)| name(tag, *position)).collect();
         let order: Vec<OrderEntry> = table.order().iter().map(|(key, position)| order_entry(key, *position)).collect();
@@ -83,7 +83,7 @@ impl Builder {
     }
 
     /// The run of a range of positions, from the log. `done` is told the position that has been reached.
-    pub(super) fn from_log(
+    pub(super) fn of_log(
         &self,
         first: u64,
         end: u64,
@@ -100,7 +100,7 @@ impl Builder {
                 next = table.end();
                 done(next);
             }
-            parts.push(Arc::new(self.from_table(&table, log)?));
+            parts.push(Arc::new(self.of_table(&table, log)?));
         }
         if let [only] = &parts[..] {
             return self.open(only.facts.first, only.facts.end, log);

@@ -1,0 +1,209 @@
+//! Proof files out of this ledger: that a transaction is in its block, or that a block does not hold an id (DESIGN §6;
+//! `docs/protocol.md`, "Proof files"). The parts and their check are [`proof`](crate::proof)'s; here they are gathered.
+
+use super::{BlockPath, Ledger};
+use crate::{
+    block::{Block, Contents, closes},
+    checkpoint::SignedCheckpoint,
+    ids::TxId,
+    proof::{
+        self, AbsenceProof, CHECKPOINTS_MAX, EmptyBlockProof, InclusionProof, NeighbourBlock, Placed, ProofError,
+        Surrounded,
+    },
+    store::{Store, StoreError},
+    time::Time,
+    transaction::Header,
+};
+
+/// Checkpoints that a proof may cite.
+#[derive(Clone, Debug)]
+pub struct Witnesses {
+    /// The prover's own peer key, where it has signed any.
+    pub own: Option<[u8; 32]>,
+    /// Own and peers' checkpoints, those to be preferred first. Those that do not carry the block are left out.
+    pub checkpoints: Vec<SignedCheckpoint>,
+}
+
+/// Why there is no proof.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// The transaction is not in the ledger.
+    #[error("transaction {0} is not in this node's ledger; check the id, or wait until the node has caught up")]
+    NotHere(TxId),
+    /// The transaction is in the ledger, so its absence cannot be shown.
+    #[error("transaction {id} is in block {number} of this node's ledger, so no absence of it is proven")]
+    Present {
+        /// The id.
+        id: TxId,
+        /// Its block.
+        number: u64,
+    },
+    /// No checkpoint can speak of the block yet.
+    #[error("block {number} is still open: checkpoints speak of closed blocks only; ask again from {closes} on")]
+    Open {
+        /// The block's number.
+        number: u64,
+        /// When it closes.
+        closes: Time,
+    },
+    /// The hour lies before the network's first.
+    #[error("hour {number} lies before the network's start; there are blocks from {first} on only")]
+    BeforeStart {
+        /// The hour's number.
+        number: u64,
+        /// The network's first hour.
+        first: u64,
+    },
+    /// The block is closed, and no checkpoint carries it as it is here.
+    #[error(
+        "no checkpoint carries block {0} as it is in this ledger now; the node makes one each minute, and peers send \
+         theirs: try again in two minutes"
+    )]
+    NoWitness(u64),
+    /// What was put together would prove nothing.
+    #[error("the proof does not check, so none was made: {0}")]
+    Proof(#[from] ProofError),
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<S: Store> Ledger<S> {
+    /// Makes the file that proves that a transaction is in the block of its hour.
+    ///
+    /// # Errors
+    /// [`ProveError`] says why there is none.
+    pub fn prove(&mut self, id: &TxId, witnesses: &Witnesses, system: Time) -> Result<Vec<u8>, ProveError> {
+        let header = self.header_of(id)?.ok_or(ProveError::NotHere(*id))?;
+        let number = header.core().time().hour();
+        self.check_closed(number, system)?;
+        let block = self.block(number)?.ok_or(ProveError::NotHere(*id))?;
+        let ledger = self.network.ledger();
+        let (index, path) =
+            proof::place_in_block(ledger, &self.block_ids(number)?, id).ok_or(ProveError::NotHere(*id))?;
+        let mut parents = Vec::new();
+        for parent in header.core().parents().iter().filter(|parent| **parent != self.network.genesis()) {
+            parents.push(self.header_of(parent)?.ok_or(ProveError::NotHere(*parent))?);
+        }
+        let checkpoints = self.placed(&block, witnesses)?;
+        let own = own_of(witnesses, checkpoints.iter().map(|placed| &placed.checkpoint));
+        let proof = InclusionProof { header, parents, block: contents(&block), index, path, own, checkpoints };
+        Ok(proof.to_file(&self.network)?)
+    }
+
+    /// Makes the file that proves that the block of an hour does not hold an id, or that the hour has no block at all.
+    ///
+    /// # Errors
+    /// [`ProveError`] says why there is none; among others [`ProveError::Present`].
+    pub fn prove_absent(
+        &mut self,
+        id: &TxId,
+        number: u64,
+        witnesses: &Witnesses,
+        system: Time,
+    ) -> Result<Vec<u8>, ProveError> {
+        if let Some(header) = self.header_of(id)? {
+            return Err(ProveError::Present { id: *id, number: header.core().time().hour() });
+        }
+        self.check_closed(number, system)?;
+        let Some(block) = self.block(number)? else {
+            return self.prove_empty(id, number, witnesses);
+        };
+        let sides = proof::neighbours(self.network.ledger(), &self.block_ids(number)?, id);
+        let (before, after) = sides.ok_or(ProveError::Present { id: *id, number })?;
+        let checkpoints = self.placed(&block, witnesses)?;
+        let own = own_of(witnesses, checkpoints.iter().map(|placed| &placed.checkpoint));
+        let proof = AbsenceProof { id: *id, number, block: contents(&block), before, after, own, checkpoints };
+        Ok(proof.to_file(&self.network)?)
+    }
+
+    fn prove_empty(&mut self, id: &TxId, number: u64, witnesses: &Witnesses) -> Result<Vec<u8>, ProveError> {
+        let sides = (self.last_block_before(number)?, self.blocks(number, 1)?.into_iter().next());
+        let mut checkpoints = Vec::new();
+        for checkpoint in witnesses.checkpoints.iter().take(CHECKPOINTS_MAX) {
+            checkpoints.extend(self.surrounded(number, sides, checkpoint)?);
+        }
+        if checkpoints.is_empty() {
+            return Err(ProveError::NoWitness(number));
+        }
+        let own = own_of(witnesses, checkpoints.iter().map(|around| &around.checkpoint));
+        Ok(EmptyBlockProof { id: *id, number, own, checkpoints }.to_file(&self.network)?)
+    }
+
+    /// What a checkpoint shows of an hour without a block, which stands between `sides`.
+    fn surrounded(
+        &mut self,
+        number: u64,
+        sides: (Option<Block>, Option<Block>),
+        checkpoint: &SignedCheckpoint,
+    ) -> Result<Option<Surrounded>, StoreError> {
+        let statement = checkpoint.statement();
+        let Some(closed) = statement.closed.filter(|closed| closed.number >= number) else {
+            let shown = closes(number) <= statement.time;
+            return Ok(shown.then_some(Surrounded { checkpoint: *checkpoint, before: None, after: None }));
+        };
+        let mut side = |block: Option<Block>| -> Result<Option<NeighbourBlock>, StoreError> {
+            let Some(block) = block.filter(|block| block.number <= closed.number) else {
+                return Ok(None);
+            };
+            Ok(self.path_under(block.number, checkpoint)?.map(|BlockPath { index, path, .. }| NeighbourBlock {
+                number: block.number,
+                block: contents(&block),
+                index,
+                path,
+            }))
+        };
+        let (before, after) = (side(sides.0)?, side(sides.1)?);
+        Ok(after.is_some().then_some(Surrounded { checkpoint: *checkpoint, before, after }))
+    }
+
+    /// The checkpoints that carry a block, with the block's place in each.
+    fn placed(&mut self, block: &Block, witnesses: &Witnesses) -> Result<Vec<Placed>, ProveError> {
+        let mut placed = Vec::new();
+        for checkpoint in &witnesses.checkpoints {
+            if placed.len() >= CHECKPOINTS_MAX {
+                break;
+            }
+            let path = self.path_under(block.number, checkpoint)?;
+            placed.extend(path.map(|BlockPath { index, path, .. }| Placed { checkpoint: *checkpoint, index, path }));
+        }
+        if placed.is_empty() { Err(ProveError::NoWitness(block.number)) } else { Ok(placed) }
+    }
+
+    /// The way from a block's leaf to the root over blocks that a checkpoint states; `None` when the blocks of this ledger
+    /// do not lead to that root, or the checkpoint does not reach that far.
+    fn path_under(&mut self, number: u64, checkpoint: &SignedCheckpoint) -> Result<Option<BlockPath>, StoreError> {
+        let Some(closed) = checkpoint.statement().closed.filter(|closed| number <= closed.number) else {
+            return Ok(None);
+        };
+        if self.blocks_up_to(closed.number)? != Some(closed) {
+            return Ok(None);
+        }
+        self.block_path(number, closed.number)
+    }
+
+    fn header_of(&self, id: &TxId) -> Result<Option<Header>, StoreError> {
+        let Some(position) = self.position(id)? else {
+            return Ok(None);
+        };
+        Ok(self.record(position)?.map(|record| record.header))
+    }
+
+    fn check_closed(&self, number: u64, system: Time) -> Result<(), ProveError> {
+        let first = self.network.start().hour();
+        if number < first {
+            return Err(ProveError::BeforeStart { number, first });
+        }
+        let closes = closes(number);
+        if self.clock(system) < closes { Err(ProveError::Open { number, closes }) } else { Ok(()) }
+    }
+}
+
+fn contents(block: &Block) -> Contents {
+    Contents { count: block.count, root: block.root }
+}
+
+/// The prover's key, if it signed one of the checkpoints.
+fn own_of<'a>(witnesses: &Witnesses, mut checkpoints: impl Iterator<Item = &'a SignedCheckpoint>) -> Option<[u8; 32]> {
+    witnesses.own.filter(|own| checkpoints.any(|checkpoint| checkpoint.signer() == own))
+}

@@ -1,0 +1,81 @@
+//! `audit prove` and `audit disclose`: files for others, made by the running node.
+
+use std::{io::Write, path::Path};
+
+use serde::Serialize;
+
+use super::create;
+use crate::{
+    api::types::Made,
+    cli::{Context, client::Client, commands::check_block, output::fields},
+    failure::{Failure, Outcome, io_failure},
+};
+
+/// What is printed of a file that was made.
+#[derive(Debug, Serialize)]
+struct Shown {
+    file: String,
+    transaction: String,
+    /// Whether it proves that the transaction is, or is not, in the ledger.
+    proven: bool,
+}
+
+fn checked_id(id: &str) -> Outcome<&str> {
+    if id.len() == 64 && id.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(id);
+    }
+    Err(Failure::usage(format!("{id:?} is no transaction id: 64 hexadecimal digits; copy the whole of it")))
+}
+
+/// `block`: prove that the transaction is not in that one.
+pub(super) fn prove(context: &Context, id: &str, block: Option<&str>, out: &Path) -> Outcome {
+    let id = checked_id(id)?;
+    let path = match block {
+        None => format!("/v1/transactions/{id}/proof"),
+        Some(block) => {
+            check_block(block)?;
+            format!("/v1/blocks/{block}/absence/{id}")
+        }
+    };
+    let proven = make(context, &path, out)?;
+    let shown = Shown { file: out.display().to_string(), transaction: id.to_owned(), proven };
+    context.output.show(&shown, |shown| {
+        let about = if block.is_some() { "proves the absence of" } else { "proves" };
+        let mut text = fields(&[("file", shown.file.clone()), (about, shown.transaction.clone())]);
+        text.push_str(&format!("to see by whose word: qasedak audit check {}\n", shown.file));
+        text
+    })
+}
+
+pub(super) fn disclose(context: &Context, message: &str, out: &Path) -> Outcome {
+    let id = checked_id(message)?;
+    let proven = make(context, &format!("/v1/transactions/{id}/disclosure"), out)?;
+    let shown = Shown { file: out.display().to_string(), transaction: id.to_owned(), proven };
+    context.output.show(&shown, |shown| {
+        let ledger = if shown.proven {
+            "yes"
+        } else {
+            "no: the transaction is not in a closed block of this node yet; disclose it again some hours later"
+        };
+        let mut text = fields(&[
+            ("file", shown.file.clone()),
+            ("opens", shown.transaction.clone()),
+            ("proof inside", ledger.to_owned()),
+        ]);
+        text.push_str("whoever has this file can read this one message; nothing else of your wallet is in it\n");
+        text
+    })
+}
+
+/// Has the node make a file and writes it; nothing is written unless all of it is there.
+fn make(context: &Context, path: &str, out: &Path) -> Outcome<bool> {
+    // Told before the work, and again when the file is made.
+    if out.symlink_metadata().is_ok() {
+        create(out)?;
+    }
+    let client = Client::connect(&context.paths, context.network.name())?;
+    let made: Made = client.get(path)?;
+    let mut file = create(out)?;
+    file.write_all(made.file.as_bytes()).and_then(|()| file.sync_all()).map_err(io_failure("cannot write", out))?;
+    Ok(made.proven)
+}

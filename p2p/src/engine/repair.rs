@@ -1,0 +1,231 @@
+//! Bodies that are missing or damaged here, fetched again from peers (DESIGN §4, the wanted list; §5).
+//!
+//! A walk over the whole log reads every record and every body once a day, at a bounded rate, and notes whose body never
+//! came or is not what it was; so does every answer to a peer that meets damage. What is wanted is asked of one peer after
+//! the other, with the question that sync has for transactions. A body is taken if the header that comes with it has the
+//! very id that the log holds, and it hashes to what that header says. It is durable with the next flush.
+//!
+//! Bounds: [`WANTED_MAX`] ids, one question at a time, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
+//! whose header is damaged cannot be mended so: it is reported, and the walk goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use qasedak_chain::{
+    Position, Transaction, TxId,
+    ledger::Attached,
+    store::{Body, Store, StoreError},
+    transaction::body_hash,
+};
+
+use super::{Engine, Fault, Now, Peer, Token, Turn, sync::Question};
+use crate::wire::{Request, wire_id};
+
+/// Most bodies that are wanted at once. The next walk finds the rest.
+const WANTED_MAX: usize = 4_096;
+/// Most bodies in one question.
+const ASK_MAX: usize = 64;
+/// Records that the walk reads in one tick.
+const WALK_RECORDS: usize = 64;
+/// Bytes of bodies after which it stops in a tick.
+const WALK_BYTES: usize = 1024 * 1024;
+/// Time between the beginnings of two walks.
+const WALK_EVERY_MS: u64 = 86_400_000;
+/// Most peers that one body was asked of before it is asked of all again.
+const ASKED_MAX: usize = 64;
+/// How long a peer that did not have a body, or did not answer, is not asked for it again.
+const AGAIN_MS: u64 = 600_000;
+/// Pause after a question that brought nothing.
+const PAUSE_MS: u64 = 2_000;
+
+/// A body that is wanted: whom it was asked of, and when that is forgotten.
+#[derive(Debug, Default)]
+struct Wanted {
+    asked_of: BTreeSet<Peer>,
+    forget_ms: u64,
+}
+
+/// What an operator is shown of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairStatus {
+    /// Bodies that are wanted.
+    pub wanted: usize,
+    /// Bodies that came since the start.
+    pub repaired: u64,
+    /// Records that the walk has read; all of them while it rests.
+    pub walked: u64,
+}
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(super) struct Repair {
+    wanted: BTreeMap<TxId, Wanted>,
+    /// The question that is open.
+    asked: Option<Token>,
+    resume_ms: u64,
+    repaired: u64,
+    walk_at: u64,
+    walk_from_ms: u64,
+    /// When the next walk begins.
+    next_walk_ms: u64,
+}
+
+impl Repair {
+    pub(super) fn status(&self) -> RepairStatus {
+        RepairStatus { wanted: self.wanted.len(), repaired: self.repaired, walked: self.walk_at }
+    }
+
+    /// A body is missing or damaged.
+    pub(super) fn want(&mut self, id: TxId) {
+        if self.wanted.len() < WANTED_MAX {
+            self.wanted.entry(id).or_default();
+        }
+    }
+
+    /// Nothing is asked for a moment.
+    pub(super) fn pause(&mut self, now_ms: u64) {
+        self.resume_ms = now_ms.saturating_add(PAUSE_MS);
+    }
+
+    pub(super) fn closed(&mut self, token: Token) {
+        self.asked.take_if(|asked| *asked == token);
+    }
+
+    /// What to ask of this peer: what it was not asked for lately.
+    fn due(&mut self, peer: Peer, now_ms: u64) -> Vec<TxId> {
+        let mut due = Vec::new();
+        for (id, wanted) in &mut self.wanted {
+            if wanted.forget_ms <= now_ms || wanted.asked_of.len() >= ASKED_MAX {
+                wanted.asked_of.clear();
+            }
+            if due.len() < ASK_MAX && !wanted.asked_of.contains(&peer) {
+                due.push(*id);
+            }
+        }
+        due
+    }
+}
+
+impl Engine {
+    /// A tick went by: the walk goes on.
+    pub(super) fn walk<S: Store>(&mut self, turn: &Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        if now_ms < self.repair.next_walk_ms {
+            return;
+        }
+        if self.repair.walk_at == 0 {
+            self.repair.walk_from_ms = now_ms;
+        }
+        let mut bytes = 0_usize;
+        for _ in 0..WALK_RECORDS {
+            if self.repair.walk_at >= turn.ledger.summary().count {
+                self.repair.walk_at = 0;
+                self.repair.next_walk_ms = self.repair.walk_from_ms.saturating_add(WALK_EVERY_MS);
+                return;
+            }
+            let position = Position::new(self.repair.walk_at);
+            self.repair.walk_at = self.repair.walk_at.saturating_add(1);
+            match self.look_at(turn, position) {
+                Ok(read) => bytes = bytes.saturating_add(read),
+                Err(error) => self.failures.note_unread(&error),
+            }
+            if bytes >= WALK_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// Reads a record and its body; wants the body if it should be here and is not. Returns how many bytes it read.
+    fn look_at<S: Store>(&mut self, turn: &Turn<'_, S>, position: Position) -> Result<usize, StoreError> {
+        let Some(record) = turn.ledger.record(position)? else {
+            return Ok(0);
+        };
+        let core = record.header.core();
+        match turn.ledger.store().body(position)? {
+            Body::Present(body) if body_hash(&self.network, &body) == *core.body_hash() => return Ok(body.len()),
+            Body::Dropped { .. } => return Ok(0),
+            Body::Present(_) | Body::Damaged(_) => self.repair.want(record.id),
+            // One that never came is wanted for as long as others keep it.
+            Body::Absent => {
+                let day = qasedak_chain::retention::body_day(core, record.arrival);
+                if day > turn.ledger.clock(turn.now.system).day() {
+                    self.repair.want(record.id);
+                }
+            }
+        }
+        Ok(0)
+    }
+
+    /// Asks a peer for bodies that are wanted, if there is one to ask.
+    pub(super) fn ask_for_bodies<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        if self.repair.asked.is_some() || now_ms < self.repair.resume_ms || self.repair.wanted.is_empty() {
+            return;
+        }
+        let peers: Vec<(Peer, u32)> = self.peers.iter().map(|(peer, state)| (peer, state.page_bytes)).collect();
+        for (peer, max_bytes) in peers {
+            let ids = self.repair.due(peer, now_ms);
+            if ids.is_empty() {
+                continue;
+            }
+            let request = Request::Transactions { ids: ids.iter().map(wire_id).collect(), max_bytes };
+            self.repair.asked = Some(self.ask(turn, peer, Question::Bodies(ids), request));
+            return;
+        }
+    }
+
+    /// A question for bodies brought nothing.
+    pub(super) fn bodies_not_had(&mut self, peer: Peer, ids: &[TxId], now: Now) {
+        self.repair.pause(now.elapsed_ms);
+        for id in ids {
+            if let Some(wanted) = self.repair.wanted.get_mut(id) {
+                wanted.asked_of.insert(peer);
+                wanted.forget_ms = now.elapsed_ms.saturating_add(AGAIN_MS);
+            }
+        }
+    }
+
+    /// A peer sent transactions whose bodies are wanted.
+    pub(super) fn got_bodies<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, ids: &[TxId], list: &[Vec<u8>]) {
+        let mut asked = ids.iter();
+        let mut without = Vec::new();
+        for bytes in list {
+            let transaction = match Transaction::from_bytes(&self.network, bytes) {
+                Ok(transaction) => transaction,
+                Err(rule) => return self.let_go(turn, peer, Fault::InvalidTransaction(rule)),
+            };
+            let id = transaction.id();
+            // In the order of the question; those left out are not there.
+            let before = asked.as_slice();
+            if !asked.any(|next| *next == id) {
+                return self.let_go(turn, peer, Fault::WrongAnswer);
+            }
+            let skipped = before.len().saturating_sub(asked.len()).saturating_sub(1);
+            without.extend(before.iter().take(skipped));
+            if transaction.body().is_none() {
+                without.push(id);
+                continue;
+            }
+            match turn.ledger.attach_body(&transaction, turn.now.system) {
+                Ok(attached) => {
+                    self.repair.wanted.remove(&id);
+                    if attached == Attached::Taken {
+                        self.repair.repaired = self.repair.repaired.saturating_add(1);
+                        turn.stored = true;
+                    }
+                }
+                Err(error) => {
+                    self.failures.note(&error);
+                    self.repair.pause(turn.now.elapsed_ms);
+                    return;
+                }
+            }
+        }
+        // Behind a page that holds something, the rest did not fit.
+        if list.is_empty() {
+            without.extend(asked);
+        }
+        if !without.is_empty() {
+            self.bodies_not_had(peer, &without, turn.now);
+        }
+    }
+}

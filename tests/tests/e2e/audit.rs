@@ -1,0 +1,281 @@
+//! Export, proofs and disclosures with the real binary: made on nodes, checked where there is nothing but the file.
+//!
+//! Blocks close hours after their messages, so what is to be proven is dated back: the test puts it into the files of a
+//! node before that starts, as if the node had been off since.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    ops::ControlFlow,
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use qasedak_chain::{Ledger, Network, Time, Transaction, rules, stamp, store::disk::DiskStore, time::HOUR_SECS};
+use qasedak_wallet::{Card, Content, Draft, Unstamped, Wallet};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::Value;
+
+use crate::harness::{
+    Node, PASSPHRASE, PATIENCE, binary, command, files, node_with_relay, run, wait_for, wait_for_agreement,
+};
+
+const TEXT: &str = "The seeds are \u{1b}[31munder\u{202e} the third stone\nsecond line";
+const OTHER: &str = "canary: this one is told to nobody";
+
+fn dev() -> Network {
+    Network::dev()
+}
+
+fn stamped(unstamped: Unstamped) -> Transaction {
+    let (challenge, effort) = unstamped.work(&dev());
+    let stamp = stamp::search(&challenge, effort, 0.., || ControlFlow::Continue(())).unwrap();
+    unstamped.stamped(&dev(), stamp).unwrap()
+}
+
+fn hours_ago(hours: u64) -> Time {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Time::from_secs(now - hours * HOUR_SECS).rounded_down()
+}
+
+/// Two nodes that are off: `a` once wrote two messages to `b`, which stand in the files of `a`, ten hours old.
+struct Past {
+    a: Node,
+    b: Node,
+    /// Ids of the two messages' transactions.
+    sent: Vec<String>,
+}
+
+fn past(home: &Path) -> Past {
+    let (a, b) = (Node::with_wallet(home, "a"), Node::with_wallet(home, "b"));
+    let mut rng = StdRng::seed_from_u64(9);
+    // On the hour, so that all of it lies in one block.
+    let time = Time::from_secs(hours_ago(10).hour() * HOUR_SECS);
+    let wallet = |node: &Node| Wallet::open(&node.data.join("dev").join("wallet"), &dev(), PASSPHRASE).unwrap();
+    let draft = |parents| Draft::new(parents, time);
+    let (mut from, mut to) = (wallet(&a), wallet(&b));
+    let card = stamped(to.make_card(time, None, &draft(vec![dev().genesis()]), &mut rng).unwrap());
+    let keys = Card::open(&dev(), &to.address(), &card).unwrap();
+    let mut all = vec![card];
+    for text in [TEXT, OTHER] {
+        let content = Content::Text(text.to_owned());
+        let place = draft(vec![all.last().unwrap().id()]);
+        let sealed = from.seal(&keys, content, time.secs() * 1_000, &place, &mut rng).unwrap();
+        let transaction = stamped(sealed.unstamped);
+        from.record_sent(transaction.id(), &sealed.record).unwrap();
+        all.push(transaction);
+    }
+    let store = DiskStore::open(&a.data.join("dev").join("ledger"), &dev(), [7; 16]).unwrap();
+    let mut ledger = Ledger::open(dev(), store).unwrap();
+    for transaction in &all {
+        let verified = rules::verify(&dev(), transaction.clone()).unwrap();
+        ledger.append(verified, time.plus(60), false).unwrap();
+    }
+    ledger.flush_now(time.plus(60)).unwrap();
+    let sent = all[1..].iter().map(|transaction| transaction.id().to_string()).collect();
+    Past { a, b, sent }
+}
+
+impl Past {
+    /// Starts both; `b` has fetched and opened all when this returns.
+    fn start(&mut self) {
+        self.a.start(&[]);
+        self.b.start(&[&self.a]);
+        self.b.wait_for_text(OTHER, PATIENCE);
+        wait_for_agreement(&[&self.a, &self.b], PATIENCE);
+    }
+}
+
+/// `audit check` on a machine that never had a node: no home, no data directory, another working directory.
+fn check(file: &Path, json: bool) -> Output {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary());
+    command.env_clear().current_dir(elsewhere.path()).stdin(Stdio::null());
+    command.args(if json { &["--json"][..] } else { &[] }).args(["audit", "check"]).arg(file);
+    let output = command.output().unwrap();
+    assert_eq!(files(elsewhere.path()), Vec::<std::path::PathBuf>::new(), "a check leaves nothing behind");
+    output
+}
+
+fn checked(file: &Path) -> Value {
+    let output = check(file, true);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Changes of a file that anyone might try: each must be refused with exit code 1 and one sentence.
+fn assert_no_change_passes(file: &Path) {
+    let sound = fs::read(file).unwrap();
+    let changed = file.with_extension("changed");
+    let step = sound.len() / 17;
+    for at in (0..sound.len()).step_by(step) {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        fs::write(&changed, bytes).unwrap();
+        assert_refused(&changed, &format!("byte {at}"));
+    }
+    fs::write(&changed, &sound[..sound.len() - 1]).unwrap();
+    assert_refused(&changed, "cut");
+    fs::write(&changed, b"").unwrap();
+    assert_refused(&changed, "empty");
+}
+
+fn assert_refused(file: &Path, what: &str) {
+    let output = check(file, false);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+    assert!(output.stdout.is_empty() && said.contains("proves nothing") && said.lines().count() == 1, "{what}: {said}");
+}
+
+fn made(node: &Node, args: &[&str], file: &Path) -> Value {
+    node.json(&[args, &["-o", file.to_str().unwrap()]].concat())
+}
+
+fn sentence(output: &Output) -> String {
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[test]
+fn the_ledger_is_exported_while_the_node_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    let file = home.path().join("ledger.jsonl");
+    let shown = made(&past.b, &["audit", "export"], &file);
+    assert_eq!(shown["damaged"], 0);
+    let text = fs::read_to_string(&file).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (head, end) = (&lines[0], lines.last().unwrap());
+    assert_eq!((head["type"].as_str(), end["type"].as_str()), (Some("head"), Some("end")));
+    assert_eq!((&head["count"], &end["transactions"]), (&shown["transactions"], &shown["transactions"]));
+    let verdict = past.b.json(&["audit", "verify"]);
+    assert_eq!((&verdict["digest"], &verdict["link"]), (&head["digest"], &head["link"]));
+    assert!(verdict["transactions_per_second"].as_u64().unwrap() > 0 && verdict["seconds"].as_f64().unwrap() > 0.0);
+    assert!(past.sent.iter().all(|id| lines.iter().any(|line| line["id"] == **id)));
+
+    // A file that is there is never overwritten.
+    let again = run(&past.b.data, &["audit", "export", "-o", file.to_str().unwrap()]);
+    assert!(sentence(&again).contains("not overwritten"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
+
+    // A reader that has enough is no failure; on standard output comes the same.
+    let mut export = command(&past.b.data, &["audit", "export"]);
+    let mut child = export.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    drop(out);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(child.wait().unwrap().code().is_some());
+    assert!(text.starts_with(&first));
+}
+
+#[test]
+fn a_damaged_record_is_told_and_the_rest_is_exported() {
+    let home = tempfile::tempdir().unwrap();
+    let past = past(home.path());
+    let headers = files(&past.a.data.join("dev").join("ledger").join("headers"));
+    let segment = headers.iter().find(|file| file.extension().is_some_and(|kind| kind == "seg")).unwrap();
+    let mut bytes = fs::read(segment).unwrap();
+    bytes[300] ^= 1;
+    fs::write(segment, bytes).unwrap();
+    let output = run(&past.a.data, &["audit", "export"]);
+    assert!(sentence(&output).contains("damaged: position 0"), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = lines.iter().filter_map(|line| line["type"].as_str()).collect();
+    assert_eq!(kinds, ["head", "damaged", "transaction", "transaction", "end"]);
+}
+
+#[test]
+fn both_sides_disclose_one_message_and_nothing_else() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    let id = past.sent[0].clone();
+    let (by_a, by_b) = (home.path().join("by-a"), home.path().join("by-b"));
+    for (node, file) in [(&past.a, &by_a), (&past.b, &by_b)] {
+        let shown = made(node, &["audit", "disclose", &id], file);
+        assert_eq!(shown["transaction"], id);
+        private(file);
+    }
+    let shown = [checked(&by_a), checked(&by_b)];
+    for (shown, by) in shown.iter().zip(["sender", "recipient"]) {
+        assert_eq!((shown["kind"].as_str(), shown["transaction"].as_str()), (Some("disclosure"), Some(&*id)));
+        let message = &shown["message"];
+        assert_eq!((message["text"].as_str(), message["disclosed_by"].as_str()), (Some(TEXT), Some(by)));
+        assert_eq!(
+            (message["from"].as_str(), message["to"].as_str()),
+            (Some(&*past.a.address), Some(&*past.b.address))
+        );
+    }
+    assert_eq!(shown[0]["message"]["inner_id"], shown[1]["message"]["inner_id"]);
+
+    // On a terminal's side nothing of the text can pass for what the program says, or move what stands around it.
+    let text = String::from_utf8(check(&by_a, false).stdout).unwrap();
+    assert!(text.contains("    The seeds are") && text.contains("\n    second line"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text}");
+
+    for file in [&by_a, &by_b] {
+        assert_no_change_passes(file);
+        let bytes = fs::read(file).unwrap();
+        let words = [past.a.words.as_deref().unwrap(), past.b.words.as_deref().unwrap()].join(" ");
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut secrets: Vec<String> = words.windows(2).map(|pair| pair.join(" ")).collect();
+        secrets.extend([OTHER.to_owned(), hex::encode(OTHER), PASSPHRASE.to_owned(), past.sent[1].clone()]);
+        for secret in secrets {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+        }
+    }
+    let again = run(&past.a.data, &["audit", "disclose", &id, "-o", by_a.to_str().unwrap()]);
+    assert!(sentence(&again).contains("not overwritten"));
+    // The log says nothing of what was disclosed.
+    for node in [&past.a, &past.b] {
+        let log = fs::read_to_string(node.log()).unwrap();
+        assert!(!log.contains("third stone") && !log.contains(&id), "{}", node.log().display());
+    }
+}
+
+#[test]
+fn who_cannot_disclose_is_told_why() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    let mut relay = Node::relay(home.path(), "r");
+    relay.start(&[&past.a]);
+    let mut other = Node::with_wallet(home.path(), "c");
+    other.start(&[&past.a]);
+    wait_for_agreement(&[&past.a, &relay, &other], PATIENCE);
+    let file = home.path().join("file");
+    let disclose = |node: &Node, id: &str| run(&node.data, &["audit", "disclose", id, "-o", file.to_str().unwrap()]);
+    assert!(sentence(&disclose(&relay, &past.sent[0])).contains("relay"));
+    assert!(sentence(&disclose(&other, &past.sent[0])).contains("no message that this wallet"));
+    assert!(sentence(&disclose(&other, &"0".repeat(64))).contains("is not here"));
+    assert_eq!(disclose(&other, "0123").status.code(), Some(2));
+    assert!(!file.exists());
+}
+
+/// A message of this moment is not in a closed block: it can be disclosed, and the file says that no proof is in it.
+#[test]
+fn what_is_not_proven_yet_can_be_disclosed() {
+    let home = tempfile::tempdir().unwrap();
+    let (a, _relay) = node_with_relay(home.path());
+    let address = a.address.clone();
+    let id = a.send(&address, "to myself");
+    wait_for("the message in the ledger", Duration::from_secs(30), || (a.texts() == ["to myself"]).then_some(()));
+    let file = home.path().join("file");
+    assert_eq!(made(&a, &["audit", "disclose", &id], &file)["proven"], false);
+    let shown = checked(&file);
+    assert_eq!(shown["message"]["text"], "to myself");
+    assert!(shown["does_not_prove"].to_string().contains("is in the ledger"));
+}
+
+/// Only the owner may read it.
+fn private(path: &Path) {
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777, 0o600);
+}

@@ -1,0 +1,64 @@
+//! Damage to a stopped node's bodies is found by the running one, and mended from a peer.
+
+use std::{fs, time::Duration};
+
+use crate::harness::{Node, files, node_with_relay, run, wait_for, wait_for_agreement};
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Files of bodies that hold any.
+fn body_files(node: &Node) -> Vec<std::path::PathBuf> {
+    let all = files(&node.data.join("dev/ledger/bodies"));
+    // A file header alone has 128 bytes.
+    let holds = |path: &std::path::PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 600);
+    all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg") && holds(path)).collect()
+}
+
+fn mended(node: &Node, id: &str, repaired: u64) {
+    wait_for("the body", PATIENCE, || {
+        let status = node.json(&["status"]);
+        let there = node.json(&["show", id])["body"] == "present";
+        (there && status["bodies_repaired"].as_u64() >= Some(repaired) && status["bodies_wanted"] == 0).then_some(())
+    });
+}
+
+#[test]
+fn a_damaged_body_comes_back_from_a_peer() {
+    let home = tempfile::tempdir().unwrap();
+    let (a, mut b) = node_with_relay(home.path());
+    let id = a.send(&a.address, "worth keeping");
+    wait_for("it on the relay", PATIENCE, || run(&b.data, &["show", &id]).status.success().then_some(()));
+    wait_for_agreement(&[&a, &b], PATIENCE);
+    b.stop();
+    // The last byte but some of each file lies in its last body.
+    for path in body_files(&b) {
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() - 100;
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+    assert!(!run(&b.data, &["audit", "verify"]).status.success(), "the damage is found");
+    b.start(&[&a]);
+    mended(&b, &id, 1);
+    b.stop();
+    let verdict = run(&b.data, &["--json", "audit", "verify"]);
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));
+}
+
+#[test]
+fn lost_files_of_bodies_come_back_from_a_peer() {
+    let home = tempfile::tempdir().unwrap();
+    let (a, mut b) = node_with_relay(home.path());
+    let id = a.send(&a.address, "worth keeping");
+    wait_for("it on the relay", PATIENCE, || run(&b.data, &["show", &id]).status.success().then_some(()));
+    let count = wait_for_agreement(&[&a, &b], PATIENCE).2;
+    b.stop();
+    let lost = body_files(&b);
+    assert!(!lost.is_empty());
+    lost.iter().for_each(|path| fs::remove_file(path).unwrap());
+    b.start(&[&a]);
+    mended(&b, &id, count);
+    b.stop();
+    let verdict = run(&b.data, &["--json", "audit", "verify"]);
+    assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));
+}
