@@ -2,7 +2,7 @@
 //! transaction in log order, and an end, so that a cut export shows.
 //!
 //! Two passes over the files, so that the head can tell count, link, root and digest: memory holds one segment at a time,
-//! whatever the ledger's size. What a running node appends meanwhile is left out. Stamps, signatures and parents are not
+//! and the places of bodies that came late. What a running node appends meanwhile is left out. Stamps, signatures and parents are not
 //! checked: that is what [`verify`](super::verify) is for.
 
 use std::{collections::BTreeMap, io, path::Path};

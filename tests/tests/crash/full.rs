@@ -60,7 +60,7 @@ fn squeezed(
         relieve(writer.process.id());
         let kept = full.total;
         wait_for("recovery in the same process", &mut writer, |now| {
-            true && now.wallet > full.wallet + 3 && now.total > kept && now.next_kept > full.next_kept + 3
+            now.wallet > full.wallet + 3 && now.total > kept && now.next_kept > full.next_kept + 3
         });
         writer.acknowledged.lock().unwrap().refusals.clear();
     }
