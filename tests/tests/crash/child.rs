@@ -232,8 +232,7 @@ impl Writer {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         self.reader.join().unwrap();
-        let acknowledged = self.acknowledged.lock().unwrap().clone();
-        acknowledged
+        self.acknowledged.lock().unwrap().clone()
     }
 }
 

@@ -179,7 +179,10 @@ fn an_outbox_and_a_wallet_of_every_released_format_open() {
         assert_eq!(expected["address"], wallet.address().to_string());
         assert_eq!(wallet.contact("nasrin").unwrap().address, wallet.address());
         let text = Content::Text("kept since format 1".into());
-        assert_eq!(wallet.inbox(None, 9).unwrap().into_iter().map(|m| m.content).collect::<Vec<_>>(), [text.clone()]);
+        assert_eq!(
+            wallet.inbox(None, 9).unwrap().into_iter().map(|m| m.content).collect::<Vec<_>>(),
+            std::slice::from_ref(&text)
+        );
         assert_eq!(wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.content).collect::<Vec<_>>(), [text]);
         assert_eq!(wallet.cursor(&LogId::from_bytes(LOG_ID)).unwrap(), Position::new(PLAIN + 2));
     }
