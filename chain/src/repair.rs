@@ -8,10 +8,7 @@
 //!
 //! The two renames are the only moment at which there is no ledger: [`finish`] completes them after a crash.
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     ids::TxId,
@@ -115,7 +112,7 @@ fn beside(dir: &Path) -> PathBuf {
 }
 
 /// Renames the ledger's directory to the next free `…damaged-N`.
-fn set_aside(dir: &Path, lock: File) -> Result<PathBuf, StoreError> {
+fn set_aside(dir: &Path, lock: files::Lock) -> Result<PathBuf, StoreError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let prefix = format!("{name}.damaged-");
     let names = files::names(dir.parent().unwrap_or(Path::new("")))?;

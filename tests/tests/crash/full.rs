@@ -17,7 +17,7 @@ use crate::{
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const PARTS: [&str; 2] = ["outbox", "wallet"];
+const PARTS: [&str; 3] = ["ledger", "outbox", "wallet"];
 
 fn wait_for(what: &str, writer: &mut Writer, look: impl Fn(&Acknowledged) -> bool) {
     let until = Instant::now() + PATIENCE;
@@ -41,14 +41,14 @@ fn squeezed(
 ) {
     for _ in 0..2 {
         let before = writer.acknowledged.lock().unwrap().clone();
-        let further = |now: &Acknowledged| now.wallet > before.wallet + 3;
+        let further = |now: &Acknowledged| now.ledger > before.ledger + 3 && now.wallet > before.wallet + 3;
         wait_for("progress", &mut writer, further);
         squeeze(writer.process.id());
         wait_for("refusals", &mut writer, |now| {
             PARTS.iter().all(|part| now.refusals.iter().any(|refusal| refusal.starts_with(part)))
         });
         let refused = std::mem::take(&mut writer.acknowledged.lock().unwrap().refusals);
-        for refusal in refused.iter().filter(|refusal| PARTS.iter().any(|part| refusal.starts_with(part))) {
+        for refusal in &refused {
             assert!(refusal.contains(&dir.display().to_string()), "names no file: {refusal}");
         }
         for part in PARTS {
@@ -60,7 +60,10 @@ fn squeezed(
         relieve(writer.process.id());
         let kept = full.total;
         wait_for("recovery in the same process", &mut writer, |now| {
-            now.wallet > full.wallet + 3 && now.total > kept && now.next_kept > full.next_kept + 3
+            now.ledger > full.ledger + 3
+                && now.wallet > full.wallet + 3
+                && now.total > kept
+                && now.next_kept > full.next_kept + 3
         });
         writer.acknowledged.lock().unwrap().refusals.clear();
     }

@@ -161,8 +161,11 @@ pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreE
     Ok(DiskFile { path: path.to_owned(), ..file })
 }
 
+/// A lock on a directory, held until this is dropped.
+pub(crate) type Lock = File;
+
 /// Takes the lock of a directory, an advisory lock on the file `path`, until the file is closed.
-pub(crate) fn lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn lock(path: &Path) -> Result<Lock, StoreError> {
     let opened = fault::check(Op::Lock, path).and_then(|()| private().truncate(false).open(path));
     let file = opened.map_err(|error| io_error("cannot open", path, error))?;
     match file.try_lock() {
