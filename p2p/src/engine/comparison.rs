@@ -7,9 +7,9 @@
 //! - *only here*: this node had it before the comparison began, and the peer did not list it afterwards;
 //! - *only there*: the peer listed it, and this node still lacks it at the end.
 //!
-//! What arrived between is dropped; if nothing is left of a difference, both look again, at most [`ROUNDS_MAX`] times.
+//! What arrived between is dropped; if nothing is left of a difference, both look again, at most `ROUNDS_MAX` times.
 //!
-//! Bounds: one comparison at a time, [`LIMIT_MS`] for all of it, one page of either side in memory, [`OWN_PER_TURN`]
+//! Bounds: one comparison at a time, [`LIMIT_MS`] for all of it, one page of either side in memory, `OWN_PER_TURN`
 //! own places in one turn, a bounded [`Report`].
 
 use std::collections::VecDeque;

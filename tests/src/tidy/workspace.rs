@@ -63,6 +63,16 @@ fn inherits(value: Option<&Value>) -> bool {
     value.and_then(|value| value.get("workspace")).and_then(Value::as_bool) == Some(true)
 }
 
+/// Whether a crate that is no test takes unchecked transactions and failing disks into what it ships.
+fn enables_testing(manifest: &Table) -> bool {
+    let names_it = |value: &Value| {
+        let features = value.get("features").and_then(Value::as_array);
+        features.into_iter().flatten().any(|feature| feature.as_str() == Some("testing"))
+    };
+    let shipped = manifest.get("dependencies").and_then(Value::as_table);
+    shipped.into_iter().flat_map(Table::values).any(names_it)
+}
+
 fn check_manifest(path: &str, text: &str) -> Vec<Fault> {
     let Some(directory) = path.strip_suffix("/Cargo.toml") else {
         return Vec::new();
@@ -80,9 +90,13 @@ fn check_manifest(path: &str, text: &str) -> Vec<Fault> {
         faults.push(Fault::of_file(format!("the package of this directory is called {name}")));
     }
     for (ours, _) in dependencies(&manifest).iter().filter(|(ours, _)| CRATES.iter().any(|(_, name, _)| name == ours)) {
-        if !allowed.contains(&ours.as_str()) {
+        // A crate's own tests may want it with another feature.
+        if !allowed.contains(&ours.as_str()) && ours != name {
             faults.push(Fault::of_file(format!("{name} must not depend on {ours}: dependencies run one way")));
         }
+    }
+    if enables_testing(&manifest) {
+        faults.push(Fault::of_file("the feature `testing` is for dev-dependencies of chain and tests alone"));
     }
     for (other, value) in dependencies(&manifest) {
         if !inherits(Some(value)) {
@@ -115,10 +129,24 @@ pub const MANIFESTS: Rule = Rule {
         ("chain/Cargo.toml", concat!(manifest!("qasedak-chain"), "[dependencies]\nhex = \"0.4\"")),
         ("chain/Cargo.toml", concat!(manifest!("qasedak-chain"), "[dependencies]\nqasedak = { workspace = true }")),
         ("chain/Cargo.toml", manifest!("chain")),
+        (
+            "node/Cargo.toml",
+            concat!(
+                manifest!("qasedak"),
+                "[dependencies]\nqasedak-chain = { workspace = true, features = [\"testing\"] }"
+            ),
+        ),
     ],
     good: &[
         ("p2p/Cargo.toml", concat!(manifest!("qasedak-p2p"), "[dependencies]\nqasedak-chain.workspace = true")),
         ("node/Cargo.toml", concat!(manifest!("qasedak"), "[dependencies]\nqasedak-p2p.workspace = true")),
+        (
+            "chain/Cargo.toml",
+            concat!(
+                manifest!("qasedak-chain"),
+                "[dev-dependencies]\nqasedak-chain = { workspace = true, features = [\"testing\"] }"
+            ),
+        ),
     ],
 };
 

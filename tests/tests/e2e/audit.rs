@@ -45,6 +45,8 @@ struct Past {
     b: Node,
     /// Ids of the two messages' transactions.
     sent: Vec<String>,
+    /// When: the first second of their hour.
+    time: Time,
 }
 
 fn past(home: &Path) -> Past {
@@ -74,7 +76,7 @@ fn past(home: &Path) -> Past {
     }
     ledger.flush_now(time.plus(60)).unwrap();
     let sent = all[1..].iter().map(|transaction| transaction.id().to_string()).collect();
-    Past { a, b, sent }
+    Past { a, b, sent, time }
 }
 
 impl Past {
@@ -272,6 +274,88 @@ fn what_is_not_proven_yet_can_be_disclosed() {
     let shown = checked(&file);
     assert_eq!(shown["message"]["text"], "to myself");
     assert!(shown["does_not_prove"].to_string().contains("is in the ledger"));
+}
+
+/// Runs a command that writes a file, until the file cites the checkpoint of another peer; returns what the file shows.
+fn by_a_peer(node: &Node, args: &[&str], file: &Path) -> Value {
+    wait_for("a proof by a peer's word", Duration::from_secs(150), || {
+        drop(fs::remove_file(file));
+        let output = run(&node.data, &[args, &["-o", file.to_str().unwrap()]].concat());
+        let shown = output.status.success().then(|| checked(file))?;
+        (shown["own_word_only"] == false).then_some(shown)
+    })
+}
+
+fn peer_of(node: &Node) -> String {
+    wait_for("own checkpoint", Duration::from_secs(150), || {
+        node.json(&["audit", "log"])["own"]["peer"].as_str().map(str::to_owned)
+    })
+}
+
+#[test]
+fn what_is_in_the_ledger_and_what_is_not_is_proven_by_a_peers_word() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    let (id, number) = (past.sent[0].as_str(), past.time.hour());
+    let file = home.path().join("inclusion");
+    let shown = by_a_peer(&past.b, &["audit", "prove", id], &file);
+    assert_eq!((shown["kind"].as_str(), shown["transaction"].as_str()), (Some("inclusion"), Some(id)));
+    assert_eq!((shown["block"]["number"].as_u64(), shown["block"]["count"].as_u64()), (Some(number), Some(3)));
+    assert_eq!(shown["claimed"]["time"], past.time.secs());
+    let peers: Vec<&str> = shown["by"].as_array().unwrap().iter().filter_map(|by| by["peer"].as_str()).collect();
+    let (a, b) = (peer_of(&past.a), peer_of(&past.b));
+    assert!(
+        peers.contains(&a.as_str()) && shown["by"].as_array().unwrap().iter().all(|by| by["own"] == (by["peer"] == *b))
+    );
+    let text = String::from_utf8(check(&file, false).stdout).unwrap();
+    assert!(text.contains(&a) && text.contains("not proven:") && text.contains("what it says"), "{text}");
+    assert_no_change_passes(&file);
+    let again = run(&past.b.data, &["audit", "prove", id, "-o", file.to_str().unwrap()]);
+    assert!(sentence(&again).contains("not overwritten"));
+
+    let stranger = "5".repeat(64);
+    let hour = (past.time.plus(HOUR_SECS)).to_string();
+    let (full, empty, empty_hour) = (number.to_string(), (number + 1).to_string(), &hour[..13]);
+    for (block, count) in [(full.as_str(), 3), (empty.as_str(), 0), (empty_hour, 0)] {
+        let file = home.path().join(format!("absence-{block}"));
+        let shown = by_a_peer(&past.b, &["audit", "prove", "--absent", &stranger, "--block", block], &file);
+        assert_eq!((shown["kind"].as_str(), shown["transaction"].as_str()), (Some("absence"), Some(&*stranger)));
+        assert_eq!(shown["block"]["count"], count);
+        assert_no_change_passes(&file);
+    }
+
+    let file = home.path().join("none");
+    let prove =
+        |args: &[&str]| run(&past.b.data, &[&["audit", "prove"], args, &["-o", file.to_str().unwrap()]].concat());
+    assert!(sentence(&prove(&[&stranger])).contains("is not in this node's ledger"));
+    assert!(sentence(&prove(&["--absent", id, "--block", &empty])).contains("no absence of it"));
+    let now = hours_ago(0).hour().to_string();
+    assert!(sentence(&prove(&["--absent", &stranger, "--block", &now])).contains("still open"));
+    for wrong in [
+        &["--absent", &*stranger][..],
+        &[&*stranger, "--block", "5"],
+        &["0123"],
+        &["--absent", &stranger, "--block", "x"],
+    ] {
+        assert_eq!(prove(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_disclosure_proves_that_the_message_was_in_the_ledger() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    for (node, name) in [(&past.a, "by-a"), (&past.b, "by-b")] {
+        let file = home.path().join(name);
+        let shown = by_a_peer(node, &["audit", "disclose", &past.sent[0]], &file);
+        assert_eq!((shown["kind"].as_str(), shown["message"]["text"].as_str()), (Some("disclosure"), Some(TEXT)));
+        assert_eq!(shown["block"]["number"], past.time.hour());
+        assert!(!shown["does_not_prove"].to_string().contains("what it says"));
+        assert_no_change_passes(&file);
+    }
 }
 
 /// Only the owner may read it.

@@ -2,7 +2,12 @@
 
 use std::{fs::File, io::Read, path::Path};
 
-use qasedak_chain::Time;
+use qasedak_chain::{
+    Time,
+    proof::{self, Fact, Limit, Proven},
+    time::HOUR_SECS,
+};
+use qasedak_p2p::driver::peer_id_of;
 use qasedak_wallet::{
     Content, Disclosed, Disclosure,
     disclose::{self, Discloser},
@@ -25,6 +30,14 @@ struct Report {
     transaction: String,
     /// What was disclosed.
     message: Option<Message>,
+    /// The block that the file says something of.
+    block: Option<BlockShown>,
+    /// What authors claim and nobody proves.
+    claimed: Option<Claimed>,
+    /// By whose word.
+    by: Vec<Witness>,
+    /// Whether nobody but the prover says so; null without a proof.
+    own_word_only: Option<bool>,
     /// What the file proves, one sentence each.
     proves: Vec<String>,
     /// What one might take it to prove, and it does not.
@@ -45,6 +58,49 @@ struct Message {
     text: String,
 }
 
+/// A block.
+#[derive(Serialize)]
+struct BlockShown {
+    number: u64,
+    /// First second of its hour.
+    start: u64,
+    /// How many transactions it held; 0 when the hour had no block.
+    count: u64,
+}
+
+/// Times by the word of authors.
+#[derive(Serialize)]
+struct Claimed {
+    /// The transaction's own.
+    time: u64,
+    /// Those of its parents, whose ids it names.
+    parents: Vec<Parent>,
+}
+
+/// A parent.
+#[derive(Serialize)]
+struct Parent {
+    id: String,
+    time: u64,
+}
+
+/// A peer whose checkpoint carries the block.
+#[derive(Serialize)]
+struct Witness {
+    /// Its peer id.
+    peer: String,
+    /// The same as its Ed25519 public key.
+    key: String,
+    /// Whether the prover says that this is the prover's own key.
+    own: bool,
+    /// The log that the checkpoint is about.
+    log: String,
+    /// Transactions in that log then.
+    transactions: u64,
+    /// When, by that peer's clock.
+    time: u64,
+}
+
 pub(in crate::cli) fn check(output: Output, path: &Path) -> Outcome {
     let bytes = read(path)?;
     let report = report(&bytes).map_err(|why| Failure::failed(format!("{} proves nothing: {why}", path.display())))?;
@@ -63,51 +119,107 @@ fn read(path: &Path) -> Outcome<Vec<u8>> {
 
 fn report(bytes: &[u8]) -> Result<Report, String> {
     if Disclosure::is_meant(bytes) {
-        let disclosed = disclose::check(bytes).map_err(|error| error.to_string())?;
-        return disclosure(&disclosed);
+        return disclose::check(bytes).map(|disclosed| disclosure(&disclosed)).map_err(|error| error.to_string());
     }
-    Err("it is neither a proof nor a disclosure, or was changed beyond recognition; ask for it again".to_owned())
+    proof::check(bytes).map(|proven| of_proof(&proven)).map_err(|error| error.to_string())
 }
 
-fn disclosure(disclosed: &Disclosed) -> Result<Report, String> {
-    let Disclosed { sender, recipient, .. } = disclosed;
+/// What a proof file shows.
+fn of_proof(proven: &Proven) -> Report {
+    let block = |number: u64, count: u64| BlockShown { number, start: number.saturating_mul(HOUR_SECS), count };
+    let (kind, id, block, claimed) = match proven.fact() {
+        Fact::Included { id, time, number, count, parents } => {
+            let parents = parents.iter().map(|parent| Parent { id: parent.id.to_string(), time: parent.time.secs() });
+            let claimed = Claimed { time: time.secs(), parents: parents.collect() };
+            ("inclusion", id, block(*number, *count), Some(claimed))
+        }
+        Fact::Absent { id, number, count } => ("absence", id, block(*number, *count), None),
+        Fact::EmptyBlock { id, number } => ("absence", id, block(*number, 0), None),
+    };
+    let by = proven.words().iter().map(|word| Witness {
+        peer: peer_id_of(&word.signer),
+        key: hex::encode(word.signer),
+        own: word.own,
+        log: hex::encode(word.log),
+        transactions: word.count,
+        time: word.time.secs(),
+    });
+    Report {
+        kind,
+        network: proven.network().to_owned(),
+        transaction: id.to_string(),
+        message: None,
+        block: Some(block),
+        claimed,
+        by: by.collect(),
+        own_word_only: Some(proven.is_own_word_only()),
+        proves: vec![proven.sentence()],
+        does_not_prove: proven.limits().iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// What a disclosure shows, and the proof in it.
+fn disclosure(disclosed: &Disclosed) -> Report {
+    let Disclosed { sender, recipient, tx_id, .. } = disclosed;
     let (disclosed_by, secret) = match disclosed.discloser {
         Discloser::Sender => ("sender", "the sender's seed"),
         Discloser::Recipient => ("recipient", "the recipient's shared secret"),
     };
-    let proves = vec![
-        format!("{sender} signed this text, this time, and {recipient} as its recipient."),
-        format!("The text stands in the body of transaction {}; {secret} opens it.", disclosed.tx_id),
-        "The transaction is valid: its stamp cost work, and nothing in it was changed since.".to_owned(),
+    let mut proves = vec![
+        format!("{sender} signed this text, the time of writing, and {recipient} as its recipient."),
+        format!("The text stands in the body of transaction {tx_id}; {secret} opens it."),
     ];
-    let does_not_prove = vec![
-        "That the text was written when it says: that time is the sender's word.".to_owned(),
-        "That the recipient ever received or read it.".to_owned(),
-        "Who made this file or handed it on: everyone who has it can.".to_owned(),
-        "Which person holds an address.".to_owned(),
-        "That the transaction is in the ledger: no proof is in this file.".to_owned(),
-    ];
+    let mut does_not_prove: Vec<String> = [
+        "that it was written when it says: that time is the sender's word",
+        "that the recipient ever received or read it",
+        "who made this file or handed it on: everyone who has it can",
+        "which person holds an address",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let proof = disclosed.proof.as_ref().map(of_proof);
+    match &disclosed.proof {
+        Some(proven) => {
+            proves.push(proven.sentence());
+            // The disclosure itself shows who wrote it, and what it says.
+            let left = proven.limits().iter().filter(|limit| !matches!(limit, Limit::Writer | Limit::Content));
+            does_not_prove.extend(left.map(ToString::to_string));
+        }
+        None => {
+            proves.push(format!("Transaction {tx_id} is valid: its stamp cost work, and nothing in it was changed."));
+            does_not_prove.push("that the transaction is in the ledger: there is no proof in this file".to_owned());
+        }
+    }
     let text = match &disclosed.content {
         Content::Text(text) => text.clone(),
         Content::Unsupported { kind, bytes } => {
             format!("[a message of type {kind}, {} bytes, that this version cannot show]", bytes.len())
         }
     };
-    Ok(Report {
+    let message = Message {
+        from: sender.to_string(),
+        to: recipient.to_string(),
+        time_ms: disclosed.time_ms,
+        inner_id: disclosed.inner_id.to_string(),
+        disclosed_by,
+        text,
+    };
+    let (block, claimed, by, own_word_only) = match proof {
+        Some(Report { block, claimed, by, own_word_only, .. }) => (block, claimed, by, own_word_only),
+        None => (None, None, Vec::new(), None),
+    };
+    Report {
         kind: "disclosure",
         network: disclosed.network.name().to_owned(),
-        transaction: disclosed.tx_id.to_string(),
-        message: Some(Message {
-            from: sender.to_string(),
-            to: recipient.to_string(),
-            time_ms: disclosed.time_ms,
-            inner_id: disclosed.inner_id.to_string(),
-            disclosed_by,
-            text,
-        }),
+        transaction: tx_id.to_string(),
+        message: Some(message),
+        block,
+        claimed,
+        by,
+        own_word_only,
         proves,
         does_not_prove,
-    })
+    }
 }
 
 fn text(output: Output, report: &Report) -> String {
@@ -126,9 +238,36 @@ fn text(output: Output, report: &Report) -> String {
         // Indented line by line, so that no text can pass for what this program says.
         text.extend(safe_text(&message.text).lines().map(|line| format!("    {line}\n")));
     }
-    text.push_str(&format!("{}\n", output.good("proves:")));
-    text.extend(report.proves.iter().map(|sentence| format!("- {sentence}\n")));
-    text.push_str(&format!("{}\n", output.bad("does not prove:")));
-    text.extend(report.does_not_prove.iter().map(|sentence| format!("- {sentence}\n")));
+    let mut list = |heading: String, lines: Vec<String>| {
+        text.push_str(&format!("{heading}\n"));
+        text.extend(lines.iter().map(|line| format!("- {line}\n")));
+    };
+    list(output.good("proven:"), report.proves.clone());
+    if !report.by.is_empty() {
+        list(output.bold("in the ledger by the word of:"), report.by.iter().map(witness_line).collect());
+    }
+    if report.own_word_only == Some(true) {
+        list(
+            output.bad("note:"),
+            vec!["this is the prover's own word only: no other peer's checkpoint is in the file".to_owned()],
+        );
+    }
+    if let Some(claimed) = &report.claimed {
+        let time = |secs: u64| Time::from_secs(secs);
+        let mut lines = vec![format!("by its author: its time, {}", time(claimed.time))];
+        let parents = claimed.parents.iter();
+        lines.extend(parents.map(|parent| format!("by the author of its parent {}: {}", parent.id, time(parent.time))));
+        list(output.bold("claimed:"), lines);
+    }
+    list(output.bad("not proven:"), report.does_not_prove.clone());
     text
+}
+
+fn witness_line(by: &Witness) -> String {
+    let own = if by.own { " (the prover's own)" } else { "" };
+    let time = Time::from_secs(by.time);
+    format!(
+        "peer {}{own}, at {time} by its clock, over {} transactions; public key {}",
+        by.peer, by.transactions, by.key
+    )
 }
