@@ -82,7 +82,8 @@ pub fn repair(
     let (saved, waiting) = (copy.saved, copy.waiting);
     // Closed before it is moved: its files are opened by their names.
     drop(copy);
-    let set_aside = set_aside(dir, lock)?;
+    let set_aside = set_aside(dir)?;
+    drop(lock);
     files::rename(&beside, dir)?;
     Ok(Repaired { set_aside, saved, waiting })
 }
@@ -112,14 +113,13 @@ fn beside(dir: &Path) -> PathBuf {
 }
 
 /// Renames the ledger's directory to the next free `…damaged-N`.
-fn set_aside(dir: &Path, lock: files::Lock) -> Result<PathBuf, StoreError> {
+fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let prefix = format!("{name}.damaged-");
     let names = files::names(dir.parent().unwrap_or(Path::new("")))?;
     let numbers = names.iter().filter_map(|name| name.strip_prefix(&prefix)?.parse::<u64>().ok());
     let to = dir.with_file_name(format!("{prefix}{}", numbers.max().unwrap_or_default().saturating_add(1)));
     files::rename(dir, &to)?;
-    drop(lock);
     Ok(to)
 }
 

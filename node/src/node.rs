@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use qasedak_chain::{
@@ -16,7 +16,7 @@ use qasedak_chain::{
     store::{
         Outbox, StoreError,
         checkpoints::Checkpoints,
-        disk::{DiskCheckpoints, DiskOutbox, DiskStore},
+        disk::{DiskCheckpoints, DiskOptions, DiskOutbox, DiskStore},
     },
 };
 use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
@@ -34,6 +34,9 @@ use crate::{
 
 /// How often bodies are looked for whose day has come.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How often a long start says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// The ledger on disk.
 pub type DiskLedger = Ledger<DiskStore>;
@@ -256,10 +259,38 @@ async fn open_files(
     off_thread(open).await.map_err(Failure::failed)
 }
 
+/// When to tell how far something is: once it has taken a second, and every second from then on.
+struct Pace {
+    told: Instant,
+}
+
+impl Pace {
+    fn new(start: Instant) -> Self {
+        Self { told: start }
+    }
+
+    fn is_due(&mut self, now: Instant) -> bool {
+        let due = now.saturating_duration_since(self.told) >= PROGRESS_EVERY;
+        if due {
+            self.told = now;
+        }
+        due
+    }
+}
+
 /// Opens the ledger; one that is damaged is repaired first, and loudly.
 fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLedger, StoreError> {
     repair::finish(dir)?;
-    let open = || Ledger::open(network.clone(), DiskStore::open(dir, network, log_id)?);
+    let open = || {
+        let mut pace = Pace::new(Instant::now());
+        let mut progress = |done, total| {
+            if pace.is_due(Instant::now()) {
+                tracing::info!("bringing the index up to date with the log: {done} of {total} transactions");
+            }
+        };
+        let store = DiskStore::open_with(dir, network, log_id, DiskOptions::default(), &mut progress)?;
+        Ledger::open_with(network.clone(), store, &mut progress)
+    };
     match open() {
         Err(StoreError::Damaged { path, offset, what }) => {
             tracing::error!("{path} is damaged at byte {offset}: {what}; a new log is made from what is whole");
@@ -336,4 +367,17 @@ pub(crate) fn random<const N: usize>() -> Outcome<[u8; N]> {
 /// A generator for wallets and drafts, seeded by the system.
 pub(crate) fn rng() -> Outcome<rand::rngs::StdRng> {
     Ok(rand::SeedableRng::from_seed(random::<32>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_after_a_second_and_then_each_second() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let told: Vec<u64> = (0..50).filter(|tenth| pace.is_due(start + Duration::from_millis(tenth * 100))).collect();
+        assert_eq!(told, [10, 20, 30, 40]);
+    }
 }

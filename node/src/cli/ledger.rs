@@ -1,26 +1,21 @@
 //! `ledger check`, `ledger rebuild-index` and `ledger repair`: upkeep of the ledger's files by hand, while no node runs.
 
-use std::{
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
-
 use qasedak_chain::{
     Ledger, audit,
     ledger::IndexCheck,
     repair,
-    store::{StoreError, disk::DiskStore},
+    store::{
+        StoreError,
+        disk::{DiskOptions, DiskStore},
+    },
 };
 use serde::Serialize;
 
-use super::{Context, args::LedgerCommand};
+use super::{Context, args::LedgerCommand, progress::Bar};
 use crate::{
     failure::{Failure, Outcome},
     node::{DiskLedger, now, random},
 };
-
-/// Progress is shown once the work takes longer than this, and as often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What `--json` prints.
 #[derive(Debug, Serialize)]
@@ -47,11 +42,7 @@ pub(super) fn execute(context: &Context, command: &LedgerCommand) -> Outcome {
     if matches!(command, LedgerCommand::Repair) {
         return mend(context);
     }
-    let store = DiskStore::open(&dir, &context.network, random()?).map_err(Failure::failed)?;
-    let ledger = match command {
-        LedgerCommand::RebuildIndex => rebuild(context, store).map_err(Failure::failed)?,
-        _ => Ledger::open(context.network.clone(), store).map_err(Failure::failed)?,
-    };
+    let ledger = open(context, command, random()?).map_err(Failure::failed)?;
     check(context, &ledger)
 }
 
@@ -77,7 +68,11 @@ fn mend(context: &Context) -> Outcome {
             format!("the ledger is intact, so nothing was done: {} transactions", mended.transactions)
         });
     }
-    let repaired = repair::repair(&dir, &context.network, random()?, now(), &mut |_| {}).map_err(Failure::failed)?;
+    let mut bar = Bar::start(context.output.is_json());
+    let repaired =
+        repair::repair(&dir, &context.network, random()?, now(), &mut |saved| bar.update(saved, report.count));
+    drop(bar);
+    let repaired = repaired.map_err(Failure::failed)?;
     let mended = Mended {
         repaired: true,
         transactions: repaired.saved,
@@ -87,22 +82,25 @@ fn mend(context: &Context) -> Outcome {
     context.output.show(&mended, |_| format!("{repaired}; start the node to fetch it: qasedak run"))
 }
 
-fn rebuild(context: &Context, store: DiskStore) -> Result<DiskLedger, StoreError> {
-    let mut ledger = Ledger::rebuild_index(context.network.clone(), store)?;
+/// Opens the ledger, with its index set aside and derived anew if that is asked for.
+fn open(context: &Context, command: &LedgerCommand, log_id: [u8; 16]) -> Result<DiskLedger, StoreError> {
+    let dir = context.paths.ledger();
+    let mut bar = Bar::start(context.output.is_json());
+    let mut progress = |done, total| bar.update(done, total);
+    let store = DiskStore::open_with(&dir, &context.network, log_id, DiskOptions::default(), &mut progress)?;
+    if !matches!(command, LedgerCommand::RebuildIndex) {
+        return Ledger::open_with(context.network.clone(), store, &mut progress);
+    }
+    let mut ledger = Ledger::rebuild_index_with(context.network.clone(), store, &mut progress)?;
     ledger.flush_now(now())?;
     Ok(ledger)
 }
 
 fn check(context: &Context, ledger: &DiskLedger) -> Outcome {
     let total = ledger.summary().count;
-    let mut told = Instant::now();
-    let show = std::io::stderr().is_terminal();
-    let found = ledger.check_index(&mut |count| {
-        if show && told.elapsed() >= PROGRESS_EVERY {
-            told = Instant::now();
-            super::notice(&format!("compared {count} of {total} transactions"));
-        }
-    });
+    let mut bar = Bar::start(context.output.is_json());
+    let found = ledger.check_index(&mut |count| bar.update(count, total));
+    drop(bar);
     let contradiction = match found.map_err(Failure::failed)? {
         IndexCheck::Agrees => None,
         IndexCheck::Contradicts(what) => Some(what),

@@ -51,6 +51,18 @@ fn message_from(from: &Person, to: &Card, content: &str, seed: u64) -> Transacti
 }
 
 #[test]
+fn a_newer_database_is_refused_as_such() {
+    let (dir, mut wallet) = fresh();
+    let mut changes = Changes::default();
+    let (ledger, address) = (*wallet.network().ledger().as_bytes(), *wallet.address().as_bytes());
+    let row = HeaderRow { version: rows::VERSION + 1, ledger, address };
+    wallet.vault.put(&mut changes, Class::Header, &Vault::counted_key(Class::Header, 0), &row).unwrap();
+    wallet.vault.commit(changes).unwrap();
+    drop(wallet);
+    assert!(matches!(Wallet::open(dir.path(), &Network::dev(), PASSPHRASE), Err(WalletError::Newer { .. })));
+}
+
+#[test]
 fn a_snapshot_that_sled_did_not_finish_is_in_nobodys_way() {
     let (dir, mut wallet) = fresh();
     wallet.add_contact("kept", wallet.address()).unwrap();
