@@ -1,0 +1,59 @@
+//! The runs: what CI does, and what is done on demand (`docs/testing.md`, "The simulator").
+
+use rand::RngExt;
+
+use crate::{plan::Plan, runs, world::World};
+
+/// Virtual time for each 10,000 transactions of backlog.
+const CALM_MS: u64 = 60_000;
+/// How long a message takes at most, once all is calm and gossip is on.
+const PROMPT_MS: u64 = 5_000;
+/// Lifetime of messages that are written in the calm.
+const LIFETIME_SECS: u32 = 30 * 86_400;
+
+/// The calm: within a minute for each 10,000 transactions of backlog all honest nodes agree.
+fn settle(world: &mut World) {
+    world.calm_down();
+    let backlog = world.backlog();
+    let end_ms = world.now_ms + backlog.div_ceil(10_000).max(1) * CALM_MS;
+    while let Err(why) = world.agree() {
+        assert!(world.now_ms < end_ms, "no agreement after the calm, with a backlog of {backlog}: {why}");
+        world.run(1_000);
+    }
+    world.nothing_is_lost().unwrap();
+    world.same_blocks();
+}
+
+/// In the calm a new message is everywhere at once, whatever liars do to it on its way.
+fn new_messages_are_prompt(world: &mut World) {
+    for _ in 0..3 {
+        let honest = world.honest().count();
+        let writer = world.rng.random_range(0..honest);
+        let id = world.write(writer, LIFETIME_SECS).expect("a node that is up").id();
+        world.run(PROMPT_MS);
+        for node in world.honest() {
+            let position = node.ledger.position(&id).unwrap();
+            assert!(position.is_some(), "node {} has not heard of a message for {PROMPT_MS} ms", node.number);
+        }
+    }
+}
+
+fn run(plan: Plan, seed: u64) -> World {
+    let mut world = plan.world(seed);
+    world.run(plan.fault_ms);
+    settle(&mut world);
+    if world.gossip {
+        new_messages_are_prompt(&mut world);
+    }
+    world
+}
+
+#[test]
+fn twenty_nodes() {
+    runs::each("scenarios::twenty_nodes", 1_000, |seed| run(Plan::draw(seed, runs::nodes(20)), seed));
+}
+
+#[test]
+fn a_hundred_nodes() {
+    runs::each("scenarios::a_hundred_nodes", 10, |seed| run(Plan::draw(seed, runs::nodes(100)), seed));
+}
