@@ -237,7 +237,8 @@ impl<S: Store> Ledger<S> {
         let position = Position::new(self.state.count());
         let core = transaction.core();
         let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
-        self.load_day(core.time().day())?;
+        let day = core.time().day();
+        self.load_day(day)?;
         let mut changes = self.tree_changes(position, &record);
         let underivable = own && self.network.is_main();
         if underivable {
@@ -252,6 +253,7 @@ impl<S: Store> Ledger<S> {
         let staged = self.store.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() });
         if let Err(error) = staged {
             self.held_back.remove(&record.id);
+            self.unload_empty_day(day);
             return Err(error.into());
         }
         self.advance(&record);
