@@ -32,8 +32,9 @@ const WALK_BYTES: usize = 1024 * 1024;
 const WALK_EVERY_MS: u64 = 86_400_000;
 /// Most peers that one body was asked of before it is asked of all again.
 const ASKED_MAX: usize = 64;
-/// How long a peer that did not have a body, or did not answer, is not asked for it again.
-const AGAIN_MS: u64 = 600_000;
+/// How long a peer that did not have a body, or did not answer, is not asked for it again: the peer may get it meanwhile,
+/// or the answer was lost.
+const AGAIN_MS: u64 = 20_000;
 /// Pause after a question that brought nothing.
 const PAUSE_MS: u64 = 2_000;
 
