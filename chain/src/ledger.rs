@@ -222,6 +222,20 @@ impl<S: Store> Ledger<S> {
         Ok(self.store.in_order(from, to, after, max)?.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// The same with the positions.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn places(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.store.in_order(from, to, after, max)
+    }
+
     /// Checks a verified transaction against the log and appends it. Visible at once, durable after a flush.
     ///
     /// `own` marks a transaction of this node: on `main` it becomes no parent until

@@ -34,6 +34,9 @@ impl Engine {
         if !self.checks.insert(token, &transaction, origin) {
             return false;
         }
+        if self.peers.is_any_in_session() {
+            self.aliases.came(&transaction.id());
+        }
         turn.out.push(Output::Check { token, transaction: Box::new(transaction) });
         true
     }
