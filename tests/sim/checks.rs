@@ -4,11 +4,11 @@
 //! what it acknowledged is there after every crash. At the end: every honest node holds the same set and the same blocks,
 //! with every message that an honest node wrote, and its body unless its time is over there.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use qasedak_chain::{Position, block::Block, retention, store::{Body, Store}};
+use qasedak_chain::{Digest, Position, block::Block, retention, store::{Body, Store}};
 
-use crate::world::World;
+use crate::{node::Node, world::World};
 
 /// Most transactions under verification, as `docs/network.md` has it.
 const CHECKS_MAX: usize = 2_048;
@@ -73,13 +73,9 @@ impl World {
 
     /// Whether all honest nodes hold the same, and everything that honest nodes wrote.
     pub fn agree(&self) -> Result<(), String> {
-        let mut digests = BTreeMap::new();
-        for node in self.honest() {
-            let summary = node.ledger.summary();
-            digests.entry(summary.digest).or_insert((node.number, summary.count));
-        }
+        let digests: BTreeSet<Digest> = self.honest().map(|node| node.ledger.summary().digest).collect();
         if digests.len() > 1 {
-            return Err(format!("{} digests: {:?}", digests.len(), digests.values().collect::<Vec<_>>()));
+            return Err(self.difference());
         }
         for node in self.honest() {
             if !node.outbox.is_empty() {
@@ -90,7 +86,31 @@ impl World {
         Ok(())
     }
 
-    fn has_every_message(&self, node: &crate::node::Node) -> Result<(), String> {
+    /// The first transaction that one honest node has and another one lacks, and what is known of it.
+    fn difference(&self) -> String {
+        let holds = |node: &Node, id| node.ledger.position(id).unwrap();
+        for (id, sound) in self.oracle.sound() {
+            let (with, without): (Vec<&Node>, Vec<&Node>) = self.honest().partition(|node| holds(node, id).is_some());
+            if with.is_empty() || without.is_empty() {
+                continue;
+            }
+            let has_body = |node: &&&Node| {
+                let body = holds(node, id).map(|position| node.ledger.store().body(position).unwrap());
+                matches!(body, Some(Body::Present(_)))
+            };
+            return format!(
+                "{id} (honest: {}, dated {}) is at {} nodes, {} with its body; not at {:?}",
+                sound.honest,
+                sound.transaction.core().time(),
+                with.len(),
+                with.iter().filter(has_body).count(),
+                without.iter().map(|node| (node.number, node.clock)).collect::<Vec<_>>(),
+            );
+        }
+        "other digests over the same transactions".to_owned()
+    }
+
+    fn has_every_message(&self, node: &Node) -> Result<(), String> {
         let now = node.ledger.clock(node.now(self.now_ms).system);
         for (id, sound) in self.oracle.sound() {
             if !sound.honest {
@@ -105,7 +125,7 @@ impl World {
                 // Its day has come, and this node let it go.
                 Body::Dropped { .. } => {}
                 Body::Absent if retention::body_day(record.header.core(), record.arrival) <= now.day() => {}
-                Body::Absent => return Err(format!("node {} lacks the body of {id}", node.number)),
+                Body::Absent => return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status())),
                 other => return Err(format!("node {} has another body of {id}: {other:?}", node.number)),
             }
         }
