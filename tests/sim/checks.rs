@@ -6,7 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use qasedak_chain::{Digest, Position, block::Block, retention, store::{Body, Store}};
+use qasedak_chain::{
+    Digest, Position,
+    block::Block,
+    retention,
+    store::{Body, Store},
+};
 
 use crate::{node::Node, world::World};
 
@@ -125,7 +130,9 @@ impl World {
                 // Its day has come, and this node let it go.
                 Body::Dropped { .. } => {}
                 Body::Absent if retention::body_day(record.header.core(), record.arrival) <= now.day() => {}
-                Body::Absent => return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status())),
+                Body::Absent => {
+                    return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status()));
+                }
                 other => return Err(format!("node {} has another body of {id}: {other:?}", node.number)),
             }
         }

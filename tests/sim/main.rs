@@ -11,6 +11,7 @@
 //! | `byzantine` | nodes that lie |
 //! | `plan` | what happens in a run, drawn from its seed |
 //! | `checks` | what must hold at every moment, and at the end |
+//! | `scenarios`, `blackout` | the runs themselves |
 //! | `runs` | many seeds on all cores, each twice; and the line that repeats one |
 //!
 //! A run is a function of its seed alone: one queue ordered by time and number, one generator, sorted maps. It has two
@@ -20,6 +21,7 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod blackout;
 mod byzantine;
 mod checks;
 mod maker;

@@ -56,8 +56,3 @@ pub fn made_up(network: &Network, draft: &Draft) -> Transaction {
     let header = Header::from_bytes(&bytes).unwrap();
     Transaction::new(network, header, Some(body(draft.number, draft.body_len))).unwrap()
 }
-
-/// The same transaction without its body.
-pub fn without_body(network: &Network, transaction: &Transaction) -> Transaction {
-    Transaction::new(network, transaction.header().clone(), None).unwrap()
-}

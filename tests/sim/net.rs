@@ -68,9 +68,6 @@ impl Link {
     pub fn carries(&self, epoch: u32) -> bool {
         self.up && self.epoch == epoch
     }
-    pub fn is_up(&self) -> bool {
-        self.up
-    }
     /// The name of the other end, as `end` knows it.
     pub fn peer_of(&self, end: usize) -> Peer {
         Peer(if self.ends[0] == end { self.names[1] } else { self.names[0] })

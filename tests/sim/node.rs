@@ -1,10 +1,6 @@
 //! One machine: its engine, its ledger, what is on its disk, what its clock shows, and what gossip has seen there.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use qasedak_chain::{
     Ledger, Network, Position, Time, TxId,
@@ -120,9 +116,8 @@ pub struct Node {
 impl Node {
     pub fn new(number: usize, seed: [u8; 32], on_disk: bool) -> Self {
         let directory = on_disk.then(Directory::new);
-        let store = directory
-            .as_ref()
-            .map_or_else(|| SimStore::Memory(Box::default()), |directory| directory.open(number));
+        let store =
+            directory.as_ref().map_or_else(|| SimStore::Memory(Box::default()), |directory| directory.open(number));
         Self {
             number,
             engine: Engine::new(Network::dev(), seed),
@@ -227,10 +222,5 @@ impl Node {
         let from = self.durable.len() as u64;
         let max = usize::try_from(count.saturating_sub(from)).unwrap();
         self.durable.extend(self.ledger.records(Position::new(from), max).unwrap().iter().map(|record| record.id));
-    }
-
-    /// Peers that it is connected with.
-    pub fn connected(&self) -> BTreeSet<Peer> {
-        self.peers.keys().copied().collect()
     }
 }

@@ -25,14 +25,16 @@ const SHORT_SECS: u32 = 3_600;
 /// What the plan does to the world.
 #[derive(Clone, Debug)]
 pub enum Act {
-    Write { node: usize, lifetime_secs: u32 },
+    Write {
+        node: usize,
+        lifetime_secs: u32,
+    },
     Crash(usize),
     Restart(usize),
     /// Links are cut and kept down.
     Hold(Vec<usize>),
     /// They come up again.
     Release(Vec<usize>),
-    Turn(usize, Quality),
     /// A clock jumps by so many seconds.
     Jump(usize, i64),
     /// A disk takes nothing for so long.
@@ -64,7 +66,8 @@ impl Plan {
     pub fn draw(seed: u64, nodes: usize) -> Self {
         // Another stream than the world's, so that both may be changed apart.
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5eed);
-        let some = |rng: &mut StdRng, most: usize| if rng.random_range(0..3) == 0 { 0 } else { rng.random_range(0..=most) };
+        let some =
+            |rng: &mut StdRng, most: usize| if rng.random_range(0..3) == 0 { 0 } else { rng.random_range(0..=most) };
         Self {
             nodes,
             liars: some(&mut rng, nodes * 3 / 10),
@@ -235,7 +238,6 @@ impl World {
                     self.bring_up(link);
                 }
             }
-            Act::Turn(link, quality) => self.links[link].quality = quality,
             Act::Jump(node, secs) => self.nodes[node].clock.offset_secs += secs,
             Act::DiskFails(node, ms) => self.nodes[node].failing_until_ms = self.now_ms + ms,
             Act::Prune(node) => {

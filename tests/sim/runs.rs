@@ -61,8 +61,14 @@ pub fn each(test: &str, usual: u64, run: fn(u64) -> World) {
             match catch_unwind(AssertUnwindSafe(|| twice(seed, run))) {
                 Ok(world) => {
                     let counts = world.counts;
-                    let of_run =
-                        [counts.events, counts.written, counts.stored, counts.crashes, counts.banned, world.now_ms / 1_000];
+                    let of_run = [
+                        counts.events,
+                        counts.written,
+                        counts.stored,
+                        counts.crashes,
+                        counts.banned,
+                        world.now_ms / 1_000,
+                    ];
                     let mut totals = totals.lock().unwrap();
                     totals.iter_mut().zip(of_run).for_each(|(total, one)| *total += one);
                 }
@@ -83,7 +89,9 @@ pub fn each(test: &str, usual: u64, run: fn(u64) -> World) {
     if let Some((seed, why)) = failures.first() {
         let nodes = number("QASEDAK_NODES").map(|nodes| format!("QASEDAK_NODES={nodes} ")).unwrap_or_default();
         println!("FAILED seed {seed} of {test}: {why}");
-        println!("repeat: {nodes}QASEDAK_SEED={seed} cargo test -p qasedak-sim --test sim {test} -- --exact --nocapture");
+        println!(
+            "repeat: {nodes}QASEDAK_SEED={seed} cargo test -p qasedak-sim --test sim {test} -- --exact --nocapture"
+        );
         panic!("seed {seed} of {test}: {why}");
     }
     let [events, written, stored, crashes, banned, secs] = totals.into_inner().unwrap();

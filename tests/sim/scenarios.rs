@@ -7,12 +7,12 @@ use crate::{plan::Plan, runs, world::World};
 /// Virtual time for each 10,000 transactions of backlog.
 const CALM_MS: u64 = 60_000;
 /// How long a message takes at most, once all is calm and gossip is on.
-const PROMPT_MS: u64 = 5_000;
+const PROMPT_MS: u64 = 10_000;
 /// Lifetime of messages that are written in the calm.
 const LIFETIME_SECS: u32 = 30 * 86_400;
 
 /// The calm: within a minute for each 10,000 transactions of backlog all honest nodes agree.
-fn settle(world: &mut World) {
+pub fn settle(world: &mut World) {
     world.calm_down();
     let backlog = world.backlog();
     let end_ms = world.now_ms + backlog.div_ceil(10_000).max(1) * CALM_MS;
@@ -48,9 +48,24 @@ fn run(plan: Plan, seed: u64) -> World {
     world
 }
 
+/// Some ledgers are on real disks, under which the power goes.
+fn on_disk(seed: u64) -> World {
+    let mut plan = Plan::draw(seed, runs::nodes(6));
+    plan.disk_every = 2;
+    plan.liars = 0;
+    plan.crashes = 12;
+    plan.messages = 60;
+    run(plan, seed)
+}
+
 #[test]
 fn twenty_nodes() {
     runs::each("scenarios::twenty_nodes", 1_000, |seed| run(Plan::draw(seed, runs::nodes(20)), seed));
+}
+
+#[test]
+fn disks() {
+    runs::each("scenarios::disks", 8, on_disk);
 }
 
 #[test]

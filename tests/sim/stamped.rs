@@ -6,7 +6,7 @@ use std::{ops::ControlFlow, sync::OnceLock};
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use ed25519_dalek::SigningKey;
 use qasedak_chain::{
-    Network, Transaction, TxId,
+    Network, Transaction,
     stamp::{Effort, search},
     time::DAY_SECS,
     transaction::{BODY_LENS, Core, Header, LIFETIME_DEFAULT_SECS},
@@ -137,11 +137,6 @@ pub fn all() -> &'static Stamped {
         let broken = broken(&sound[0].to_bytes(), &sound[1].to_bytes());
         Stamped { sound, broken, resigned }
     })
-}
-
-/// Its ids.
-pub fn ids(list: &[Transaction]) -> Vec<TxId> {
-    list.iter().map(Transaction::id).collect()
 }
 
 #[test]

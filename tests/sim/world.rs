@@ -25,13 +25,33 @@ pub fn start() -> Time {
 
 /// What is to happen.
 pub enum Event {
-    Tick { node: usize, boot: u32 },
+    Tick {
+        node: usize,
+        boot: u32,
+    },
     /// Something that a node's own machine tells its engine.
-    Input { node: usize, boot: u32, input: Box<Input> },
-    Packet { link: usize, epoch: u32, to: usize, packet: Packet },
-    BeginFlush { node: usize, boot: u32 },
-    EndFlush { node: usize, boot: u32 },
-    LinkUp { link: usize },
+    Input {
+        node: usize,
+        boot: u32,
+        input: Box<Input>,
+    },
+    Packet {
+        link: usize,
+        epoch: u32,
+        to: usize,
+        packet: Packet,
+    },
+    BeginFlush {
+        node: usize,
+        boot: u32,
+    },
+    EndFlush {
+        node: usize,
+        boot: u32,
+    },
+    LinkUp {
+        link: usize,
+    },
     /// What the plan holds.
     Act(Act),
 }
