@@ -1,8 +1,15 @@
 //! The runs: what CI does, and what is done on demand (`docs/testing.md`, "The simulator").
 
+use qasedak_chain::time::DAY_SECS;
 use rand::RngExt;
 
-use crate::{plan::Plan, runs, world::World};
+use crate::{
+    maker::{self, Draft},
+    net::Quality,
+    plan::Plan,
+    runs,
+    world::{World, start},
+};
 
 /// Virtual time for each 10,000 transactions of backlog.
 const CALM_MS: u64 = 60_000;
@@ -56,6 +63,40 @@ fn on_disk(seed: u64) -> World {
     plan.crashes = 12;
     plan.messages = 60;
     run(plan, seed)
+}
+
+/// Transactions of the long chain.
+const LONG: u64 = 3_000;
+
+/// Two new nodes, in a line with one that holds a long chain, each of whose transactions has the one before as its parent:
+/// the case in which nothing can be taken in but in order. Whatever was sent twice was sent in vain.
+fn long_chain(seed: u64) -> World {
+    let mut world = World::new(seed, 3, |_| false);
+    world.gossip = false;
+    let (mut parents, now) = (vec![world.network.genesis()], start());
+    for nth in 0..LONG {
+        let time = qasedak_chain::Time::from_secs(now.secs() - 3 * DAY_SECS + nth * 80).rounded_down();
+        let draft = Draft { parents, time, lifetime_secs: LIFETIME_SECS, body_len: 512, number: world.number() };
+        let transaction = maker::made_up(&world.network, &draft);
+        let verified = world.oracle.paid(&transaction);
+        world.oracle.is_sound(&transaction, true);
+        parents = vec![transaction.id()];
+        world.nodes[0].ledger.append(verified, now, false).unwrap();
+    }
+    world.nodes[0].ledger.flush_now(now).unwrap();
+    for (a, b) in [(0, 1), (1, 2)] {
+        let link = world.link(a, b, Quality::GOOD);
+        world.bring_up(link);
+    }
+    settle(&mut world);
+    let served = world.counts.served;
+    assert!(served <= 2 * LONG + LONG / 10, "{served} transactions were sent where {} were missing", 2 * LONG);
+    world
+}
+
+#[test]
+fn a_long_chain() {
+    runs::each("scenarios::a_long_chain", 2, long_chain);
 }
 
 #[test]
