@@ -59,6 +59,8 @@ pub enum Context {
     WalletKey,
     /// The log id in checkpoints, over the log id on disk and the peer key.
     LogId,
+    /// The alias of a transaction in a reconciliation, over its salt and the id.
+    Reconcile,
 }
 
 impl Context {
@@ -89,6 +91,7 @@ impl Context {
             Context::Commitment => "qasedak v1 commitment",
             Context::WalletKey => "qasedak v1 wallet-key",
             Context::LogId => "qasedak v1 log-id",
+            Context::Reconcile => "qasedak v1 reconcile",
         }
     }
 }

@@ -222,6 +222,20 @@ impl<S: Store> Ledger<S> {
         Ok(self.store.in_order(from, to, after, max)?.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// The same with the positions.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the index fails.
+    pub fn places(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.store.in_order(from, to, after, max)
+    }
+
     /// Checks a verified transaction against the log and appends it. Visible at once, durable after a flush.
     ///
     /// `own` marks a transaction of this node: on `main` it becomes no parent until
@@ -237,7 +251,8 @@ impl<S: Store> Ledger<S> {
         let position = Position::new(self.state.count());
         let core = transaction.core();
         let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
-        self.load_day(core.time().day())?;
+        let day = core.time().day();
+        self.load_day(day)?;
         let mut changes = self.tree_changes(position, &record);
         let underivable = own && self.network.is_main();
         if underivable {
@@ -252,6 +267,7 @@ impl<S: Store> Ledger<S> {
         let staged = self.store.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() });
         if let Err(error) = staged {
             self.held_back.remove(&record.id);
+            self.unload_empty_day(day);
             return Err(error.into());
         }
         self.advance(&record);

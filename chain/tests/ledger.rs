@@ -357,6 +357,22 @@ fn after_a_failed_flush_the_next_one_tries_again() {
     assert_eq!(of_the_set(&mut survivor), of_the_set(&mut filled(&pool()[..6], 5)));
 }
 
+/// A day without transactions is a fault in an answer to a peer: it would cost this node its peers.
+#[test]
+fn a_day_that_took_nothing_in_is_not_listed() {
+    let mut ledger = empty();
+    append(&mut ledger, &pool()[0], after_pool());
+    assert!(ledger.flush(after_pool()).unwrap().is_some());
+    ledger.flushed(false);
+    let days = ledger.days(0, usize::MAX).unwrap();
+    let elsewhere = make(&dev(), 3_100, &[dev().genesis()], after_pool().plus(9 * 86_400).secs());
+    let refused = ledger.append(verified(&dev(), &elsewhere), after_pool(), false);
+    assert!(matches!(refused, Err(AppendError::Store(StoreError::Failing { .. }))));
+    assert_eq!(ledger.days(0, usize::MAX).unwrap(), days);
+    ledger.flush_now(after_pool()).unwrap();
+    assert_eq!(ledger.days(0, usize::MAX).unwrap(), days);
+}
+
 /// What was appended while a flush was under way is not part of it.
 #[test]
 fn appends_beside_a_flush_belong_to_the_next() {

@@ -3,7 +3,7 @@
 //! gossipsub carries anonymous messages, validated by hand, under ids of their whole bytes; request-response
 //! carries the sync protocol; identify tells networks apart. Nothing here decides anything: that is the engine's.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use libp2p::{
     PeerId, StreamProtocol, allow_block_list as block_list, connection_limits, gossipsub,
@@ -22,7 +22,7 @@ use crate::{
 mod frames;
 
 use frames::Frames;
-pub(crate) use frames::Malformed;
+pub(crate) use frames::{Malformed, Traffic};
 
 /// How long a request may go unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,7 +58,13 @@ impl Behaviour {
     ///
     /// # Errors
     /// [`DriverError::Setup`] when gossipsub refuses its parameters.
-    pub(crate) fn new(network: &Network, key: &PeerKey, limits: Limits, mdns: bool) -> Result<Self, DriverError> {
+    pub(crate) fn new(
+        network: &Network,
+        key: &PeerKey,
+        limits: Limits,
+        mdns: bool,
+        traffic: Arc<Traffic>,
+    ) -> Result<Self, DriverError> {
         let identify = identify::Config::new(wire::identify_protocol(network), key.pair().public())
             .with_agent_version(AGENT.to_owned())
             .with_cache_size(0)
@@ -69,7 +75,7 @@ impl Behaviour {
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossip: gossip(network).map_err(DriverError::Setup)?,
-            sync: sync(network)?,
+            sync: sync(network, traffic)?,
             mdns: mdns.then(|| multicast(key.id())).flatten().into(),
         })
     }
@@ -83,14 +89,15 @@ fn connection_limits(limits: Limits) -> connection_limits::ConnectionLimits {
         .with_max_pending_incoming(Some(limits.pending_incoming))
 }
 
-fn sync(network: &Network) -> Result<request_response::Behaviour<Frames>, DriverError> {
+fn sync(network: &Network, traffic: Arc<Traffic>) -> Result<request_response::Behaviour<Frames>, DriverError> {
     let name = |name| StreamProtocol::try_from_owned(name).map_err(|error| DriverError::Setup(format!("{error}")));
-    let (newest, first) = (name(wire::sync_protocol(network))?, name(wire::first_sync_protocol(network))?);
-    let frames = Frames { first: first.clone() };
+    let newest = name(wire::sync_protocol(network))?;
+    let (second, first) = (name(wire::second_sync_protocol(network))?, name(wire::first_sync_protocol(network))?);
+    let frames = Frames { first: first.clone(), second: second.clone(), traffic };
     let config = request_response::Config::default()
         .with_request_timeout(REQUEST_TIMEOUT)
         .with_max_concurrent_streams(REQUEST_STREAMS_MAX);
-    let protocols = [newest, first].map(|protocol| (protocol, ProtocolSupport::Full));
+    let protocols = [newest, second, first].map(|protocol| (protocol, ProtocolSupport::Full));
     Ok(request_response::Behaviour::with_codec(frames, protocols, config))
 }
 
@@ -182,7 +189,7 @@ mod tests {
     #[test]
     fn the_parameters_are_accepted() {
         let key = PeerKey::from_bytes([7; 32]).unwrap();
-        assert!(Behaviour::new(&Network::dev(), &key, Limits::default(), false).is_ok());
+        assert!(Behaviour::new(&Network::dev(), &key, Limits::default(), false, Arc::default()).is_ok());
         assert!(score(&topic(&Network::main())).validate().is_ok());
         assert!(thresholds().validate().is_ok());
     }

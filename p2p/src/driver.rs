@@ -121,7 +121,9 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         stop: stop.clone(),
         durable: durable_sender,
         listening: listening_sender,
+        traffic: Arc::default(),
     };
+    let traffic = Arc::clone(&wires.traffic);
     let mut task = task::Task::new(config, network, ledger, outbox, (checkpoints, book), wires)?;
     let refused = task.listen(listen).await?.into();
     let trouble = task.flusher.watch();
@@ -129,7 +131,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id })
+    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id, traffic })
 }
 
 async fn load_book(checkpoints: Arc<dyn Checkpoints>) -> Result<Book, DriverError> {

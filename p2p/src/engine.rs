@@ -12,6 +12,8 @@
 //! | `checks`, `orphans` | transactions under verification, and verified ones whose parents are not here yet |
 //! | `outbox` | own transactions on their way into the ledger |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
+//! | `reconcile` | finding out what differs within days, both sides of it |
+//! | `quota` | shares that time fills |
 //! | [`comparison`] | `audit compare`: what a peer and this node differ in |
 //! | `exchange` | checkpoints of peers: asked for, judged, kept |
 //! | `repair` | bodies that are missing or damaged here, fetched again |
@@ -24,7 +26,8 @@
 
 use std::collections::BTreeMap;
 
-use qasedak_chain::{Ledger, Network, Time, TxId, book::Book, checkpoint::SignedCheckpoint, store::Store};
+use crate::wire::Alias;
+use qasedak_chain::{Ledger, Network, Time, book::Book, checkpoint::SignedCheckpoint, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 mod checks;
@@ -37,6 +40,8 @@ pub mod io;
 mod orphans;
 mod outbox;
 mod peers;
+mod quota;
+mod reconcile;
 mod repair;
 mod serve;
 mod session;
@@ -71,7 +76,11 @@ pub struct Engine {
     /// Questions that are open.
     asked: BTreeMap<Token, sync::Asked>,
     /// Transactions that are asked for in one of them. Each is asked of one peer at a time.
-    in_flight: BTreeMap<TxId, Token>,
+    in_flight: BTreeMap<Alias, Token>,
+    /// The salt by which transactions are named in sessions.
+    aliases: reconcile::Aliases,
+    /// Reconciliations that peers ask for.
+    views: reconcile::answer::Views,
     /// How many questions for transactions were closed: changes whenever something may be asked of another peer.
     landed: u64,
     /// Whether the ledger grew otherwise than by gossip and the peers were not told.
@@ -112,6 +121,8 @@ impl Engine {
             outbox: outbox::Outbox::default(),
             asked: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            aliases: reconcile::Aliases::default(),
+            views: reconcile::answer::Views::default(),
             landed: 0,
             untold: false,
             told_ms: 0,
@@ -153,6 +164,7 @@ impl Engine {
             Input::Asked { from, token, request } => self.on_asked(turn, from, token, &request),
             Input::Answered { from, token, response } => self.on_answered(turn, from, token, response),
             Input::Failed { peer, token, fault } => self.on_failed(turn, peer, token, fault),
+            Input::Unsupported { peer, token } => self.on_unsupported(turn, peer, token),
             Input::Checked { token, verdict } => self.on_checked(turn, token, verdict),
             Input::Own(verified) => self.on_own(turn, *verified),
             Input::Published { id, sent } => self.on_published(turn, &id, sent),
@@ -168,6 +180,7 @@ impl Engine {
         for checks::Waiter { token, from, .. } in self.orphans.expire(turn.now.elapsed_ms) {
             turn.out.push(Output::Judge { token, from, verdict: Verdict::Ignore });
         }
+        self.views.expire(turn.now.elapsed_ms);
         self.publish(turn);
         self.walk(turn);
     }
@@ -178,6 +191,7 @@ impl Engine {
             self.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(token, _)| *token).collect();
         open.into_iter().for_each(|token| drop(self.close(token)));
         self.outbox.forget_holder(peer);
+        self.views.forget(peer);
         self.peers.remove(peer).is_some()
     }
 

@@ -11,11 +11,14 @@ use qasedak_chain::{
     codec::{self, CodecError},
     hash::{Context, hash, hash_prefix},
     merkle::CONSISTENCY_MAX,
+    time::TIME_END_SECS,
     transaction::TRANSACTION_MAX_BYTES,
 };
 
 /// Longest request on the wire, in bytes.
-pub const REQUEST_MAX_BYTES: usize = 16 * 1024;
+pub const REQUEST_MAX_BYTES: usize = 64 * 1024;
+/// Longest request of the first two versions of the protocol, in bytes.
+pub const OLD_REQUEST_MAX_BYTES: usize = 16 * 1024;
 /// Longest response on the wire, in bytes: one page.
 pub const RESPONSE_MAX_BYTES: usize = 1024 * 1024;
 /// Most day digests in one response.
@@ -24,8 +27,39 @@ pub const DAYS_MAX: usize = 512;
 pub const IDS_MAX: usize = 8_192;
 /// Most transactions that may be asked for at once.
 pub const WANT_MAX: usize = 256;
+/// Longest message of negentropy in a request, in bytes.
+pub const RECONCILE_ASK_MAX: usize = 60 * 1024;
+/// Longest one in a response, in bytes.
+pub const RECONCILE_ANSWER_MAX: usize = 256 * 1024;
+/// Bytes of an [`Alias`].
+pub const ALIAS_BYTES: usize = 8;
 /// Longest message in gossip: one transaction.
 pub const GOSSIP_MAX_BYTES: usize = TRANSACTION_MAX_BYTES;
+
+/// What makes the aliases of one reconciliation: random, chosen by the asker.
+pub type Salt = [u8; 16];
+
+/// The short name of a transaction in one reconciliation: 8 bytes that follow from the salt and its id.
+///
+/// The fingerprints of negentropy are sums, so that whoever can choose what is summed can make two sets look alike. Nobody
+/// can choose a hash under a salt that is drawn after the transaction was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Alias([u8; ALIAS_BYTES]);
+
+impl Alias {
+    /// The alias of a transaction.
+    pub fn of(salt: &Salt, id: &TxId) -> Self {
+        Self(hash_prefix(Context::Reconcile, &[salt, id.as_bytes()]))
+    }
+    /// From its bytes.
+    pub const fn from_bytes(bytes: [u8; ALIAS_BYTES]) -> Self {
+        Self(bytes)
+    }
+    /// Its bytes.
+    pub const fn as_bytes(&self) -> &[u8; ALIAS_BYTES] {
+        &self.0
+    }
+}
 
 /// What a peer may ask.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -63,6 +97,30 @@ pub enum Request {
     Checkpoint {
         /// The last one of the asked that the asker has, so that the answer shows that its log has only grown since.
         known: Option<KnownCheckpoint>,
+    },
+    /// One round of a reconciliation of the transactions with times in a span. Since version 3.
+    Reconcile {
+        /// Makes the aliases.
+        salt: Salt,
+        /// First second of the span, a multiple of 60.
+        from: u64,
+        /// First second behind it, a multiple of 60.
+        to: u64,
+        /// The asker's message, at most [`RECONCILE_ASK_MAX`].
+        message: Vec<u8>,
+    },
+    /// Whole transactions by their aliases; answered as [`Transactions`](Self::Transactions). Since version 3.
+    Aliased {
+        /// Makes the aliases.
+        salt: Salt,
+        /// First second of the span that all of them lie in.
+        from: u64,
+        /// First second behind it.
+        to: u64,
+        /// 1 to [`WANT_MAX`] aliases.
+        aliases: Vec<Alias>,
+        /// Bytes of a full page.
+        max_bytes: u32,
     },
 }
 
@@ -123,6 +181,9 @@ pub enum Response {
         /// none of the same log.
         path: Vec<[u8; 32]>,
     },
+    /// The answerer's message, at most [`RECONCILE_ANSWER_MAX`]; `None` when it has more than it reconciles at once: ask for
+    /// shorter spans.
+    Reconciled(Option<Vec<u8>>),
 }
 
 impl Request {
@@ -142,9 +203,18 @@ impl Request {
         match &request {
             Self::Transactions { ids, .. } if ids.is_empty() || ids.len() > WANT_MAX => Err(CodecError),
             Self::Day { max, .. } if !(1..=IDS_MAX as u64).contains(&u64::from(*max)) => Err(CodecError),
+            Self::Reconcile { message, .. } if message.len() > RECONCILE_ASK_MAX => Err(CodecError),
+            Self::Reconcile { from, to, .. } | Self::Aliased { from, to, .. } if !is_span(*from, *to) => {
+                Err(CodecError)
+            }
+            Self::Aliased { aliases, .. } if aliases.is_empty() || aliases.len() > WANT_MAX => Err(CodecError),
             _ => Ok(request),
         }
     }
+}
+
+fn is_span(from: u64, to: u64) -> bool {
+    from < to && to <= TIME_END_SECS && from.is_multiple_of(60) && to.is_multiple_of(60)
 }
 
 impl Response {
@@ -171,6 +241,7 @@ impl Response {
                 path.len() <= CONSISTENCY_MAX
                     && checkpoint.as_ref().map_or(path.is_empty(), |bytes| bytes.len() == SIGNED_BYTES)
             }
+            Self::Reconciled(message) => message.as_ref().is_none_or(|message| message.len() <= RECONCILE_ANSWER_MAX),
             Self::Digest { .. } | Self::Busy => true,
         };
         if fits { Ok(response) } else { Err(CodecError) }
@@ -191,6 +262,11 @@ fn network_tag(network: &Network) -> String {
 
 /// Name of the sync protocol of a network, in its newest version.
 pub fn sync_protocol(network: &Network) -> String {
+    format!("/qasedak/{}/sync/3", network_tag(network))
+}
+
+/// Name of its second version, which knows no reconciliation.
+pub fn second_sync_protocol(network: &Network) -> String {
     format!("/qasedak/{}/sync/2", network_tag(network))
 }
 
@@ -271,7 +347,7 @@ mod tests {
     #[test]
     fn names_differ_by_network_and_hide_the_ledger() {
         let (main, dev) = (Network::named("main").unwrap(), Network::dev());
-        for name in [sync_protocol, first_sync_protocol, identify_protocol, topic] {
+        for name in [sync_protocol, second_sync_protocol, first_sync_protocol, identify_protocol, topic] {
             assert_ne!(name(&main), name(&dev));
             assert!(!name(&main).contains(&main.ledger().to_string()[..16]));
         }

@@ -69,6 +69,13 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
+    /// Forgets a day that was loaded for a transaction that did not come to be: nobody is told of days without any.
+    pub(super) fn unload_empty_day(&mut self, number: u64) {
+        if self.days.get(&number).is_some_and(|day| day.count == 0) {
+            self.days.remove(&number);
+        }
+    }
+
     /// The sum over a day's transactions among those that the state counts.
     fn set_of_day(&self, number: u64) -> Result<SetDigest, StoreError> {
         let mut set = SetDigest::new(self.network.ledger());

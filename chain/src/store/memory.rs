@@ -18,6 +18,8 @@ use crate::{
 };
 
 type Index = BTreeMap<(Tree, Vec<u8>), Vec<u8>>;
+/// Values that were changed, as they were; `None` where there was none.
+type Before = BTreeMap<(Tree, Vec<u8>), Option<Vec<u8>>>;
 
 /// Log and index in memory.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +34,9 @@ pub struct MemoryStore {
     late: Vec<(Position, Option<Arc<[u8]>>)>,
     /// What would survive a crash.
     durable: Durable,
-    flushing: Option<(Durable, usize)>,
+    /// What stood in the trees where they changed since the last flush began.
+    before: Before,
+    flushing: Option<Flushing>,
     /// The last flush failed, and none has succeeded since.
     failing: bool,
     /// The first day whose bodies have not been dropped.
@@ -41,12 +45,28 @@ pub struct MemoryStore {
     early_from: u64,
 }
 
-/// Length of the log, the trees then, and the commit.
-#[derive(Clone, Debug, Default)]
+/// Length of the log, and the commit.
+#[derive(Clone, Copy, Debug, Default)]
 struct Durable {
     len: usize,
-    trees: Index,
     point: Option<CommitPoint>,
+}
+
+/// A flush under way: what it makes durable.
+#[derive(Clone, Debug)]
+struct Flushing {
+    durable: Durable,
+    before: Before,
+    late: usize,
+}
+
+fn take_back(trees: &mut Index, before: &Before) {
+    for (key, value) in before {
+        match value {
+            Some(value) => trees.insert(key.clone(), value.clone()),
+            None => trees.remove(key),
+        };
+    }
 }
 
 impl MemoryStore {
@@ -58,9 +78,12 @@ impl MemoryStore {
     /// What a restart after a power cut finds: everything flushed, and nothing else.
     #[must_use]
     pub fn crashed(&self) -> Self {
+        let mut trees = self.trees.clone();
+        take_back(&mut trees, &self.before);
+        self.flushing.iter().for_each(|flushing| take_back(&mut trees, &flushing.before));
         let mut store = Self {
-            trees: self.durable.trees.clone(),
-            durable: self.durable.clone(),
+            trees,
+            durable: self.durable,
             kept_from: self.kept_from,
             early_from: self.early_from,
             ..Self::default()
@@ -126,27 +149,33 @@ impl Store for MemoryStore {
         }
         for change in batch.changes {
             let key = (change.tree, change.key);
-            match change.value {
-                Some(value) => self.trees.insert(key, value),
+            let before = match change.value {
+                Some(value) => self.trees.insert(key.clone(), value),
                 None => self.trees.remove(&key),
             };
+            self.before.entry(key).or_insert(before);
         }
         Ok(())
     }
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
-        if self.log.len() == self.durable.len && self.trees == self.durable.trees && self.late.is_empty() {
+        let trees = &self.trees;
+        self.before.retain(|key, before| trees.get(key) != before.as_ref());
+        if self.log.len() == self.durable.len && self.before.is_empty() && self.late.is_empty() {
             return Ok(None);
         }
-        let durable = Durable { len: self.log.len(), trees: self.trees.clone(), point: Some(point) };
-        self.flushing = Some((durable, self.late.len()));
+        let durable = Durable { len: self.log.len(), point: Some(point) };
+        let before = std::mem::take(&mut self.before);
+        self.flushing = Some(Flushing { durable, before, late: self.late.len() });
         Ok(Some(Flush::new(|| Ok(()))))
     }
     fn flushed(&mut self, success: bool) {
-        if let Some((durable, late)) = self.flushing.take() {
+        if let Some(flushing) = self.flushing.take() {
             self.failing = !success;
             if success {
-                self.durable = durable;
-                self.late.drain(..late.min(self.late.len()));
+                self.durable = flushing.durable;
+                self.late.drain(..flushing.late.min(self.late.len()));
+            } else {
+                self.before.extend(flushing.before);
             }
         }
     }
@@ -254,11 +283,13 @@ impl Store for MemoryStore {
         }
     }
     fn reset_trees(&mut self) -> Result<(), StoreError> {
-        self.trees.clear();
+        for (key, value) in std::mem::take(&mut self.trees) {
+            self.before.entry(key).or_insert(Some(value));
+        }
         Ok(())
     }
     fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
-        self.trees.clear();
+        self.reset_trees()?;
         let log = std::mem::take(&mut self.log);
         (self.ids, self.tags, self.order) = Default::default();
         log.into_iter().for_each(|new| self.push(new));

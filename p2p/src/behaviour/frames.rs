@@ -4,17 +4,43 @@
 //! off: only a peer that breaks the protocol can cause them. In an answer they are an error of the kind
 //! [`io::ErrorKind::InvalidData`]. libp2p does not report errors of requests that come in, so there they are a value.
 
-use std::io;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{StreamProtocol, request_response::Codec};
 use qasedak_chain::codec::CodecError;
 
-use crate::wire::{REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
+use crate::wire::{OLD_REQUEST_MAX_BYTES, REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
 
 /// What came in as a request is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
+
+/// Bytes of the sync protocol since the start, frames with their lengths.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    sent: AtomicU64,
+    received: AtomicU64,
+}
+
+impl Traffic {
+    fn add(counter: &AtomicU64, frame: &[u8]) {
+        counter.fetch_add((LENGTH_BYTES as u64).saturating_add(frame.len() as u64), Ordering::Relaxed);
+    }
+    /// Sent and received.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+}
+
+/// Bytes of a frame's length.
+const LENGTH_BYTES: usize = 4;
 
 /// Reads and writes the frames of the sync protocol. A question that the agreed version does not know is not sent: that
 /// is an error of the kind [`io::ErrorKind::Unsupported`], and nobody's fault.
@@ -22,11 +48,23 @@ pub(crate) struct Malformed;
 pub(crate) struct Frames {
     /// The first version of the protocol, which knows no checkpoints.
     pub(crate) first: StreamProtocol,
+    /// The second, which knows no reconciliation.
+    pub(crate) second: StreamProtocol,
+    /// What went over the wire.
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Frames {
     fn knows(&self, version: &StreamProtocol, request: &Request) -> bool {
-        *version != self.first || !matches!(request, Request::Checkpoint { .. })
+        match request {
+            Request::Checkpoint { .. } => *version != self.first,
+            Request::Reconcile { .. } | Request::Aliased { .. } => *version != self.first && *version != self.second,
+            Request::Digest { .. } | Request::Days { .. } | Request::Day { .. } | Request::Transactions { .. } => true,
+        }
+    }
+
+    fn request_max_bytes(&self, version: &StreamProtocol) -> usize {
+        if *version == self.first || *version == self.second { OLD_REQUEST_MAX_BYTES } else { REQUEST_MAX_BYTES }
     }
 }
 
@@ -40,11 +78,14 @@ impl Codec for Frames {
         version: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Result<Request, Malformed>> {
-        match read_frame(io, REQUEST_MAX_BYTES).await {
-            Ok(bytes) => match Request::from_bytes(&bytes) {
-                Ok(request) if self.knows(version, &request) => Ok(Ok(request)),
-                _ => Ok(Err(Malformed)),
-            },
+        match read_frame(io, self.request_max_bytes(version)).await {
+            Ok(bytes) => {
+                Traffic::add(&self.traffic.received, &bytes);
+                match Request::from_bytes(&bytes) {
+                    Ok(request) if self.knows(version, &request) => Ok(Ok(request)),
+                    _ => Ok(Err(Malformed)),
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Err(Malformed)),
             Err(error) => Err(error),
         }
@@ -55,7 +96,9 @@ impl Codec for Frames {
         _: &StreamProtocol,
         io: &mut T,
     ) -> io::Result<Response> {
-        Response::from_bytes(&read_frame(io, RESPONSE_MAX_BYTES).await?).map_err(malformed)
+        let bytes = read_frame(io, RESPONSE_MAX_BYTES).await?;
+        Traffic::add(&self.traffic.received, &bytes);
+        Response::from_bytes(&bytes).map_err(malformed)
     }
 
     async fn write_request<T: AsyncWrite + Unpin + Send>(
@@ -68,7 +111,9 @@ impl Codec for Frames {
         if !self.knows(version, &request) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        write_frame(io, &request.to_bytes().map_err(too_long)?).await
+        let bytes = request.to_bytes().map_err(too_long)?;
+        Traffic::add(&self.traffic.sent, &bytes);
+        write_frame(io, &bytes).await
     }
 
     async fn write_response<T: AsyncWrite + Unpin + Send>(
@@ -77,7 +122,9 @@ impl Codec for Frames {
         io: &mut T,
         response: Response,
     ) -> io::Result<()> {
-        write_frame(io, &response.to_bytes().map_err(too_long)?).await
+        let bytes = response.to_bytes().map_err(too_long)?;
+        Traffic::add(&self.traffic.sent, &bytes);
+        write_frame(io, &bytes).await
     }
 }
 
@@ -90,7 +137,7 @@ fn too_long(error: CodecError) -> io::Error {
 }
 
 async fn read_frame<T: AsyncRead + Unpin>(io: &mut T, max_bytes: usize) -> io::Result<Vec<u8>> {
-    let mut length = [0; 4];
+    let mut length = [0; LENGTH_BYTES];
     io.read_exact(&mut length).await?;
     match usize::try_from(u32::from_le_bytes(length)) {
         Ok(length) if length <= max_bytes => {
@@ -142,11 +189,12 @@ mod tests {
     }
 
     fn frames() -> Frames {
-        Frames { first: StreamProtocol::new("/1") }
+        let [first, second] = ["/1", "/2"].map(StreamProtocol::new);
+        Frames { first, second, traffic: Arc::default() }
     }
 
     #[test]
-    fn the_first_version_is_not_asked_for_checkpoints() {
+    fn an_older_version_is_not_asked_what_it_does_not_know() {
         let write = |version, request| {
             let mut bytes = Vec::new();
             block_on(frames().write_request(&StreamProtocol::new(version), &mut bytes, Ok(request))).map(|()| bytes)
@@ -159,5 +207,11 @@ mod tests {
         let bytes = write("/2", new.clone()).unwrap();
         assert_eq!((read("/2", &bytes), read("/1", &bytes)), (Ok(new.clone()), Err(Malformed)));
         assert_eq!(write("/1", new).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        let newest = Request::Reconcile { salt: [1; 16], from: 0, to: 60, message: vec![0x61; 20_000] };
+        let bytes = write("/3", newest.clone()).unwrap();
+        assert_eq!((read("/3", &bytes), read("/2", &bytes)), (Ok(newest.clone()), Err(Malformed)));
+        for old in ["/1", "/2"] {
+            assert_eq!(write(old, newest.clone()).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        }
     }
 }

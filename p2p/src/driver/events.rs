@@ -234,8 +234,11 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     fn on_ask_failed(&mut self, id: OutboundRequestId, error: &OutboundFailure) {
         if let Some(Asks { peer, token }) = self.asks.remove(&id) {
-            let fault = matches!(error, OutboundFailure::Io(error) if error.kind() == io::ErrorKind::InvalidData);
-            self.feed(Input::Failed { peer, token, fault });
+            let kind = if let OutboundFailure::Io(error) = error { Some(error.kind()) } else { None };
+            self.feed(match kind {
+                Some(io::ErrorKind::Unsupported) => Input::Unsupported { peer, token },
+                kind => Input::Failed { peer, token, fault: kind == Some(io::ErrorKind::InvalidData) },
+            });
         }
     }
 

@@ -8,9 +8,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{DiskTrouble, DriverError};
-use crate::engine::{
-    Status,
-    comparison::{CompareError, report::Report},
+use crate::{
+    behaviour::Traffic,
+    engine::{
+        Status,
+        comparison::{CompareError, report::Report},
+    },
 };
 
 /// How many commands wait for the driver before their senders wait too.
@@ -87,6 +90,7 @@ pub struct Handle {
     pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
     pub(super) refused: Arc<[DriverError]>,
     pub(super) peer_id: Arc<str>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Handle {
@@ -152,6 +156,12 @@ impl Handle {
     /// This node's own peer id, as text.
     pub fn peer_id(&self) -> &str {
         &self.peer_id
+    }
+
+    /// Bytes of the sync protocol that were sent and received since the start, frames with their lengths; what TCP, Noise
+    /// and Yamux add is not in it.
+    pub fn sync_bytes(&self) -> (u64, u64) {
+        self.traffic.bytes()
     }
 
     /// How many transactions of the log are durable, and a signal whenever there are more: what a wallet scans by.

@@ -40,7 +40,7 @@ use super::{
     peers::Peers,
 };
 use crate::{
-    behaviour::{self, Behaviour},
+    behaviour::{self, Behaviour, Traffic},
     engine::{Engine, Input, Now, Token},
     transport, wire,
 };
@@ -62,6 +62,7 @@ pub(super) struct Wires {
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Sender<u64>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 /// The driver's state. Only its task touches it.
@@ -107,7 +108,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let started = Instant::now();
         let notary = Notary::new(config.key.clone(), network.clone(), config.log_id, checkpoints, &book, started);
         let transport = transport::build(config.key.pair()).map_err(|error| DriverError::Setup(error.to_string()))?;
-        let behaviour = Behaviour::new(&network, &config.key, config.limits, config.mdns)?;
+        let traffic = Arc::clone(&wires.traffic);
+        let behaviour = Behaviour::new(&network, &config.key, config.limits, config.mdns, traffic)?;
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, config.key.id(), swarm_config),

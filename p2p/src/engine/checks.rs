@@ -89,6 +89,9 @@ impl Checks {
     pub(super) fn contains(&self, id: &TxId) -> bool {
         self.ids.contains_key(id)
     }
+    pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
+        self.ids.keys()
+    }
     /// How many transactions that were asked of `peer` are under verification.
     pub(super) fn asked_of(&self, peer: Peer) -> usize {
         self.shares.get(&peer).map_or(0, |share| share.asked)

@@ -11,6 +11,7 @@ use qasedak_chain::{Transaction, TxId, rules, store::Store};
 use super::{
     Engine, Fault, Peer, Turn,
     checks::{Origin, Via},
+    reconcile::Want,
     sync::Question,
 };
 use crate::wire::{Request, WANT_MAX, wire_id};
@@ -22,22 +23,22 @@ const STEPS_MAX: u8 = 8;
 #[derive(Debug)]
 pub(super) struct Page {
     /// Asked for and not answered, since the page was full; to be asked for again.
-    pub(super) rest: Vec<TxId>,
+    pub(super) rest: Vec<Want>,
     /// Whether anything in it was of use.
     pub(super) of_use: bool,
 }
 
 impl Engine {
-    /// Takes in a page of transactions that answers a question for `ids`. `None` when the peer was let go for it.
+    /// Takes in a page of transactions that answers a question for `wants`. `None` when the peer was let go for it.
     pub(super) fn take_page<S: Store>(
         &mut self,
         turn: &mut Turn<'_, S>,
         peer: Peer,
-        ids: &[TxId],
+        wants: &[Want],
         list: &[Vec<u8>],
         via: Via,
     ) -> Option<Page> {
-        let mut asked = ids.iter().copied();
+        let mut asked = wants.iter().copied();
         let mut page = Page { rest: Vec::new(), of_use: false };
         let mut missing = Vec::new();
         for bytes in list {
@@ -49,23 +50,23 @@ impl Engine {
                 }
             };
             let id = transaction.id();
-            loop {
+            let want = loop {
                 match asked.next() {
-                    Some(next) if next == id => break,
+                    Some(next) if self.aliases.is(&next, &id) => break next,
                     Some(left_out) => missing.push(left_out),
                     None => {
                         self.let_go(turn, peer, Fault::WrongAnswer);
                         return None;
                     }
                 }
-            }
+            };
             if !self.has_body_if_needed(turn, &transaction) {
-                missing.push(id);
+                missing.push(want);
                 continue;
             }
             page.of_use = true;
             if !self.take_asked(turn, transaction, Origin { peer, via, waiter: None }) {
-                page.rest.push(id);
+                page.rest.push(want);
             }
         }
         // Behind a page that holds something, the rest did not fit; an empty one says that nothing is there.
@@ -79,7 +80,7 @@ impl Engine {
             if page.of_use {
                 state.delivered();
             }
-            missing.into_iter().for_each(|id| state.lacks(id, now_ms));
+            missing.into_iter().for_each(|want| state.lacks(want, now_ms));
         }
         Some(page)
     }
@@ -93,7 +94,13 @@ impl Engine {
     /// Hands a transaction out for verification, unless it came by another way meanwhile. `false` when there is no
     /// room.
     fn take_asked<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: Transaction, origin: Origin) -> bool {
-        match self.known(turn, &transaction.id()) {
+        let id = transaction.id();
+        // One of this node's own, by its alias: so the world has it.
+        if let Some(verified) = self.outbox.verified(&id) {
+            self.offered(turn, verified, origin);
+            return true;
+        }
+        match self.known(turn, &id) {
             Ok(true) => true,
             Ok(false) => self.check(turn, transaction, origin),
             Err(error) => {
@@ -111,7 +118,7 @@ impl Engine {
             Via::Parents(steps) => steps.saturating_add(1),
         };
         let on_the_way =
-            |id: &&TxId| self.checks.contains(id) || self.orphans.contains(id) || self.in_flight.contains_key(id);
+            |id: &&TxId| self.checks.contains(id) || self.orphans.contains(id) || self.is_in_flight(&Want::Id(**id));
         let wanted: Vec<TxId> = missing.iter().filter(|id| !on_the_way(id)).copied().collect();
         let Some(state) = self.peers.get_mut(origin.peer) else {
             return;
@@ -146,7 +153,7 @@ impl Engine {
             let mut ids = Vec::new();
             for id in wanted.into_keys().take(WANT_MAX) {
                 match self.known(turn, &id) {
-                    Ok(false) if !self.in_flight.contains_key(&id) => ids.push(id),
+                    Ok(false) if !self.is_in_flight(&Want::Id(id)) => ids.push(id),
                     Ok(_) => {}
                     Err(error) => self.failures.note(&error),
                 }
@@ -171,13 +178,15 @@ impl Engine {
         steps: u8,
         list: &[Vec<u8>],
     ) {
-        let Some(page) = self.take_page(turn, peer, ids, list, Via::Parents(steps)) else {
+        let wants: Vec<Want> = ids.iter().map(|id| Want::Id(*id)).collect();
+        let Some(page) = self.take_page(turn, peer, &wants, list, Via::Parents(steps)) else {
             return;
         };
         let Some(state) = self.peers.get_mut(peer) else {
             return;
         };
-        if !page.of_use || !state.want_parents(page.rest, steps) {
+        let rest = page.rest.iter().filter_map(|want| if let Want::Id(id) = want { Some(*id) } else { None });
+        if !page.of_use || !state.want_parents(rest, steps) {
             state.differs_since_ms.get_or_insert(turn.now.elapsed_ms);
         }
     }

@@ -34,6 +34,9 @@ impl Engine {
         if !self.checks.insert(token, &transaction, origin) {
             return false;
         }
+        if self.peers.is_any_in_session() {
+            self.aliases.came(&transaction.id());
+        }
         turn.out.push(Output::Check { token, transaction: Box::new(transaction) });
         true
     }
@@ -78,10 +81,15 @@ impl Engine {
         let id = verified.transaction().id();
         let day = verified.transaction().core().time().day();
         let own = self.outbox.is_waiting(&id);
+        let header_alone = verified.transaction().body().is_none();
         let now = turn.ledger.clock(turn.now.system);
         match turn.ledger.append(verified, now, own) {
             Ok(position) => {
                 turn.grown = true;
+                // By this clock it needs no body yet: it lies far ahead. By another one it does, and others have it.
+                if header_alone && let Err(error) = self.look_at(turn, position) {
+                    self.failures.note_unread(&error);
+                }
                 if own {
                     self.outbox.logged(id, position, day, self.network.is_main());
                 }

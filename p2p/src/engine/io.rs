@@ -68,6 +68,13 @@ pub enum Input {
         /// Whether the peer broke the protocol, and not just the connection.
         fault: bool,
     },
+    /// A request of the engine's was not sent, since the version of the protocol that was agreed on does not know it.
+    Unsupported {
+        /// Of whom it was asked.
+        peer: Peer,
+        /// Which request.
+        token: Token,
+    },
     /// The verdict on a transaction that was handed out for verification.
     Checked {
         /// Which.

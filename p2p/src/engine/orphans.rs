@@ -80,6 +80,9 @@ impl Orphans {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
+    pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
+        self.by_id.keys()
+    }
     pub(super) fn contains(&self, id: &TxId) -> bool {
         self.by_id.contains_key(id)
     }

@@ -121,7 +121,7 @@ impl Outbox {
     }
 
     /// Those whose holders are still counted: of one day, or all.
-    fn counted_of(&self, day: Option<u64>) -> Vec<TxId> {
+    pub(super) fn counted_of(&self, day: Option<u64>) -> Vec<TxId> {
         let of_day = |counted: &Counted| day.is_none_or(|day| day == counted.day);
         self.counted.iter().filter(|(_, counted)| of_day(counted)).map(|(id, _)| *id).collect()
     }

@@ -8,7 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use qasedak_chain::TxId;
 
-use super::{Peer, Token, checks::Via, exchange::Exchange, serve::Bucket, session::Session};
+use super::{
+    Peer, Token,
+    checks::Via,
+    exchange::Exchange,
+    quota,
+    reconcile::{Want, answer::WORK_OF_PEER},
+    serve::Bucket,
+    session::Session,
+};
 
 /// Most peers at once.
 const PEERS_MAX: usize = 1_024;
@@ -24,10 +32,21 @@ const PAGE_START_BYTES: u32 = 256 * 1024;
 const PAGE_MIN_BYTES: u32 = 64 * 1024;
 /// Bytes of the largest page.
 const PAGE_MAX_BYTES: u32 = 1_000_000;
+/// After how many comparisons at the latest a session is tried again that brought nothing.
+const FRUITLESS_PAUSE: u32 = 32;
 /// First pause after a peer failed; doubled each time up to [`BACK_OFF_DOUBLINGS`] times.
 const BACK_OFF_MS: u64 = 5_000;
 /// Some eleven minutes.
 const BACK_OFF_DOUBLINGS: u32 = 7;
+
+/// A session that brought nothing although the digests differed: mostly the peer is the one that lacks something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fruitless {
+    /// Its digest, and this node's.
+    pub(super) digests: ([u8; 32], [u8; 32]),
+    /// How often the two compared since and found the same.
+    pub(super) times: u32,
+}
 
 /// One peer.
 #[derive(Debug)]
@@ -36,6 +55,14 @@ pub(super) struct PeerState {
     pub(super) subscribed: bool,
     /// What it may still ask.
     pub(super) bucket: Bucket,
+    /// What its reconciliations may still cost.
+    pub(super) work: quota::Bucket,
+    /// Whether the protocol that was agreed on knows no reconciliation.
+    pub(super) lists_only: bool,
+    /// Its digest when the two last compared.
+    pub(super) digest: [u8; 32],
+    /// The last session that brought nothing.
+    pub(super) fruitless: Option<Fruitless>,
     /// Whether its set was this node's when the two last compared.
     pub(super) same: Option<bool>,
     /// Whether nothing that it has was known to lack here when it was last looked at: a difference now may be gossip
@@ -61,7 +88,7 @@ pub(super) struct PeerState {
     pub(super) page_bytes: u32,
     /// Exchanging checkpoints with it.
     pub(super) exchange: Exchange,
-    missing: BTreeSet<TxId>,
+    missing: BTreeSet<Want>,
     missing_until_ms: u64,
     strikes: u32,
 }
@@ -71,6 +98,10 @@ impl PeerState {
         Self {
             subscribed: false,
             bucket: Bucket::new(now_ms),
+            work: quota::Bucket::full(WORK_OF_PEER, now_ms),
+            lists_only: false,
+            digest: [0; 32],
+            fruitless: None,
             same: None,
             even: false,
             comparing: None,
@@ -89,6 +120,16 @@ impl PeerState {
         }
     }
 
+    /// Whether a session may bring something. After one that did not, while nothing changes on either side, the next ones
+    /// come ever more seldom.
+    pub(super) fn is_worth_a_session(&mut self, digests: ([u8; 32], [u8; 32])) -> bool {
+        let Some(last) = self.fruitless.as_mut().filter(|last| last.digests == digests) else {
+            return true;
+        };
+        last.times = last.times.saturating_add(1);
+        last.times.is_power_of_two() || last.times.is_multiple_of(FRUITLESS_PAUSE)
+    }
+
     /// It delivered a page in time.
     pub(super) fn delivered(&mut self) {
         self.page_bytes = self.page_bytes.saturating_mul(2).min(PAGE_MAX_BYTES);
@@ -105,18 +146,18 @@ impl PeerState {
         self.differs_since_ms = None;
     }
 
-    /// It did not deliver `id` although it listed it: not to be asked of it again for some time.
-    pub(super) fn lacks(&mut self, id: TxId, now_ms: u64) {
+    /// It did not deliver something although it listed it: not to be asked of it again for some time.
+    pub(super) fn lacks(&mut self, want: Want, now_ms: u64) {
         if self.missing_until_ms <= now_ms || self.missing.len() >= MISSING_MAX {
             self.missing.clear();
             self.missing_until_ms = now_ms.saturating_add(MISSING_MS);
         }
-        self.missing.insert(id);
+        self.missing.insert(want);
     }
 
-    /// Whether it is of use to ask for `id`.
-    pub(super) fn may_have(&self, id: &TxId, now_ms: u64) -> bool {
-        self.missing_until_ms <= now_ms || !self.missing.contains(id)
+    /// Whether it is of use to ask for something.
+    pub(super) fn may_have(&self, want: &Want, now_ms: u64) -> bool {
+        self.missing_until_ms <= now_ms || !self.missing.contains(want)
     }
 
     /// Wants missing parents of it; `false` when there are too many of them already.
@@ -159,6 +200,9 @@ impl Peers {
     }
     pub(super) fn any_subscribed(&self) -> bool {
         self.0.values().any(|peer| peer.subscribed)
+    }
+    pub(super) fn is_any_in_session(&self) -> bool {
+        self.0.values().any(|peer| peer.session.is_some())
     }
     /// Those that something is being fetched from.
     pub(super) fn in_session(&self) -> Vec<Peer> {

@@ -1,7 +1,7 @@
 //! Bodies that are missing or damaged here, fetched again from peers (DESIGN §4, the wanted list; §5).
 //!
 //! A walk over the whole log reads every record and every body once a day, at a bounded rate, and notes whose body never
-//! came or is not what it was; so does every answer to a peer that meets damage. What is wanted is asked of one peer after
+//! came or is not what it was; so does a header that is taken in alone, and every answer to a peer that meets damage. What is wanted is asked of one peer after
 //! the other, with the question that sync has for transactions. A body is taken if the header that comes with it has the
 //! very id that the log holds, and it hashes to what that header says. It is durable with the next flush.
 //!
@@ -32,8 +32,9 @@ const WALK_BYTES: usize = 1024 * 1024;
 const WALK_EVERY_MS: u64 = 86_400_000;
 /// Most peers that one body was asked of before it is asked of all again.
 const ASKED_MAX: usize = 64;
-/// How long a peer that did not have a body, or did not answer, is not asked for it again.
-const AGAIN_MS: u64 = 600_000;
+/// How long a peer that did not have a body, or did not answer, is not asked for it again: the peer may get it meanwhile,
+/// or the answer was lost.
+const AGAIN_MS: u64 = 20_000;
 /// Pause after a question that brought nothing.
 const PAUSE_MS: u64 = 2_000;
 
@@ -135,7 +136,7 @@ impl Engine {
     }
 
     /// Reads a record and its body; wants the body if it should be here and is not. Returns how many bytes it read.
-    fn look_at<S: Store>(&mut self, turn: &Turn<'_, S>, position: Position) -> Result<usize, StoreError> {
+    pub(super) fn look_at<S: Store>(&mut self, turn: &Turn<'_, S>, position: Position) -> Result<usize, StoreError> {
         let Some(record) = turn.ledger.record(position)? else {
             return Ok(0);
         };

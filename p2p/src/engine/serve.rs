@@ -5,14 +5,17 @@
 //! it does not stop. Byte budgets come on top of it here.
 
 use qasedak_chain::{
-    Ledger, Time, Transaction, TxId,
+    Ledger, Position, Time, Transaction, TxId,
     ledger::OrderKey,
     rules,
     store::{Store, StoreError},
     time::{DAY_SECS, TIME_END_SECS},
 };
 
-use super::{Engine, Fault, Output, Peer, Token, Turn};
+use super::{
+    Engine, Fault, Output, Peer, Token, Turn,
+    reconcile::{answer::Answered, view::Span},
+};
 use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, RESPONSE_MAX_BYTES, Request, Response, WANT_MAX, wire_id};
 
 /// Questions that a peer may ask at once.
@@ -70,10 +73,14 @@ impl Engine {
             None => Share::Over,
         };
         let response = match share {
-            Share::Within => self.answer(turn, request).unwrap_or_else(|error| {
-                self.failures.note(&error);
-                Response::Busy
-            }),
+            Share::Within => match self.answer(turn, from, request) {
+                Ok(Some(response)) => response,
+                Ok(None) => return self.let_go(turn, from, Fault::Malformed),
+                Err(error) => {
+                    self.failures.note(&error);
+                    Response::Busy
+                }
+            },
             Share::Over | Share::Flooding => Response::Busy,
         };
         turn.out.push(Output::Answer { token, response });
@@ -86,10 +93,16 @@ impl Engine {
         }
     }
 
-    /// Answers one question.
-    fn answer<S: Store>(&mut self, turn: &Turn<'_, S>, request: &Request) -> Result<Response, StoreError> {
+    /// Answers one question; `None` to one that is none.
+    fn answer<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        from: Peer,
+        request: &Request,
+    ) -> Result<Option<Response>, StoreError> {
         let ledger = &*turn.ledger;
-        match request {
+        let response = match request {
+            Request::Reconcile { .. } | Request::Aliased { .. } => return self.answer_aliased(turn, from, request),
             Request::Digest { .. } => {
                 let summary = ledger.summary();
                 Ok(Response::Digest { count: summary.count, digest: *summary.digest.as_bytes() })
@@ -105,22 +118,71 @@ impl Engine {
             }
             Request::Day { day, after, max } => places(ledger, *day, *after, *max).map(Response::Day),
             Request::Transactions { ids, max_bytes } => {
-                let now = ledger.clock(turn.now.system);
-                let mut damaged = Damaged::default();
-                let page = transactions(ledger, now, &mut damaged, ids, *max_bytes);
-                for (id, error) in damaged {
-                    self.failures.note_unread(&error);
-                    self.repair.want(id);
-                }
-                page.map(Response::Transactions)
+                let positions = ids.iter().map(|id| ledger.position(&TxId::from_bytes(*id)));
+                self.page(turn, positions, *max_bytes)
             }
             Request::Checkpoint { known } => self.own_newest(turn, *known),
+        };
+        response.map(Some)
+    }
+
+    /// Answers a question of a reconciliation; `None` to one that is none.
+    fn answer_aliased<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        from: Peer,
+        request: &Request,
+    ) -> Result<Option<Response>, StoreError> {
+        let (ledger, now_ms) = (&*turn.ledger, turn.now.elapsed_ms);
+        let Some(state) = self.peers.get_mut(from) else {
+            return Ok(Some(Response::Busy));
+        };
+        let asker = (from, &mut state.work);
+        Ok(match request {
+            Request::Reconcile { salt, from, to, message } => {
+                let span = Span { from: *from, to: *to };
+                match self.views.reconcile(ledger, asker, (salt, span), message, now_ms)? {
+                    Answered::Well(answer) => Some(Response::Reconciled(Some(answer))),
+                    Answered::TooMany => Some(Response::Reconciled(None)),
+                    Answered::Busy => Some(Response::Busy),
+                    Answered::Malformed => None,
+                }
+            }
+            Request::Aliased { salt, from, to, aliases, max_bytes } => {
+                let span = Span { from: *from, to: *to };
+                match self.views.positions(ledger, asker, (salt, span), aliases, now_ms)? {
+                    Answered::Well(positions) => Some(self.page(turn, positions.into_iter().map(Ok), *max_bytes)?),
+                    // Spans with so many are not reconciled, so nobody has their aliases.
+                    Answered::TooMany => Some(Response::Transactions(Vec::new())),
+                    Answered::Busy | Answered::Malformed => Some(Response::Busy),
+                }
+            }
+            _ => None,
+        })
+    }
+
+    fn page<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        positions: impl Iterator<Item = Result<Option<Position>, StoreError>>,
+        max_bytes: u32,
+    ) -> Result<Response, StoreError> {
+        let now = turn.ledger.clock(turn.now.system);
+        let mut damaged = Damaged::default();
+        let page = transactions(turn.ledger, now, &mut damaged, positions, max_bytes);
+        for (position, error) in damaged {
+            self.failures.note_unread(&error);
+            // One whose header cannot be read either is not to be mended so.
+            if let Ok(Some(record)) = turn.ledger.store().record(position) {
+                self.repair.want(record.id);
+            }
         }
+        page.map(Response::Transactions)
     }
 }
 
 /// Transactions that could not be read, and why.
-type Damaged = Vec<(TxId, StoreError)>;
+type Damaged = Vec<(Position, StoreError)>;
 
 fn places<S: Store>(ledger: &Ledger<S>, day: u64, after: Option<Place>, max: u32) -> Result<Vec<Place>, StoreError> {
     let is_of_day = |place: Place| place.time / DAY_SECS == day;
@@ -148,22 +210,21 @@ fn transactions<S: Store>(
     ledger: &Ledger<S>,
     now: Time,
     damaged: &mut Damaged,
-    ids: &[[u8; 32]],
+    positions: impl Iterator<Item = Result<Option<Position>, StoreError>>,
     max_bytes: u32,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
     let wanted = usize::try_from(max_bytes).unwrap_or(usize::MAX);
     let mut left = wanted.min(RESPONSE_MAX_BYTES.saturating_sub(FRAME_BYTES));
     let mut page: Vec<Vec<u8>> = Vec::new();
-    for id in ids.iter().take(WANT_MAX) {
-        let id = TxId::from_bytes(*id);
-        let Some(position) = ledger.position(&id)? else {
+    for position in positions.take(WANT_MAX) {
+        let Some(position) = position? else {
             continue;
         };
         let bytes = match ledger.transaction(position) {
             Ok(Some(transaction)) if is_of_use(&transaction, now) => transaction.to_bytes(),
             Ok(_) => continue,
             Err(error) => {
-                damaged.push((id, error));
+                damaged.push((position, error));
                 continue;
             }
         };

@@ -1,11 +1,10 @@
 //! One session: finding out which transactions a peer has that are not here, and fetching them, oldest first.
 //!
-//! Days whose count or digest differ are listed page by page in canonical order, which puts parents before children;
-//! what a page names and is not here is fetched before the next page is asked for. So a session holds at most one page
-//! of ids, and what it has fetched is of use even when it breaks off: the next one finds the rest. Several sessions
-//! share the work: an id that is being fetched from one peer is left for later by the others.
-//!
-//! Lists of whole days are what `negentropy` replaces for days that differ in little; fetching stays as it is.
+//! Days whose count or digest differ are reconciled (see `reconcile`), or listed page by page in canonical order when
+//! that is cheaper, when the peer does not know better, or when reconciling brought nothing. Either way parents come before
+//! children, and what a page or a reconciliation names and is not here is fetched before the next one is asked for. So a
+//! session holds at most one page of ids, and what it has fetched is of use even when it breaks off: the next one finds the
+//! rest. Several sessions share the work: what is being fetched from one peer is left for later by the others.
 
 use std::collections::VecDeque;
 
@@ -18,9 +17,10 @@ use qasedak_chain::{
 use super::{
     Engine, Fault, Peer, Token, Turn,
     checks::{Origin, Via},
+    reconcile::{self, Reconciling, Want, Work, view::Span},
     sync::Question,
 };
-use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, Request, WANT_MAX, wire_id};
+use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, Request, WANT_MAX};
 
 /// How many transactions of a peer may be under verification when its next page is asked for.
 const PIPELINE: usize = 128;
@@ -42,15 +42,21 @@ pub(super) struct Session {
     pub(super) gained: u64,
     /// First day of the next page of days.
     days_from: Option<u64>,
-    /// Days that differ, ascending.
-    days: VecDeque<u64>,
+    /// What to do about days that differ, ascending.
+    works: VecDeque<Work>,
     /// Where the next page of a day's list begins.
     listing: Option<(u64, Option<Place>)>,
-    /// Ids that are not here, in canonical order.
-    todo: VecDeque<TxId>,
+    /// The reconciliation under way.
+    pub(super) reconciling: Option<Reconciling>,
+    /// Whether everything is listed and nothing reconciled.
+    lists_only: bool,
+    /// What is not here, parents before children.
+    pub(super) todo: VecDeque<Want>,
+    /// The span in which the aliases among them lie.
+    pub(super) span: Span,
     /// Nothing is asked before this.
     resume_ms: u64,
-    busy: u32,
+    pub(super) busy: u32,
     barren: u32,
     /// The state of [`Engine::landed`] at which all that is left was being fetched from others.
     blocked_at: Option<u64>,
@@ -64,14 +70,17 @@ enum Step {
 }
 
 impl Session {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(lists_only: bool) -> Self {
         Self {
             asked: None,
             gained: 0,
             days_from: Some(0),
-            days: VecDeque::new(),
+            works: VecDeque::new(),
             listing: None,
+            reconciling: None,
+            lists_only,
             todo: VecDeque::new(),
+            span: Span { from: 0, to: 0 },
             resume_ms: 0,
             busy: 0,
             barren: 0,
@@ -89,8 +98,10 @@ impl Session {
         match question {
             Question::Days { from } => self.days_from = Some(from),
             Question::Day { day, after, .. } => self.listing = Some((day, after)),
-            Question::Listed(ids) => self.put_back(&ids),
-            Question::Compare
+            Question::Listed(wants) => self.put_back(&wants),
+            // Its message is kept until it is answered.
+            Question::Reconcile
+            | Question::Compare
             | Question::Parents(..)
             | Question::Audit(_)
             | Question::Bodies(_)
@@ -101,15 +112,27 @@ impl Session {
         self.busy <= BUSY_MAX
     }
 
-    fn put_back(&mut self, ids: &[TxId]) {
-        ids.iter().rev().for_each(|id| self.todo.push_front(*id));
+    fn put_back(&mut self, wants: &[Want]) {
+        wants.iter().rev().for_each(|want| self.todo.push_front(*want));
+    }
+
+    /// What is to be done before all else.
+    pub(super) fn works_first(&mut self, works: Vec<Work>) {
+        works.into_iter().rev().for_each(|work| self.works.push_front(work));
+    }
+
+    /// Nothing is reconciled any more.
+    pub(super) fn list_all(&mut self) {
+        self.lists_only = true;
+        let days = std::mem::take(&mut self.works).into_iter().flat_map(|work| match work {
+            Work::List(day) => vec![day],
+            Work::Reconcile { days, .. } => days,
+        });
+        self.works = days.map(Work::List).collect();
     }
 
     /// The next list to ask for; pages of `page_bytes`.
     fn next_list(&mut self, page_bytes: u32) -> Option<(Question, Request)> {
-        if self.listing.is_none() {
-            self.listing = self.days.pop_front().map(|day| (day, None));
-        }
         if let Some((day, after)) = self.listing.take() {
             let max = (page_bytes / PLACE_BYTES).clamp(1, u32::try_from(IDS_MAX).unwrap_or(u32::MAX));
             return Some((Question::Day { day, after, max }, Request::Day { day, after, max }));
@@ -126,7 +149,10 @@ impl Engine {
         };
         let step = self.next_step(turn, peer, &mut session);
         match step {
-            Ok(Step::Finish) => return self.finish(turn.now, peer, session.gained),
+            Ok(Step::Finish) => {
+                let ours = *turn.ledger.summary().digest.as_bytes();
+                return self.finish(turn.now, ours, peer, session.gained);
+            }
             Ok(Step::Ask(question, request)) => session.asked = Some(self.ask(turn, peer, question, request)),
             Ok(Step::Wait) => {}
             Err(error) => {
@@ -149,16 +175,20 @@ impl Engine {
             if blocked || self.checks.asked_of(peer) >= PIPELINE || !self.checks.has_room() {
                 return Ok(Step::Wait);
             }
-            let ids = self.next_wanted(turn, peer, session)?;
-            if !ids.is_empty() {
-                let wire = ids.iter().map(wire_id).collect();
-                let request = Request::Transactions { ids: wire, max_bytes: page_bytes };
-                return Ok(Step::Ask(Question::Listed(ids), request));
+            let wants = self.next_wanted(turn, peer, session)?;
+            if !wants.is_empty() {
+                let request = self.request_for(&wants, session.span, page_bytes);
+                return Ok(Step::Ask(Question::Listed(wants), request));
             }
             if !session.todo.is_empty() {
                 session.blocked_at = Some(self.landed);
                 return Ok(Step::Wait);
             }
+        }
+        self.next_work(turn, session)?;
+        if let Some(reconciling) = &session.reconciling {
+            let (question, request) = reconcile::question(reconciling, &self.aliases.salt);
+            return Ok(Step::Ask(question, request));
         }
         match session.next_list(page_bytes) {
             Some((question, request)) => Ok(Step::Ask(question, request)),
@@ -167,32 +197,51 @@ impl Engine {
         }
     }
 
-    /// The next ids to fetch from this peer. Leaves in the session what others fetch at the moment.
+    /// Takes up the next work, when none is under way.
+    fn next_work<S: Store>(&self, turn: &Turn<'_, S>, session: &mut Session) -> Result<(), StoreError> {
+        while session.reconciling.is_none() && session.listing.is_none() {
+            match session.works.pop_front() {
+                Some(Work::List(day)) => session.listing = Some((day, None)),
+                Some(Work::Reconcile { span, days, .. }) => match self.begin_reconciling(turn, span, days)? {
+                    Ok(begun) => session.reconciling = Some(begun),
+                    Err(divided) => session.works_first(divided),
+                },
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// What to fetch next from this peer. Leaves in the session what others fetch at the moment.
     fn next_wanted<S: Store>(
         &self,
         turn: &Turn<'_, S>,
         peer: Peer,
         session: &mut Session,
-    ) -> Result<Vec<TxId>, StoreError> {
+    ) -> Result<Vec<Want>, StoreError> {
         let mut picked = Vec::new();
         let mut later = Vec::new();
         while picked.len() < WANT_MAX && later.len() < LOOK_PAST {
-            let Some(id) = session.todo.pop_front() else {
+            let Some(want) = session.todo.pop_front() else {
                 break;
             };
-            if self.in_flight.contains_key(&id) {
-                later.push(id);
-            } else if self.peers.get(peer).is_some_and(|state| state.may_have(&id, turn.now.elapsed_ms))
-                && !self.known(turn, &id)?
+            if self.is_in_flight(&want) {
+                later.push(want);
+            } else if self.peers.get(peer).is_some_and(|state| state.may_have(&want, turn.now.elapsed_ms))
+                && !self.is_known(turn, &want)?
             {
-                picked.push(id);
+                picked.push(want);
             }
         }
         session.put_back(&later);
         Ok(picked)
     }
 
-    fn session(&mut self, peer: Peer) -> Option<&mut Session> {
+    fn is_known<S: Store>(&self, turn: &Turn<'_, S>, want: &Want) -> Result<bool, StoreError> {
+        self.aliases.id(want).map_or(Ok(false), |id| self.known(turn, &id))
+    }
+
+    pub(super) fn session(&mut self, peer: Peer) -> Option<&mut Session> {
         self.peers.get_mut(peer)?.session.as_mut()
     }
 
@@ -201,26 +250,35 @@ impl Engine {
         if !are_days_from(first, days) {
             return self.let_go(turn, peer, Fault::WrongAnswer);
         }
-        let mut differing = Vec::new();
+        let Some(lists_only) = self.session(peer).map(|session| session.lists_only) else {
+            return;
+        };
+        let mut works: VecDeque<Work> = VecDeque::new();
+        let mut between = 0_u64;
         for day in days {
-            match turn.ledger.days(day.day, 1) {
-                Ok(ours) => {
-                    let ours = ours.first().filter(|ours| ours.day == day.day);
-                    if ours.is_some_and(|ours| ours.count == day.count && ours.digest.as_bytes() == &day.digest) {
-                        self.holds_all(turn, peer, Some(day.day));
-                    } else {
-                        differing.push(day.day);
-                    }
-                }
+            let ours = match turn.ledger.days(day.day, 1) {
+                Ok(ours) => ours.into_iter().find(|ours| ours.day == day.day),
                 Err(error) => {
                     self.failures.note(&error);
                     return self.give_up(turn, peer);
                 }
+            };
+            let same = ours.is_some_and(|ours| ours.count == day.count && ours.digest.as_bytes() == &day.digest);
+            if same {
+                between = between.saturating_add(day.count);
+                self.holds_all(turn, peer, Some(day.day));
+            } else if lists_only {
+                works.push_back(Work::List(day.day));
+            } else {
+                let ours = ours.map_or(0, |ours| ours.count);
+                let work = Work::plan(works.back_mut(), day.day, ours, day.count, between);
+                works.extend(work);
+                between = 0;
             }
         }
         if let Some(session) = self.session(peer) {
             session.busy = 0;
-            session.days.extend(differing);
+            session.works.extend(works);
             let last = days.last().filter(|_| days.len() == DAYS_MAX);
             session.days_from = last.map(|day| day.day.saturating_add(1));
         }
@@ -256,14 +314,20 @@ impl Engine {
         }
         if let Some(session) = self.session(peer) {
             session.busy = 0;
-            session.todo.extend(unknown);
+            session.todo.extend(unknown.into_iter().map(Want::Id));
             session.listing = places.last().filter(|_| places.len() == max).map(|last| (day, Some(*last)));
         }
     }
 
     /// A peer sent transactions that it had listed.
-    pub(super) fn got_listed<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, ids: &[TxId], list: &[Vec<u8>]) {
-        let Some(page) = self.take_page(turn, peer, ids, list, Via::Session) else {
+    pub(super) fn got_listed<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        peer: Peer,
+        wants: &[Want],
+        list: &[Vec<u8>],
+    ) {
+        let Some(page) = self.take_page(turn, peer, wants, list, Via::Session) else {
             return;
         };
         let Some(session) = self.session(peer) else {

@@ -15,9 +15,11 @@ use super::{
     Engine, Fault, Now, Peer, Token, Turn,
     comparison::{CompareError, Step},
     exchange::AskedCheckpoint,
+    peers::Fruitless,
+    reconcile::Want,
     session::Session,
 };
-use crate::wire::{Place, Request, Response};
+use crate::wire::{Alias, Place, Request, Response};
 
 /// Time between two comparisons with a peer, without what chance adds.
 const COMPARE_MS: u64 = 15_000;
@@ -47,8 +49,10 @@ pub(super) enum Question {
     Days { from: u64 },
     /// Places of a day.
     Day { day: u64, after: Option<Place>, max: u32 },
+    /// A round of a reconciliation.
+    Reconcile,
     /// Transactions that the peer listed.
-    Listed(Vec<TxId>),
+    Listed(Vec<Want>),
     /// Parents of what it relayed, and the most steps between one of them and that.
     Parents(Vec<TxId>, u8),
     /// A step of `audit compare`.
@@ -77,8 +81,8 @@ impl Engine {
         request: Request,
     ) -> Token {
         let token = self.fresh_token();
-        if let Question::Listed(ids) | Question::Parents(ids, _) = &question {
-            self.in_flight.extend(ids.iter().map(|id| (*id, token)));
+        for alias in self.fetched_by(&question) {
+            self.in_flight.insert(alias, token);
         }
         let until_ms = turn.now.elapsed_ms.saturating_add(ANSWER_MS);
         self.asked.insert(token, Asked { peer, question, until_ms });
@@ -86,12 +90,22 @@ impl Engine {
         token
     }
 
+    /// What a question fetches.
+    fn fetched_by(&self, question: &Question) -> Vec<Alias> {
+        match question {
+            Question::Listed(wants) => wants.iter().map(|want| self.aliases.of(want)).collect(),
+            Question::Parents(ids, _) => ids.iter().map(|id| self.aliases.of(&Want::Id(*id))).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Closes a question, whatever became of it.
     pub(super) fn close(&mut self, token: Token) -> Option<Asked> {
         let asked = self.asked.remove(&token)?;
-        if let Question::Listed(ids) | Question::Parents(ids, _) = &asked.question {
-            for id in ids {
-                self.in_flight.remove(id);
+        let fetched = self.fetched_by(&asked.question);
+        if !fetched.is_empty() {
+            for alias in fetched {
+                self.in_flight.remove(&alias);
             }
             self.landed = self.landed.saturating_add(1);
         }
@@ -102,10 +116,11 @@ impl Engine {
                 (Question::Compare, _) => state.comparing = None,
                 (Question::Parents(..), _) => state.parents_asked = None,
                 (Question::Checkpoint(_), _) => state.exchange.closed(),
-                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), Some(session)) => {
-                    session.asked = None;
-                }
-                (Question::Days { .. } | Question::Day { .. } | Question::Listed(_), None)
+                (
+                    Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_),
+                    Some(session),
+                ) => session.asked = None,
+                (Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_), None)
                 | (Question::Audit(_) | Question::Bodies(_), _) => {}
             }
         }
@@ -133,6 +148,7 @@ impl Engine {
             (Question::Day { day, after, max }, Response::Day(places)) => {
                 self.listed_day(turn, from, (day, after, max), &places);
             }
+            (Question::Reconcile, Response::Reconciled(answer)) => self.reconciled(turn, from, answer.as_deref()),
             (Question::Listed(ids), Response::Transactions(list)) => self.got_listed(turn, from, &ids, &list),
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
@@ -196,12 +212,26 @@ impl Engine {
                     state.failed(turn.now.elapsed_ms);
                 }
             }
-            Some(Question::Days { .. } | Question::Day { .. } | Question::Listed(_)) => self.give_up(turn, peer),
+            Some(Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_)) => {
+                self.give_up(turn, peer);
+            }
             Some(Question::Bodies(ids)) => self.bodies_not_had(peer, &ids, turn.now),
             // An older version knows no checkpoints.
             Some(Question::Checkpoint(_)) => self.exchange_later(peer, turn.now.elapsed_ms),
             Some(Question::Audit(_)) => self.end_comparison_with(turn, peer, CompareError::NoAnswer),
             None => {}
+        }
+    }
+
+    /// The version of the protocol that was agreed on with a peer does not know a question.
+    pub(super) fn on_unsupported<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, token: Token) {
+        let ours = self.asked.get(&token).is_some_and(|asked| asked.peer == peer);
+        match self.asked.get(&token).filter(|_| ours).map(|asked| &asked.question) {
+            Some(Question::Reconcile) => {
+                self.close(token);
+                self.reconciles_not(peer);
+            }
+            _ => self.on_failed(turn, peer, token, false),
         }
     }
 
@@ -240,21 +270,23 @@ impl Engine {
             return;
         };
         state.same = Some(same);
+        state.digest = *digest;
         let was_even = std::mem::replace(&mut state.even, same);
         if same {
             state.differs_since_ms = None;
+            state.fruitless = None;
             return self.holds_all(turn, peer, None);
         }
         if was_even && count.abs_diff(ours.count) <= SMALL_DIFFERENCE {
             state.compare_at_ms = state.compare_at_ms.min(now_ms.saturating_add(SECOND_LOOK_MS));
-        } else if count > 0 {
+        } else if count > 0 && state.is_worth_a_session((*digest, *ours.digest.as_bytes())) {
             state.differs_since_ms.get_or_insert(now_ms);
         }
     }
 
     /// Does what is due: sessions, missing parents, comparisons. Called at the end of every turn.
     pub(super) fn run<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
-        self.begin_sessions(turn.now);
+        self.begin_sessions(turn);
         for peer in self.peers.in_session() {
             self.step(turn, peer);
         }
@@ -266,28 +298,40 @@ impl Engine {
         self.step_comparison(turn);
     }
 
-    fn begin_sessions(&mut self, now: Now) {
+    fn begin_sessions<S: Store>(&mut self, turn: &Turn<'_, S>) {
+        let (now, ours) = (turn.now, *turn.ledger.summary().digest.as_bytes());
         let mut free = SESSIONS_MAX.saturating_sub(self.peers.in_session().len());
         while free > 0 {
-            let due = self.peers.iter_mut().filter(|(_, state)| {
+            let due = self.peers.iter().filter(|(_, state)| {
                 state.session.is_none() && state.session_from_ms <= now.elapsed_ms && state.differs_since_ms.is_some()
             });
-            let Some((_, state)) = due.min_by_key(|(peer, state)| (state.differs_since_ms, *peer)) else {
+            let Some((peer, _)) = due.min_by_key(|(peer, state)| (state.differs_since_ms, *peer)) else {
+                return;
+            };
+            self.renew_salt();
+            let Some(state) = self.peers.get_mut(peer) else {
                 return;
             };
             state.differs_since_ms = None;
-            state.session = Some(Session::new());
+            // What reconciling did not bring, a list may.
+            let again = state.fruitless.is_some_and(|last| last.digests == (state.digest, ours));
+            state.session = Some(Session::new(state.lists_only || again));
             free = free.saturating_sub(1);
         }
     }
 
     /// A session is through with what the peer had.
-    pub(super) fn finish(&mut self, now: Now, peer: Peer, gained: u64) {
+    pub(super) fn finish(&mut self, now: Now, ours: [u8; 32], peer: Peer, gained: u64) {
         let next_ms = self.next_round_ms(now);
         let Some(state) = self.peers.get_mut(peer) else {
             return;
         };
         state.session_from_ms = now.elapsed_ms.saturating_add(PAUSE_MS);
+        if gained == 0 {
+            let digests = (state.digest, ours);
+            let before = state.fruitless.filter(|last| last.digests == digests);
+            state.fruitless = before.or(Some(Fruitless { digests, times: 0 }));
+        }
         // Something may have changed meanwhile on either side: compare again soon, unless there was nothing to get.
         let again = gained > 0 || state.differs_since_ms.take().is_some();
         state.even = true;

@@ -11,6 +11,7 @@ pub(crate) mod make;
 mod net;
 mod outbox;
 mod pruned;
+mod reconcile;
 mod repair;
 mod serve;
 mod solo;

@@ -148,6 +148,8 @@ fn a_peer_that_lists_what_it_never_delivers_is_left_alone_longer_each_time() {
                     Response::Day((0..u64::from(max)).map(|second| place(20_800, second, questions as u8)).collect())
                 }
                 Request::Transactions { .. } => Response::Transactions(vec![]),
+                Request::Aliased { .. } => Response::Transactions(vec![]),
+                Request::Reconcile { .. } => Response::Reconciled(None),
                 Request::Checkpoint { .. } => panic!("filtered"),
             };
             out = solo.answer(1, token, response);

@@ -55,6 +55,8 @@ pub(super) struct Net {
     pub(super) kept: Vec<(usize, Entry)>,
     pub(super) compared: Vec<(usize, Result<Box<Report>, CompareError>)>,
     pub(super) verdicts: BTreeMap<(usize, Token), Vec<Verdict>>,
+    /// How many transactions each node was sent in answers.
+    sent_in_answers: BTreeMap<usize, usize>,
     /// How many questions were asked.
     pub(super) questions: usize,
     /// Hash over everything that any engine said.
@@ -84,6 +86,7 @@ impl Net {
             kept: Vec::new(),
             compared: Vec::new(),
             verdicts: BTreeMap::new(),
+            sent_in_answers: BTreeMap::new(),
             questions: 0,
             trace: blake3::Hasher::new(),
         }
@@ -230,6 +233,9 @@ impl Net {
                 let Some((asker, token)) = self.nodes[at].asked.remove(&token) else {
                     panic!("an answer without a question");
                 };
+                if let Response::Transactions(list) = &response {
+                    *self.sent_in_answers.entry(asker).or_default() += list.len();
+                }
                 if self.linked(at, asker) && !self.mute.contains(&at) {
                     self.post(10, asker, Input::Answered { from: Peer(at as u64), token, response });
                 }
@@ -287,6 +293,11 @@ impl Net {
         let name = Token(2_000_000 + self.sent);
         self.nodes[to].asked.insert(name, (at, token));
         self.post(10, to, Input::Asked { from, token: name, request });
+    }
+
+    /// How many transactions a node was sent in answers to its questions.
+    pub(super) fn transactions_sent(&self, to: usize) -> usize {
+        self.sent_in_answers.get(&to).copied().unwrap_or_default()
     }
 
     pub(super) fn count(&self, node: usize) -> u64 {

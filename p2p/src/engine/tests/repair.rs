@@ -83,11 +83,11 @@ fn one_peer_after_the_other_is_asked_and_again_after_a_while() {
     // It has the header alone as well.
     let header = Transaction::new(&Network::dev(), lost.header().clone(), None).unwrap();
     solo.answer(second.0, token, Response::Transactions(vec![header.to_bytes()]));
-    assert_eq!(asked(&solo.wait(60_000)), None, "nobody is left to be asked");
+    assert_eq!(asked(&solo.wait(10_000)), None, "nobody is left to be asked");
     assert_eq!(solo.engine.status().repair.wanted, 1);
-    // Ten minutes later both are asked anew.
+    // A little later both are asked anew.
     let mut found = None;
-    for _ in 0..700 {
+    for _ in 0..15 {
         found = asked(&solo.wait(1_000));
         if found.is_some() {
             break;

@@ -1,0 +1,153 @@
+//! What must hold at every moment, and at the end.
+//!
+//! Throughout: an honest node stores nothing but what is sound; it lets no honest node go; its engine keeps its bounds;
+//! what it acknowledged is there after every crash. At the end: every honest node holds the same set and the same blocks,
+//! with every message that an honest node wrote, and its body unless its time is over there.
+
+use std::collections::BTreeSet;
+
+use qasedak_chain::{
+    Digest, Position,
+    block::Block,
+    retention,
+    store::{Body, Store},
+};
+
+use crate::{node::Node, world::World};
+
+/// Most transactions under verification, as `docs/network.md` has it.
+const CHECKS_MAX: usize = 2_048;
+/// Most verified transactions without parents.
+const ORPHANS_MAX: usize = 2_048;
+/// Most sessions at once.
+const SESSIONS_MAX: usize = 4;
+/// Most ids that are wanted: one page of a list and the parents of each peer.
+const WANTED_MAX_EACH: usize = 8_192 + 256 + 256;
+/// Most bodies that are wanted.
+const BODIES_MAX: usize = 4_096;
+/// Records that are looked at in one go.
+const LOOK_PAGE: usize = 1_024;
+
+impl World {
+    /// Looks at what an honest node stored since the last time, and at what its engine holds.
+    pub fn look_at(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        if !node.is_honest() {
+            return;
+        }
+        while node.looked_at < node.ledger.summary().count {
+            let records = node.ledger.records(Position::new(node.looked_at), LOOK_PAGE).unwrap();
+            for record in &records {
+                assert!(
+                    self.oracle.sound().contains_key(&record.id),
+                    "node {at} stores what breaks a rule: {} at position {}",
+                    record.id,
+                    node.looked_at
+                );
+                node.looked_at += 1;
+                self.counts.stored += 1;
+            }
+        }
+        let status = node.engine.status();
+        assert!(status.checking <= CHECKS_MAX, "node {at} checks {}", status.checking);
+        assert!(status.waiting <= ORPHANS_MAX, "node {at} has {} orphans", status.waiting);
+        assert!(status.wanted <= WANTED_MAX_EACH * (1 + status.peers.len()), "node {at} wants {}", status.wanted);
+        assert!(status.syncing.is_none_or(|syncing| syncing.peers <= SESSIONS_MAX), "node {at} has {status:?}");
+        assert!(status.repair.wanted <= BODIES_MAX, "node {at} wants {} bodies", status.repair.wanted);
+        assert_eq!(status.refused, 0, "node {at} wrote what breaks a rule");
+        assert!(status.peers.len() <= node.links.len(), "node {at} knows {} peers", status.peers.len());
+    }
+
+    /// How many transactions the node that lacks most of them lacks.
+    pub fn backlog(&self) -> u64 {
+        let all = self.oracle.sound().len() as u64;
+        self.honest().map(|node| all.saturating_sub(node.ledger.summary().count)).max().unwrap_or_default()
+    }
+
+    /// Nothing acknowledged is lost: what a node's outbox took is in it, or durably in the log; and what was durable is
+    /// in the log where it was.
+    pub fn nothing_is_lost(&self) -> Result<(), String> {
+        for node in self.honest() {
+            let count = node.ledger.summary().count;
+            if count < node.durable.len() as u64 {
+                return Err(format!("node {} acknowledged {} and holds {count}", node.number, node.durable.len()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all honest nodes hold the same, and everything that honest nodes wrote.
+    pub fn agree(&self) -> Result<(), String> {
+        let digests: BTreeSet<Digest> = self.honest().map(|node| node.ledger.summary().digest).collect();
+        if digests.len() > 1 {
+            return Err(self.difference());
+        }
+        for node in self.honest() {
+            if !node.outbox.is_empty() {
+                return Err(format!("node {} still has {} in its outbox", node.number, node.outbox.len()));
+            }
+            self.has_every_message(node)?;
+        }
+        Ok(())
+    }
+
+    /// The first transaction that one honest node has and another one lacks, and what is known of it.
+    fn difference(&self) -> String {
+        let holds = |node: &Node, id| node.ledger.position(id).unwrap();
+        for (id, sound) in self.oracle.sound() {
+            let (with, without): (Vec<&Node>, Vec<&Node>) = self.honest().partition(|node| holds(node, id).is_some());
+            if with.is_empty() || without.is_empty() {
+                continue;
+            }
+            let has_body = |node: &&&Node| {
+                let body = holds(node, id).map(|position| node.ledger.store().body(position).unwrap());
+                matches!(body, Some(Body::Present(_)))
+            };
+            return format!(
+                "{id} (honest: {}, dated {}) is at {} nodes, {} with its body; not at {:?}",
+                sound.honest,
+                sound.transaction.core().time(),
+                with.len(),
+                with.iter().filter(has_body).count(),
+                without.iter().map(|node| (node.number, node.clock)).collect::<Vec<_>>(),
+            );
+        }
+        "other digests over the same transactions".to_owned()
+    }
+
+    fn has_every_message(&self, node: &Node) -> Result<(), String> {
+        let now = node.ledger.clock(node.now(self.now_ms).system);
+        for (id, sound) in self.oracle.sound() {
+            if !sound.honest {
+                continue;
+            }
+            let Some(position) = node.ledger.position(id).unwrap() else {
+                return Err(format!("node {} lacks the message {id}", node.number));
+            };
+            let record = node.ledger.record(position).unwrap().unwrap();
+            match node.ledger.store().body(position).unwrap() {
+                Body::Present(body) if Some(&*body) == sound.transaction.body() => {}
+                // Its day has come, and this node let it go.
+                Body::Dropped { .. } => {}
+                Body::Absent if retention::body_day(record.header.core(), record.arrival) <= now.day() => {}
+                Body::Absent => {
+                    return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status()));
+                }
+                other => return Err(format!("node {} has another body of {id}: {other:?}", node.number)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Every honest node derives the same blocks.
+    pub fn same_blocks(&mut self) {
+        let mut first: Option<Vec<Block>> = None;
+        for node in self.nodes.iter_mut().filter(|node| node.is_honest()) {
+            let blocks = node.ledger.blocks(0, usize::MAX).unwrap();
+            match &first {
+                None => first = Some(blocks),
+                Some(first) => assert!(*first == blocks, "node {} derives other blocks", node.number),
+            }
+        }
+    }
+}
