@@ -60,6 +60,10 @@ fn flush(store: &mut impl Store) {
         store.flushed(done.is_ok());
         done.unwrap();
     }
+    while let Some(step) = store.upkeep() {
+        step.run();
+        store.upkept();
+    }
 }
 
 /// All that the store answers about records by itself is what follows from the records.

@@ -61,11 +61,11 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Makes the file. The caller renames it once it is whole.
+    /// Begins the file, under another name until it is whole.
     pub(super) fn create(path: &Path, identity: Identity) -> Result<Self, StoreError> {
-        let file = files::create_whole(path, &identity.header())?;
-        let at = FILE_HEADER_BYTES as u64;
-        Ok(Self { file, identity, at, nth: 0, block: Vec::with_capacity(DATA_BYTES), out: Vec::new() })
+        let file = files::create_unfinished(path)?;
+        let (block, out) = (Vec::with_capacity(DATA_BYTES), identity.header());
+        Ok(Self { file, identity, at: 0, nth: 0, block, out })
     }
 
     /// Appends content.
@@ -97,13 +97,19 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Writes what is left, and makes the file durable.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Makes durable what is there so far, but for the block that is being filled.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        self.write()?;
+        self.file.sync()
+    }
+
+    /// Writes what is left, makes the file durable, and gives it its name.
+    pub(super) fn finish(&mut self, path: &Path) -> Result<(), StoreError> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
         self.write()?;
-        self.file.sync()
+        self.file.finish(path)
     }
 }
 

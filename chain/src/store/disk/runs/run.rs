@@ -296,17 +296,17 @@ impl Run {
         Entries::seek(self, self.order, 0, self.order.count, key)
     }
 
-    /// All ids.
-    pub(super) fn all_ids(&self) -> Entries<'_, NAME_BYTES> {
-        Entries::new(self, self.ids, 0, READ_MAX)
+    /// Ids, from the one at `nth` place on.
+    pub(super) fn ids_from(&self, nth: u64) -> Entries<'_, NAME_BYTES> {
+        Entries::new(self, self.ids, nth, READ_MAX)
     }
-    /// All tags.
-    pub(super) fn all_tags(&self) -> Entries<'_, NAME_BYTES> {
-        Entries::new(self, self.tags, 0, READ_MAX)
+    /// Tags, likewise.
+    pub(super) fn tags_from(&self, nth: u64) -> Entries<'_, NAME_BYTES> {
+        Entries::new(self, self.tags, nth, READ_MAX)
     }
-    /// All places in canonical order.
-    pub(super) fn all_order(&self) -> Entries<'_, ORDER_BYTES> {
-        Entries::new(self, self.order, 0, READ_MAX)
+    /// Places in canonical order, likewise.
+    pub(super) fn order_from(&self, nth: u64) -> Entries<'_, ORDER_BYTES> {
+        Entries::new(self, self.order, nth, READ_MAX)
     }
 
     fn read<const N: usize>(&self, section: Section, nth: u64, count: u64) -> Result<Vec<[u8; N]>, StoreError> {
@@ -369,5 +369,10 @@ impl<'a, const N: usize> Entries<'a, N> {
     pub(super) fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
         self.peek()?;
         Ok(self.read.next())
+    }
+
+    /// The place of the next entry in its section.
+    pub(super) fn reached(&self) -> u64 {
+        self.next.saturating_sub(self.read.len() as u64)
     }
 }
