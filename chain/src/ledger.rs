@@ -377,7 +377,7 @@ impl<S: Store> Ledger<S> {
     pub fn block_ids(&self, number: u64) -> Result<Vec<TxId>, StoreError> {
         let from = Time::from_secs(number.saturating_mul(HOUR_SECS));
         let to = Time::from_secs(number.saturating_add(1).saturating_mul(HOUR_SECS));
-        let mut ids: Vec<TxId> = self.in_order(from, to, None, usize::MAX)?.iter().map(|key| key.id).collect();
+        let mut ids = self.store.ids_between(from, to)?;
         ids.sort_unstable();
         Ok(ids)
     }

@@ -336,6 +336,13 @@ pub trait Store {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError>;
+    /// Ids of all records with times from `from` up to but not including `to`, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+        Ok(self.in_order(from, to, None, usize::MAX)?.into_iter().map(|(key, _)| key.id).collect())
+    }
     /// Root of the perfect subtree over the records `index·2^level` up to, but not including, `(index+1)·2^level`, of the
     /// Merkle tree over the log; level 0 is a leaf. All these records must be in the log.
     ///

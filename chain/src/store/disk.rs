@@ -20,7 +20,7 @@ use std::{
     fmt,
     fs::File,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use self::{
@@ -28,6 +28,7 @@ use self::{
     flush::InFlight,
     headers::{ColumnWrite, Headers},
     index::{Index, IndexWrite},
+    log::Stored,
     recent::{Recent, Staged},
     runs::Runs,
     scan::{EntryBytes, ScanColumn},
@@ -116,6 +117,8 @@ pub struct DiskStore {
     late: BTreeMap<u64, Late>,
     /// Offsets of durable records that could not be written yet.
     offsets: Vec<ColumnWrite>,
+    /// The record that an id was last found to be of: who looks up an id mostly reads that next.
+    found: Mutex<Option<(u64, Stored)>>,
     in_flight: Option<InFlight>,
     /// Changes of the trees that are to be written once so many records are durable.
     trees: Option<(u64, Arc<IndexWrite>)>,
@@ -211,6 +214,7 @@ impl DiskStore {
             recent: Recent::new(log.len),
             late: BTreeMap::new(),
             offsets: Vec::new(),
+            found: Mutex::default(),
             in_flight: None,
             trees: None,
             upkeep: None,
@@ -237,6 +241,11 @@ impl DiskStore {
         if let Some(staged) = self.recent.get(position) {
             return Ok(Some((staged.record.clone(), staged.place)));
         }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, stored)) = found.take_if(|(at, _)| *at == position) {
+            return Ok(Some((stored.record, stored.place)));
+        }
+        drop(found);
         let stored = self.headers.view().read(Position::new(position))?;
         Ok(stored.map(|stored| (stored.record, stored.place)))
     }
@@ -361,7 +370,17 @@ impl Store for DiskStore {
     }
 
     fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
-        self.runs.find(id, self.headers.view())
+        let Some((found, stored)) = self.runs.find(id, self.headers.view())? else {
+            return Ok(None);
+        };
+        if let Some(stored) = stored {
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((found.position.get(), stored));
+        }
+        Ok(Some(found))
+    }
+
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+        self.runs.ids_between(from, to, self.headers.view())
     }
 
     fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {

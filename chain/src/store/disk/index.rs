@@ -19,6 +19,8 @@ use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of the pieces in which sled's file grows.
+const SEGMENT_BYTES: usize = 64 * 1024;
 /// The key under which sled holds the id of the log that it indexes; no tree has the prefix 0.
 const LOG_ID_KEY: &[u8] = &[0];
 
@@ -88,7 +90,7 @@ impl IndexWrite {
                 }
             }
             self.db.apply_batch(batch)?;
-            if self.durably { self.db.flush().map(drop) } else { Ok(()) }
+            self.db.flush().map(drop)
         })?;
         // sled 0.34's flush makes no fsync on Linux.
         if self.durably { files::sync_file(&self.path.join("db")) } else { Ok(()) }
@@ -101,6 +103,16 @@ fn fenced<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, S
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(_) => Err(failed("sled broke off on what it found".to_owned())),
+    }
+}
+
+/// Opens sled with small segments; one that was made with sled's own size keeps that. It is written seldom, and flushed
+/// then: no thread of sled's is to do it in between, which leaves gaps in its file.
+fn open_db(path: &Path) -> sled::Result<sled::Db> {
+    let config = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    match config().segment_size(SEGMENT_BYTES).open() {
+        Err(sled::Error::Unsupported(_)) => config().open(),
+        opened => opened,
     }
 }
 
@@ -128,7 +140,7 @@ impl Index {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
         let (db, ours) = fenced(path, || {
-            let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open()?;
+            let db = open_db(path)?;
             let ours = match db.get(LOG_ID_KEY)? {
                 Some(found) => found.as_ref() == log_id.as_slice(),
                 // An index without a log id is of no log unless it is empty.

@@ -19,7 +19,11 @@ use self::{
     merge::Merging,
     run::{Run, order_entry, order_key},
 };
-use super::{files, log::LogView, memtable::MemTable};
+use super::{
+    files,
+    log::{LogView, Stored},
+    memtable::MemTable,
+};
 use crate::{
     ids::{Depth, LedgerId, TxId},
     store::{Found, OrderKey, Record, StoreError},
@@ -37,8 +41,8 @@ const FAN_IN: usize = 4;
 /// Records of the log that are indexed in one go.
 const PAGE: usize = 4_096;
 
-/// Entries that one step of a merge takes, so that it ends soon.
-const SLICE: usize = 65_536;
+/// Entries that one step of a merge takes, so that it ends soon, for each record of a full table.
+const SLICE: usize = 4;
 /// So many full tables wait at most, before a flush makes runs of them by itself.
 const WAITING_MAX: usize = 3;
 
@@ -265,16 +269,16 @@ impl Runs {
         self.merging = None;
     }
 
-    /// Where a transaction stands.
-    pub(super) fn find(&self, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+    /// Where a transaction stands; with its record where that had to be read.
+    pub(super) fn find(&self, id: &TxId, log: &LogView) -> Result<Option<(Found, Option<Stored>)>, StoreError> {
         let tables = [&self.table].into_iter().chain(self.full.iter().rev().chain(&self.last).map(Arc::as_ref));
         if let Some(found) = tables.filter_map(|table| table.find(id)).next() {
-            return Ok(Some(found));
+            return Ok(Some((found, None)));
         }
         // The oldest is the largest.
         for run in &self.runs {
-            if let Some(found) = answers::find(run, id, log)? {
-                return Ok(Some(found));
+            if let Some((found, stored)) = answers::find(run, id, log)? {
+                return Ok(Some((found, Some(stored))));
             }
         }
         Ok(None)
@@ -321,6 +325,19 @@ impl Runs {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Ids of all records with times from `from` up to but not including `to`, in no order.
+    pub(super) fn ids_between(&self, from: Time, to: Time, log: &LogView) -> Result<Vec<TxId>, StoreError> {
+        let mut ids = Vec::new();
+        for run in &self.runs {
+            ids.extend(log.ids_at(&answers::positions_between(run, from, to, log)?)?);
+        }
+        let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
+        for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
+            ids.extend(table.in_order(least).map(|(key, _)| key).take_while(|key| key.time < to).map(|key| key.id));
+        }
+        Ok(ids)
     }
 
     fn suspects(&self) -> usize {
@@ -395,7 +412,7 @@ impl RunJob {
             Step::BeginMerge(runs) => Merging::begin(&self.builder, runs.clone()).map(Done::Begun),
             Step::Merge(merging) => {
                 let mut merging = merging.lock().unwrap_or_else(PoisonError::into_inner);
-                if !merging.step(SLICE, log)? {
+                if !merging.step(self.builder.memtable_records.saturating_mul(SLICE), log)? {
                     return Ok(Done::Going);
                 }
                 let new = merging.finish(&self.builder, log)?;

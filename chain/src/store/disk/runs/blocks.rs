@@ -149,6 +149,7 @@ impl BlockFile {
         let at = first.saturating_mul(BLOCK_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64);
         let bytes = self.file.read_at(at, blocks.saturating_mul(BLOCK_BYTES))?;
         let mut content = Vec::with_capacity(bytes.len());
+        // What is wanted, once all blocks that it is in are checked.
         for (nth, block) in (first..).zip(bytes.chunks(BLOCK_BYTES)) {
             let (data, check) = block.split_at_checked(block.len().saturating_sub(CHECK_BYTES)).unwrap_or_default();
             if self.identity.check(nth, data) != check {
@@ -157,9 +158,11 @@ impl BlockFile {
             }
             content.extend_from_slice(data);
         }
-        match content.get(skip..skip.saturating_add(len)) {
-            Some(wanted) => Ok(wanted.to_vec()),
-            None => Err(damaged(self.path(), at, "the file is cut short")),
+        if content.len() < skip.saturating_add(len) {
+            return Err(damaged(self.path(), at, "the file is cut short"));
         }
+        content.drain(..skip);
+        content.truncate(len);
+        Ok(content)
     }
 }

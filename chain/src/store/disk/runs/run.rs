@@ -267,9 +267,17 @@ impl Run {
     /// Positions of records whose ids may be this one.
     pub(super) fn candidates(&self, id: &TxId) -> Result<Vec<u64>, StoreError> {
         let mut positions = Vec::new();
-        if self.filter.may_have(id.as_bytes()) {
-            let mut entries = self.named(self.ids, self.id_fan.range(id.as_bytes()), id.as_bytes(), 0)?;
-            while let Some(entry) = entries.next()?.filter(|entry| prefix(entry) == prefix(id.as_bytes())) {
+        if !self.filter.may_have(id.as_bytes()) {
+            return Ok(positions);
+        }
+        let (start, end) = self.id_fan.range(id.as_bytes());
+        let (end, alike) = (end.min(self.ids.count), |entry: &[u8]| prefix(entry) == prefix(id.as_bytes()));
+        if end.saturating_sub(start) <= SEARCH {
+            let entries = self.read::<NAME_BYTES>(self.ids, start, end.saturating_sub(start))?;
+            positions.extend(entries.iter().filter(|entry| alike(&entry[..])).map(|entry| position_of(entry)));
+        } else {
+            let mut entries = self.named(self.ids, (start, end), id.as_bytes(), 0)?;
+            while let Some(entry) = entries.next()?.filter(|entry| alike(entry)) {
                 positions.push(position_of(&entry));
             }
         }
