@@ -14,7 +14,7 @@
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
 //! | `compare` | comparisons with peers on an operator's behalf |
 //! | `notary` | this node's own checkpoints, and keeping those of others |
-//! | `checks`, `flusher`, `outbox` | the work on blocking threads |
+//! | `checks`, `flusher`, `upkeep`, `outbox` | the work on blocking threads |
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -43,6 +43,7 @@ mod outbox;
 mod outputs;
 mod peers;
 mod task;
+mod upkeep;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;

@@ -57,6 +57,14 @@ pub(super) fn waiting_until(now: Time) -> (Vec<u8>, Vec<u8>) {
     (vec![WAITING], [&[WAITING], &now.plus(1).secs().to_be_bytes()[..]].concat())
 }
 
+/// Behind all that wait.
+pub(super) const WAITING_END: &[u8] = &[HELD_BACK];
+
+/// When a waiting transaction is due.
+pub(super) fn read_due(key: &[u8]) -> Option<Time> {
+    read_u64(key.get(1..9)?).map(Time::from_secs)
+}
+
 pub(super) fn read_waiting(key: &[u8]) -> Option<Position> {
     read_u64(key.get(9..)?).map(Position::new)
 }

@@ -38,6 +38,7 @@ use super::{
     outbox::{Released, Releases},
     outputs::Refusals,
     peers::Peers,
+    upkeep::Upkeeper,
 };
 use crate::{
     behaviour::{self, Behaviour, Traffic},
@@ -79,6 +80,7 @@ pub(super) struct Task<S> {
     pub(super) refusals: Refusals,
     pub(super) checks: Checks,
     pub(super) flusher: Flusher,
+    pub(super) upkeep: Upkeeper,
     pub(super) releases: Releases,
     pub(super) notary: Notary,
     /// Gossip messages that wait for their verdict.
@@ -124,6 +126,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             refusals: Refusals::default(),
             checks: Checks::new(network),
             flusher: Flusher::new(),
+            upkeep: Upkeeper::default(),
             releases: Releases::new(outbox),
             notary,
             gossiped: HashMap::new(),
@@ -210,6 +213,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         while let Some(done) = self.notary.next().await {
             self.on_kept(done);
         }
+        self.upkeep.end().await;
         self.failed.map_or(Ok(()), Err)
     }
 
@@ -261,6 +265,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             return self.fail(DriverError::Task);
         };
         self.flusher.ended(&flushed, system_time(), Instant::now());
+        self.upkeep.start(&self.ledger);
         if let Ok(count) = flushed {
             self.wires.durable.send_replace(count);
             self.notary.release(count, system_time());
