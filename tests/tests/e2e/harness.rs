@@ -90,6 +90,7 @@ pub struct Node {
     listen: String,
     running: Option<Child>,
     log: PathBuf,
+    log_level: String,
 }
 
 impl Node {
@@ -106,7 +107,7 @@ impl Node {
     pub fn relay(home: &Path, name: &str) -> Self {
         let data = home.join(name);
         let (log, listen) = (data.with_extension("log"), "/ip4/127.0.0.1/tcp/0".to_owned());
-        Self { data, words: None, address: String::new(), listen, running: None, log }
+        Self { data, words: None, address: String::new(), listen, running: None, log, log_level: "debug".to_owned() }
     }
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
@@ -120,7 +121,7 @@ impl Node {
         }
         let log = File::options().create(true).append(true).open(self.log()).expect("log file");
         let mut command = command(&self.data, &args);
-        command.env("QASEDAK_LOG", "debug").stdout(Stdio::piped()).stderr(log);
+        command.env("QASEDAK_LOG", &self.log_level).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
         let ready = first_line(&mut child);
         let ready: Value = serde_json::from_str(&ready)
@@ -137,6 +138,21 @@ impl Node {
     /// Sends them elsewhere.
     pub fn log_to(&mut self, path: PathBuf) {
         self.log = path;
+    }
+
+    /// Logs this and what is worse, instead of everything.
+    pub fn log_level(&mut self, level: &str) {
+        level.clone_into(&mut self.log_level);
+    }
+
+    /// Where the node listens, once it has run.
+    pub fn listening(&self) -> &str {
+        &self.listen
+    }
+
+    /// The running process.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("runs").id()
     }
 
     /// Stops the process as `kill` does, and waits for its clean end.
