@@ -15,4 +15,5 @@ pub mod engine;
 mod transport;
 pub mod wire;
 
+pub use behaviour::gossip_config;
 pub use libp2p::Multiaddr;

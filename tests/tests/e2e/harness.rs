@@ -112,9 +112,14 @@ impl Node {
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
     pub fn start(&mut self, peers: &[&Node]) {
+        let peers: Vec<String> = peers.iter().map(|peer| peer.listen.clone()).collect();
+        self.start_towards(&peers);
+    }
+
+    /// The same, with the addresses of its peers.
+    pub fn start_towards(&mut self, peers: &[String]) {
         assert!(self.running.is_none(), "runs already");
         let mut args = vec!["--json", "run", "--listen", &self.listen];
-        let peers: Vec<&str> = peers.iter().map(|peer| peer.listen.as_str()).collect();
         peers.iter().for_each(|peer| args.extend(["--peer", peer]));
         if self.words.is_none() {
             args.push("--no-wallet");
@@ -153,6 +158,12 @@ impl Node {
     /// The running process.
     pub fn pid(&self) -> u32 {
         self.running.as_ref().expect("runs").id()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Stops the process as `kill` does, and waits for its clean end.

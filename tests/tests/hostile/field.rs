@@ -18,6 +18,8 @@ use super::{
 pub enum Expect {
     /// Its fault is provable: its connection is ended.
     LetGo,
+    /// So, and before the victim loses patience with those that do not introduce themselves.
+    AtOnce,
     /// It could be innocent: it stays connected, and is served.
     Stays,
     /// Either is right; what the case is about is that nobody else suffers.
@@ -28,7 +30,7 @@ pub enum Expect {
 pub enum Culprit {
     Rogue(Rogue),
     /// A connection below libp2p's, and what keeps it open.
-    Raw(Fate, Box<dyn Any + Send>),
+    Raw(Fate, #[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>),
 }
 
 impl Culprit {
@@ -56,6 +58,14 @@ pub struct Case {
     pub name: String,
     pub expect: Expect,
     pub attack: Box<dyn Fn(Arc<Field>) -> Attack + Send + Sync>,
+    /// Whether it costs the victim next to nothing, so that others may run beside it.
+    pub is_light: bool,
+}
+
+impl Case {
+    pub fn light(self) -> Self {
+        Self { is_light: true, ..self }
+    }
 }
 
 /// A case from a function.
@@ -64,7 +74,7 @@ pub fn case<F: Future<Output = Culprits> + 'static>(
     expect: Expect,
     attack: impl Fn(Arc<Field>) -> F + Send + Sync + 'static,
 ) -> Case {
-    Case { name: name.into(), expect, attack: Box::new(move |field| Box::pin(attack(field))) }
+    Case { name: name.into(), expect, attack: Box::new(move |field| Box::pin(attack(field))), is_light: false }
 }
 
 /// See the module's page.

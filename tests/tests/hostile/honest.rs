@@ -14,27 +14,29 @@ use std::{
 use qasedak_chain::{
     Ledger, Network, TxId,
     rules::{self, Verified},
-    store::{
-        Outbox,
-        checkpoints::MemoryCheckpoints,
-        memory::{MemoryOutbox, MemoryStore},
-    },
+    store::{Outbox, checkpoints::MemoryCheckpoints, disk::DiskStore, memory::MemoryOutbox},
 };
 use qasedak_p2p::{
     Multiaddr,
     driver::{self, Config, Handle, Limits, PeerKey},
 };
 
+use tempfile::TempDir;
+
 use super::stock::{make, now_secs, random};
 
 /// Time between two messages.
 const EVERY: Duration = Duration::from_millis(25);
 
-/// A node in this process, with its ledger in memory.
+/// How often the receiver looks for what has come.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// A node in this process. Its ledger is on disk, since a flush of the one in memory takes longer the more it holds.
 pub struct Node {
     pub handle: Handle,
-    ledger: Arc<RwLock<Ledger<MemoryStore>>>,
+    ledger: Arc<RwLock<Ledger<DiskStore>>>,
     outbox: Arc<MemoryOutbox>,
+    _dir: TempDir,
 }
 
 impl Node {
@@ -49,12 +51,14 @@ impl Node {
             limits: Limits::default(),
             log_id: [7; 16],
         };
-        let ledger = Arc::new(RwLock::new(Ledger::open(network.clone(), MemoryStore::new()).unwrap()));
+        let dir = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(dir.path(), network, [9; 16]).unwrap();
+        let ledger = Arc::new(RwLock::new(Ledger::open(network.clone(), store).unwrap()));
         let outbox = Arc::new(MemoryOutbox::default());
         let kept = Arc::new(MemoryCheckpoints::default());
         let handle =
             driver::start(config, Arc::clone(&ledger), Arc::clone(&outbox) as Arc<dyn Outbox>, kept).await.unwrap();
-        Self { handle, ledger, outbox }
+        Self { handle, ledger, outbox, _dir: dir }
     }
 
     fn holds(&self, id: &TxId) -> bool {
@@ -180,8 +184,9 @@ async fn send(
 }
 
 async fn receive(node: Arc<Node>, deliveries: Arc<Mutex<Vec<Delivery>>>, open: Arc<Mutex<HashMap<TxId, usize>>>) {
-    let mut durable = node.handle.durable();
-    while durable.changed().await.is_ok() {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    loop {
+        look.tick().await;
         let now = Instant::now();
         let mut deliveries = deliveries.lock().unwrap();
         open.lock().unwrap().retain(|id, at| {

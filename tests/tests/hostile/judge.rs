@@ -11,7 +11,6 @@ use futures::future::join_all;
 use super::{
     field::{Case, Culprit, Culprits, Expect, Field},
     honest::{Delivery, Pair},
-    rogue::Fate,
     victim::Victim,
 };
 
@@ -26,11 +25,15 @@ const WINDOW: Duration = Duration::from_millis(1_800);
 const CALM: Duration = Duration::from_millis(600);
 /// How many calm deliveries make the p99 before.
 const CALM_DELIVERIES: usize = 200;
+/// How many cases that cost the victim next to nothing are run at once.
+const LIGHT_AT_ONCE: usize = 8;
 /// An attack ends by itself before this.
-const ATTACK_MAX: Duration = Duration::from_secs(90);
+const ATTACK_MAX: Duration = Duration::from_secs(40);
 /// In which a provable fault has its consequence, and everything honest has arrived. A ping that is not answered
 /// is noticed after 55 s.
 const PATIENCE: Duration = Duration::from_secs(90);
+/// Less than the 20 s that the victim gives strangers.
+const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// The pair, the victim between, and what was felt in calm times.
 pub struct Bench {
@@ -73,92 +76,83 @@ impl Bench {
     }
 
     fn before(&self) -> Duration {
-        let calm: Vec<Delivery> = self.calm.iter().map(|took| Delivery { sent: Instant::now(), took: Some(*took) }).collect();
+        let calm: Vec<Delivery> =
+            self.calm.iter().map(|took| Delivery { sent: Instant::now(), took: Some(*took) }).collect();
         p99(&calm).unwrap_or_default()
     }
 
-    /// Runs one case after the other. One that only made deliveries slow is run once more: what is due to the attack
-    /// shows again, what was due to the machine does not.
+    /// Runs heavy cases one after the other and light ones some at a time. What only made deliveries slow is run once
+    /// more: what is due to the attack shows again, what was due to the machine does not.
     pub async fn run(&mut self, cases: &[Case]) {
         self.rest(CALM * 4).await;
-        for case in cases {
-            let mut faults = self.attempt(case).await;
-            if faults.iter().all(|fault| fault.is_slow()) && !faults.is_empty() {
-                println!("  once more: {}", case.name);
+        let (light, heavy): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.is_light);
+        for group in light.chunks(LIGHT_AT_ONCE).chain(heavy.chunks(1)) {
+            let mut faults = self.attempt(group).await;
+            if faults.iter().all(|fault| fault.starts_with(SLOW)) && !faults.is_empty() {
+                println!("once more:");
                 self.rest(CALM * 4).await;
-                faults = self.attempt(case).await;
+                faults = self.attempt(group).await;
             }
-            self.failures.extend(faults.into_iter().map(|fault| format!("{}: {}", case.name, fault.0)));
+            let names: Vec<&str> = group.iter().map(|case| &*case.name).collect();
+            self.failures.extend(faults.into_iter().map(|fault| format!("{}: {fault}", names.join(" | "))));
         }
     }
 
-    async fn attempt(&mut self, case: &Case) -> Vec<Fault> {
+    /// Runs cases at once. What the pair felt and the victim used is all of theirs.
+    pub async fn attempt(&mut self, cases: &[&Case]) -> Vec<String> {
         self.rest(CALM).await;
-        let mut faults = Vec::new();
         self.victim.forget_peak();
         let start = Instant::now();
-        let attack = (case.attack)(Arc::clone(&self.field));
-        let Ok(culprits) = tokio::time::timeout(ATTACK_MAX, attack).await else {
-            return vec![Fault(format!("has no end within {ATTACK_MAX:?}"))];
-        };
+        let attacks = cases.iter().map(|case| {
+            let attack = tokio::time::timeout(ATTACK_MAX, (case.attack)(Arc::clone(&self.field)));
+            async move { attack.await.map_err(|_| format!("{}: has no end within {ATTACK_MAX:?}", case.name)) }
+        });
+        let all = join_all(attacks).await;
         tokio::time::sleep(WINDOW.saturating_sub(start.elapsed())).await;
         let end = Instant::now();
-        faults.extend(self.fates(case.expect, &culprits).await);
-        faults.extend(self.effects(&case.name, start, end).await);
-        drop(culprits);
+        let fates = join_all(cases.iter().zip(&all).map(async |(case, culprits)| match culprits {
+            Ok(culprits) => self.fates(case, culprits).await,
+            Err(fault) => Some(fault.clone()),
+        }));
+        let mut faults: Vec<String> = fates.await.into_iter().flatten().collect();
+        cases.iter().for_each(|case| println!("{}", case.name));
+        faults.extend(self.effects(start, end).await);
+        drop(all);
         faults
     }
 
-    /// Runs all cases at once. What the pair felt and the victim used is all of theirs.
-    pub async fn run_at_once(&mut self, cases: &[Case]) {
-        self.rest(CALM * 4).await;
-        self.victim.forget_peak();
-        let start = Instant::now();
-        let attacks = cases.iter().map(|case| (case.attack)(Arc::clone(&self.field)));
-        let all = tokio::time::timeout(ATTACK_MAX, join_all(attacks)).await.expect("attacks end by themselves");
-        let end = Instant::now();
-        let fates = cases.iter().zip(&all).map(|(case, culprits)| self.fates(case.expect, culprits));
-        let fates = join_all(fates).await;
-        for (case, faults) in cases.iter().zip(fates) {
-            println!("{:<70} {}", case.name, if faults.is_empty() { "as expected" } else { "NOT AS EXPECTED" });
-            self.failures.extend(faults.into_iter().map(|fault| format!("{}: {}", case.name, fault.0)));
-        }
-        let faults = self.effects("all of these at once", start, end).await;
-        self.failures.extend(faults.into_iter().map(|fault| fault.0));
-        drop(all);
-    }
-
-    async fn fates(&self, expect: Expect, culprits: &Culprits) -> Vec<Fault> {
-        let mut faults = Vec::new();
+    /// What is wrong with what became of the culprits.
+    async fn fates(&self, case: &Case, culprits: &Culprits) -> Option<String> {
         for culprit in culprits {
-            let mut fate: Fate = culprit.fate();
-            match expect {
-                Expect::LetGo if !fate.ends_within(PATIENCE).await => {
-                    faults.push(Fault("the culprit is still connected".to_owned()));
-                }
-                Expect::Stays if fate.is_over() => faults.push(Fault("it was let go".to_owned())),
-                Expect::Stays => {
-                    if let Culprit::Rogue(rogue) = culprit
-                        && !rogue.is_served(&self.field.sync()).await
-                    {
-                        faults.push(Fault("it is not served any more".to_owned()));
+            let mut fate = culprit.fate();
+            let wrong = match case.expect {
+                Expect::LetGo => (!fate.ends_within(PATIENCE).await).then_some("the culprit is still connected"),
+                Expect::AtOnce => (!fate.ends_within(AT_ONCE).await).then_some("the culprit is still connected"),
+                Expect::Stays if fate.is_over() => Some("it was let go"),
+                Expect::Stays => match culprit {
+                    Culprit::Rogue(rogue) if !rogue.is_served(&self.field.sync()).await => {
+                        Some("it is not served any more")
                     }
-                }
-                Expect::LetGo | Expect::Either => {}
+                    Culprit::Rogue(_) | Culprit::Raw(..) => None,
+                },
+                Expect::Either => None,
+            };
+            if let Some(wrong) = wrong {
+                return Some(format!("{}: {wrong}", case.name));
             }
         }
-        faults
+        None
     }
 
     /// What everybody else felt.
-    async fn effects(&self, name: &str, start: Instant, end: Instant) -> Vec<Fault> {
+    async fn effects(&self, start: Instant, end: Instant) -> Vec<String> {
         let mut faults = Vec::new();
         let arrived = self.pair.arrives_within(PATIENCE).await;
         let sent = self.pair.between(start, end);
         let (before, during) = (self.before(), p99(&sent).unwrap_or_default());
         let growth = self.victim.peak_bytes().saturating_sub(self.victim.calm_bytes);
         println!(
-            "{name:<70} p99 {:>7.1} → {:>7.1} ms of {:>4}   {:>+6.1} MiB   {:>5.1} s",
+            "    p99 {:.1} → {:.1} ms of {}   {:+.1} MiB   {:.1} s",
             before.as_secs_f64() * 1e3,
             during.as_secs_f64() * 1e3,
             sent.len(),
@@ -166,17 +160,17 @@ impl Bench {
             start.elapsed().as_secs_f64(),
         );
         if !arrived {
-            faults.push(Fault("messages of the honest pair do not arrive".to_owned()));
+            faults.push("messages of the honest pair do not arrive".to_owned());
         }
         if during > FLOOR.max(before * 2) {
-            faults.push(Fault(format!("{SLOW}{before:?} before, {during:?} during")));
+            faults.push(format!("{SLOW}{before:?} before, {during:?} during"));
         }
         if growth >= GROWTH_MAX_BYTES {
-            faults.push(Fault(format!("the victim's memory grew by {growth} bytes")));
+            faults.push(format!("the victim's memory grew by {growth} bytes"));
         }
-        faults.extend(self.victim.panic().map(|panic| Fault(format!("the victim panicked: {panic}"))));
+        faults.extend(self.victim.panic().map(|panic| format!("the victim panicked: {panic}")));
         if !self.pair.sender.is_connected().await || !self.pair.receiver.is_connected().await {
-            faults.push(Fault("an honest peer was let go".to_owned()));
+            faults.push("an honest peer was let go".to_owned());
         }
         faults
     }
@@ -184,12 +178,3 @@ impl Bench {
 
 /// How a fault begins that a loaded machine can cause.
 const SLOW: &str = "p99 of honest deliveries: ";
-
-/// What went wrong in a case.
-struct Fault(String);
-
-impl Fault {
-    fn is_slow(&self) -> bool {
-        self.0.starts_with(SLOW)
-    }
-}

@@ -17,7 +17,7 @@ use std::{
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use libp2p::{
-    Multiaddr, PeerId, Transport,
+    Multiaddr, Transport,
     core::{
         Endpoint,
         muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox},
@@ -150,10 +150,6 @@ impl Rogue {
         Ok(Self { key, fate: Fate(fate), gossip: None, heard, topic, opens })
     }
 
-    pub fn id(&self) -> PeerId {
-        self.key.public().to_peer_id()
-    }
-
     /// Opens a stream on which nothing has been said.
     pub async fn open_bare(&self) -> io::Result<SubstreamBox> {
         let (sender, stream) = oneshot::channel();
@@ -226,40 +222,42 @@ async fn drive(
     heard: Arc<AtomicU64>,
 ) {
     let mut wanted: VecDeque<oneshot::Sender<SubstreamBox>> = VecDeque::new();
-    poll_fn(|cx| loop {
-        match muxer.poll_inbound_unpin(cx) {
-            Poll::Ready(Ok(stream)) => {
-                let (manners, heard) = (Arc::clone(&manners), Arc::clone(&heard));
-                tokio::spawn(async move {
-                    // Whatever becomes of it, the connection tells.
-                    let _ = manners::respond(stream, &manners, &heard).await;
-                });
-                continue;
-            }
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Pending => {}
-        }
+    poll_fn(|cx| {
         loop {
-            match opens.poll_recv(cx) {
-                Poll::Ready(Some(sender)) => wanted.push_back(sender),
-                Poll::Ready(None) => return Poll::Ready(()),
-                Poll::Pending => break,
-            }
-        }
-        if !wanted.is_empty() {
-            match muxer.poll_outbound_unpin(cx) {
+            match muxer.poll_inbound_unpin(cx) {
                 Poll::Ready(Ok(stream)) => {
-                    drop(wanted.pop_front().map(|sender| sender.send(stream)));
+                    let (manners, heard) = (Arc::clone(&manners), Arc::clone(&heard));
+                    tokio::spawn(async move {
+                        // Whatever becomes of it, the connection tells.
+                        let _ = manners::respond(stream, &manners, &heard).await;
+                    });
                     continue;
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-        }
-        match muxer.poll_unpin(cx) {
-            Poll::Ready(Ok(_)) => {}
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Pending => return Poll::Pending,
+            loop {
+                match opens.poll_recv(cx) {
+                    Poll::Ready(Some(sender)) => wanted.push_back(sender),
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => break,
+                }
+            }
+            if !wanted.is_empty() {
+                match muxer.poll_outbound_unpin(cx) {
+                    Poll::Ready(Ok(stream)) => {
+                        drop(wanted.pop_front().map(|sender| sender.send(stream)));
+                        continue;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
+            match muxer.poll_unpin(cx) {
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
         }
     })
     .await;

@@ -23,7 +23,8 @@ pub fn cases(network: &Network) -> Vec<Case> {
         for (name, bytes) in malformed() {
             let protocol = protocol.clone();
             let name = format!("sync/{version}: {name}");
-            cases.push(case(name, LetGo, move |field| asked(field, protocol.clone(), bytes.clone())));
+            let attack = move |field| asked(field, protocol.clone(), bytes.clone());
+            cases.push(case(name, LetGo, attack).light());
         }
         let protocol = protocol.clone();
         cases.push(case(format!("sync/{version}: cut off in the middle, 300 times"), Stays, move |field| {
@@ -35,7 +36,8 @@ pub fn cases(network: &Network) -> Vec<Case> {
     cases.extend([
         case("sync/1: a question that only later versions have", LetGo, move |field| {
             asked(field, old.clone(), checkpoint.clone())
-        }),
+        })
+        .light(),
         case("sync: 2,000 questions in a row", LetGo, flood),
         case("sync: 1,000 transactions that nobody has", Stays, unknown_transactions),
         case("sync: answers of a megabyte that nobody reads", Either, unread),
@@ -48,7 +50,8 @@ pub fn cases(network: &Network) -> Vec<Case> {
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     let variant = |number: u32| number.to_le_bytes().to_vec();
     let whole = Request::Days { from: 7 }.to_bytes().unwrap();
-    let ids = |count: u64| [variant(3), count.to_le_bytes().to_vec(), vec![7; 32 * count as usize], variant(0)].concat();
+    let ids =
+        |count: u64| [variant(3), count.to_le_bytes().to_vec(), vec![7; 32 * count as usize], variant(0)].concat();
     let day = |max: u32| [variant(2), vec![0; 8], vec![0], max.to_le_bytes().to_vec()].concat();
     vec![
         ("garbage", frames::sync(&[0xff; 64])),

@@ -30,7 +30,9 @@ pub fn cases() -> Vec<Case> {
 fn below() -> Vec<Case> {
     vec![
         case("tcp: 40 that say nothing", LetGo, |field| silent(field, Vec::new(), 40)),
-        case("tcp: half a line of negotiation", LetGo, |field| silent(field, line("/multistream/1.0.0")[..9].to_vec(), 5)),
+        case("tcp: half a line of negotiation", LetGo, |field| {
+            silent(field, line("/multistream/1.0.0")[..9].to_vec(), 5)
+        }),
         case("tcp: one byte a second", LetGo, trickle),
         case("noise: half a handshake", LetGo, half_a_handshake),
         case("yamux: never begun", LetGo, never_multiplexed),

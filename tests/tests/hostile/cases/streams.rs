@@ -28,16 +28,17 @@ pub fn cases() -> Vec<Case> {
         case("streams: 900 proposals on one", Stays, |field| bare(field, 1, proposals())),
         case("streams: garbage for a negotiation, 200 times", Stays, |field| bare(field, 200, vec![0x7f; 300])),
         case("streams: a proposal of 2^62 bytes", Stays, |field| bare(field, 50, frames::varint(1 << 62))),
-        case("streams: one protocol agreed on, another spoken", LetGo, wrong_tongue),
+        case("streams: one protocol agreed on, another spoken", LetGo, wrong_tongue).light(),
         case("ping: as fast as it goes", Stays, pings),
         case("ping: megabytes whose echo is not read", Stays, pings_unread),
         case("identify: asked 500 times", Stays, identify_asked),
-        case("identify: says it is of another network", LetGo, |field| said(field, other_network)),
-        case("identify: an answer as long as it may be", Stays, |field| said(field, crowded)),
-        case("identify: pushes another network", LetGo, |field| pushed(field, 1, other_network)),
+        case("identify: says it is of another network", LetGo, |field| said(field, other_network)).light(),
+        case("identify: an answer as long as it may be", Stays, |field| said(field, crowded)).light(),
+        case("identify: pushes another network", LetGo, |field| pushed(field, 1, other_network)).light(),
         case("identify: pushes 300 times", Stays, |field| pushed(field, 300, crowded)),
-        case("identify: pushes garbage", Stays, |field| pushed(field, 5, |_, _| vec![0xff; 2_000])),
-        case("identify: pushes a length of 2^62", Stays, |field| pushed(field, 5, |_, _| frames::varint(1 << 62))),
+        case("identify: pushes garbage", Stays, |field| pushed(field, 5, |_, _| vec![0xff; 2_000])).light(),
+        case("identify: pushes a length of 2^62", Stays, |field| pushed(field, 5, |_, _| frames::varint(1 << 62)))
+            .light(),
     ]
 }
 
