@@ -14,6 +14,7 @@ mod ingest;
 mod large;
 mod million;
 mod pipeline;
+mod proofs;
 mod raw;
 #[path = "../shared/report.rs"]
 mod report;
