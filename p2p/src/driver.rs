@@ -112,6 +112,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     let book = load_book(Arc::clone(&checkpoints)).await?;
     let (commands, command_receiver) = mpsc::channel(handle::COMMANDS_MAX);
     let (durable_sender, durable) = watch::channel(durable_count);
+    let (logged_sender, logged) = watch::channel(durable_count);
     let (listening_sender, listening) = watch::channel(Vec::new());
     let (ended_sender, ended) = watch::channel(None);
     let stop = CancellationToken::new();
@@ -121,6 +122,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         commands: command_receiver,
         stop: stop.clone(),
         durable: durable_sender,
+        logged: logged_sender,
         listening: listening_sender,
         traffic: Arc::default(),
     };
@@ -132,7 +134,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id, traffic })
+    Ok(Handle { commands, stop, durable, logged, listening, trouble, ended, refused, peer_id, traffic })
 }
 
 async fn load_book(checkpoints: Arc<dyn Checkpoints>) -> Result<Book, DriverError> {

@@ -85,6 +85,7 @@ pub struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Receiver<u64>,
+    pub(super) logged: watch::Receiver<u64>,
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(super) trouble: watch::Receiver<Option<DiskTrouble>>,
     pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
@@ -167,6 +168,11 @@ impl Handle {
     /// How many transactions of the log are durable, and a signal whenever there are more: what a wallet scans by.
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.durable.clone()
+    }
+
+    /// How many transactions the log has, durable or not, and a signal whenever there are more: when they arrived.
+    pub fn logged(&self) -> watch::Receiver<u64> {
+        self.logged.clone()
     }
 
     /// What is wrong with the disk that the ledger is on, `None` when it is well. Meanwhile nothing new is taken in, and

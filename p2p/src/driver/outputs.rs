@@ -64,7 +64,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             }
             Output::Keep(entry) => self.keep(*entry),
             Output::Compared { token, result } => self.compared(token, result),
-            Output::Grown => self.flusher.grown(),
+            Output::Grown => self.grown(),
             Output::Released(ids) => self.releases.push(ids),
             Output::StoreFailed(reason) => self.flusher.failed(reason, system_time(), Instant::now()),
             Output::Disconnect { peer, fault } => {
@@ -76,7 +76,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     fn publish(&mut self, id: TxId, bytes: Vec<u8>) {
-        let sent = match self.swarm.behaviour_mut().gossip.publish(self.topic.hash(), bytes) {
+        let sent = match self.swarm.behaviour_mut().gossip().publish(self.topic.hash(), bytes) {
             // A duplicate has been sent before.
             Ok(_) | Err(PublishError::Duplicate) => true,
             Err(error) => {

@@ -62,6 +62,7 @@ pub(super) struct Wires {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Sender<u64>,
+    pub(super) logged: watch::Sender<u64>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) traffic: Arc<Traffic>,
 }
@@ -270,6 +271,14 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             self.wires.durable.send_replace(count);
             self.notary.release(count, system_time());
             self.feed(Input::Durable(Position::new(count)));
+        }
+    }
+
+    /// The log grew: it is to be flushed, and who waits is told.
+    pub(super) fn grown(&mut self) {
+        self.flusher.grown();
+        if let Ok(ledger) = self.ledger.read() {
+            self.wires.logged.send_replace(ledger.summary().count);
         }
     }
 

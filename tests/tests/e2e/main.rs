@@ -23,4 +23,5 @@ mod readme;
 mod refetch;
 mod repair;
 mod secrecy;
+mod storm;
 mod upkeep;
