@@ -4,8 +4,10 @@ import json
 import struct
 
 import proof
-from protocol import H, Refused, blocks, challenge, checkpoint, consistent, digest, included, inclusion_path
-from protocol import consistency_path, effort, leaf, luck, mth, network, transaction, u64, work
+from protocol import (
+    H, Refused, block_leaf, blocks, challenge, checkpoint, consistency_path, consistent, digest, effort, included,
+    inclusion_path, link, luck, mth, network, transaction, work,
+)  # fmt: skip
 
 DEV = "dev"
 
@@ -116,4 +118,51 @@ def proofs(directory):
     return len(files) + len(file["rejections"])
 
 
-CHECKS = {"transaction": transactions, "merkle": merkle, "checkpoint": checkpoints, "proof": proofs}
+def networks(directory):
+    file = load(directory, "network")
+    for case in file["golden"]:
+        net = network(case["name"])
+        record = struct.pack("<BQQI", net.version, net.start, net.base_milli, net.settle) + net.name.encode()
+        same("record", record, case["record"])
+        for name in ("ledger", "genesis", "tag"):
+            same(name, getattr(net, name), case[name])
+    for case in file["rejections"]:
+        refused(case["what"], None, network, case["name"])
+    return len(file["golden"]) + len(file["rejections"])
+
+
+def stamps(directory):
+    """Effort, luck and work. Whether a solution solves its puzzle is not checked here."""
+    file = load(directory, "stamp")
+    for case in file["efforts"]:
+        net = network(case["network"])
+        same("effort", effort(net, 32 * case["parents"], case["body_len"], case["lifetime"]), case["effort"])
+    for case in file["golden"] + file["rejections"]:
+        found = luck(octets(case["challenge"]), case["nonce"], octets(case["solution"]))
+        same("luck", str(found), case["luck"])
+        same("work", str(work(found)), case["work"])
+        assert found * work(found) < 2**64 <= max(found * (work(found) + 1), 2**64 * (found == 0)), case["what"]
+    return sum(len(file[name]) for name in ("efforts", "golden", "rejections"))
+
+
+def chained(directory):
+    file, net = load(directory, "block"), network(DEV)
+    ids = [octets(entry["id"]) for entry in file["log"]]
+    found = blocks(net, [(entry["time"], id_) for entry, id_ in zip(file["log"], ids)])
+    leaves = [block_leaf(block.number, block.count, block.root) for block in found]
+    for block, data, stated in zip(found, leaves, file["blocks"], strict=True):
+        values = {"root": block.root.hex(), "chain": block.chain.hex(), "leaf": data.hex()}
+        same("block", {"number": block.number, "count": block.count, **values}, stated)
+    same("link", link(net, ids), file["link"])
+    same("root", mth(net, ids), file["root"])
+    same("digest", digest(net, ids), file["digest"])
+    same("blocks root", mth(net, leaves), file["blocks_root"])
+    for case in file["rejections"]:
+        assert (found[0].root.hex(), found[0].chain.hex()) != (case["root"], case["chain"]), case["what"]
+    return len(found) + len(file["rejections"])
+
+
+CHECKS = {
+    "transaction": transactions, "merkle": merkle, "checkpoint": checkpoints, "proof": proofs, "network": networks,
+    "stamp": stamps, "block": chained,
+}  # fmt: skip

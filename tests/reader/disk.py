@@ -50,6 +50,17 @@ def parts_of(directory, net):
     return found
 
 
+def dropped_before(directory, net):
+    """The first (day, part) of bodies that has not been dropped."""
+    path = directory / "bodies" / "dropped"
+    if not path.exists():
+        return 0, 0
+    file = open_file(path, b"qasedakd", net)
+    early = list(records(path, file))
+    need(len(early) <= 1 and all(kind == 5 and len(payload) == 8 for _, kind, payload in early), path, "its record")
+    return file.number % 2**32, file.number >> 32
+
+
 def body_at(path, file, offset, id_):
     at = offset - 128
     length, kind = struct.unpack("<IB", file.content[at : at + 5])
@@ -155,10 +166,11 @@ def read_ledger(directory, net):
     directory = Path(directory)
     log, log_id, clock = read_log(directory, net)
     parts, txs, depths = parts_of(directory, net), [], {net.genesis: 0}
+    dropped = dropped_before(directory, net)
     times = {net.genesis: net.start}
     for id_, arrival, depth, day, place, header in log:
         body = b""
-        if day != NONE:
+        if day != NONE and (day, place >> 40) >= dropped:
             need((day, place >> 40) in parts, "a body's part", id_.hex())
             body = body_at(*parts[day, place >> 40], place % 2**40, id_)
         tx = transaction(net, header + body)
@@ -166,7 +178,7 @@ def read_ledger(directory, net):
         need(all(parent in depths for parent in tx.parents), "a parent", id_.hex())
         need(depth == 1 + max(depths[parent] for parent in tx.parents), "a depth", id_.hex())
         need(all(times[parent] <= tx.time for parent in tx.parents), "TimeBeforeParent", id_.hex())
-        need(day in (NONE, (min(tx.time, arrival + 172800) + tx.lifetime) // 86400 + 4) or body, "a day", id_.hex())
+        need(day == NONE or day >= (min(tx.time, arrival + 172800) + tx.lifetime) // 86400 + 4, "a day", id_.hex())
         depths[id_], times[id_] = depth, tx.time
         txs.append(tx)
     ids = [record[0] for record in log]
@@ -174,14 +186,15 @@ def read_ledger(directory, net):
     need(column == b"".join(scan_entry(n, tx, record) for n, (tx, record) in enumerate(zip(txs, log))), "scan.col")
     if (directory / "tree.col").exists():
         need(open_file(directory / "tree.col", b"qasedakt", net).content == tree_column(net, log_id, ids), "tree.col")
-    at = 0
+    at, runs = 0, 0
     for path in sorted((directory / "runs").glob("*.run")):
         first, end = check_run(path, net, log, txs, log_id)
         need(first == at, path, "it does not follow the run before")
-        at = end
+        at, runs = end, runs + 1
     found = blocks(net, [(tx.time, tx.id) for tx in txs])
     return {
         "count": len(ids), "bodies": sum(tx.body is not None for tx in txs), "link": link(net, ids).hex(),
         "root": mth(net, ids).hex(), "digest": digest(net, ids).hex(), "clock": clock,
+        "segments": len(list((directory / "headers").glob("*.seg"))), "runs": runs,
         "blocks": len(found), "chain": (found[-1].chain if found else net.ledger).hex(),
     }  # fmt: skip

@@ -23,10 +23,10 @@ TESTS = Path(__file__).resolve().parent.parent
 WITH_OTHERS = {"proof-absence", "proof-empty-block", "proof-inclusion", "proof-rejections"}
 
 
-def vectors(directory):
+def vectors(directory, only=None):
     checks = {**chain_vectors.CHECKS, **wallet_vectors.CHECKS}
     names = {path.stem for path in directory.glob("*.json")} - WITH_OTHERS | {"proof"}
-    for name in sorted(names):
+    for name in sorted(names if only is None else {only}):
         if name not in checks:
             raise AssertionError(f"{name}.json: this reader has no check for it")
         count = checks[name](directory)
@@ -52,6 +52,7 @@ def public_signatures(directory):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vectors", type=Path, default=TESTS / "vectors")
+    parser.add_argument("--only", metavar="FILE", help="check one file of the vectors, named without its ending")
     parser.add_argument("--ledger", nargs=2, metavar=("DIR", "NETWORK"))
     parser.add_argument("--signatures", type=Path, metavar="DIR")
     options = parser.parse_args()
@@ -60,7 +61,7 @@ def main():
             directory, name = options.ledger
             print(json.dumps(read_ledger(directory, network(name))))
         else:
-            vectors(options.vectors)
+            vectors(options.vectors, options.only)
         if options.signatures:
             public_signatures(options.signatures)
     except (AssertionError, Refused) as problem:

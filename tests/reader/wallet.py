@@ -255,30 +255,40 @@ Keystore = namedtuple("Keystore", "entropy ledger name_key record_key epochs")
 
 
 def open_keystore(data, passphrase):
-    need(len(data) <= 65536, "Size")
-    need(data[:8] == b"qsd-keys" and len(data) > 77, "Unlock")
-    version, memory, passes, lanes, salt, nonce = struct.unpack("<BIII16s24s", data[8:61])
-    need(version == 1, "Version")
-    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 1048576, "Cost")
+    need(data[:8] != b"qsd-keys" or len(data) < 9 or data[8] <= 1, "Newer")
+    # Whatever else is wrong gives one and the same error.
+    need(77 < len(data) <= 65536 and data[:8] == b"qsd-keys" and data[8] == 1, "Unlock")
+    memory, passes, lanes, salt, nonce = struct.unpack("<III16s24s", data[9:61])
+    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 1048576, "Unlock")
     text = unicodedata.normalize("NFKD", passphrase).encode()
-    need(text, "Empty")
+    need(text, "Unlock")
     key = hash_secret_raw(text, salt, passes, memory, lanes, 32, Type.ID, 19)
     try:
         payload = open_aead(key, nonce, data[:61], data[61:])
     except Refused as refused:
         raise Refused("Unlock") from refused
-    need(len(payload) >= 131 and payload[0] == 1, "Payload")
+    need(len(payload) >= 131 and payload[0] == 1, "Unlock")
     entropy, ledger, name_key, record_key, count = struct.unpack("<32s32s32s32sH", payload[1:131])
-    need(1 <= count <= 1024 and len(payload) == 131 + 40 * count, "Payload")
+    need(1 <= count <= 1024 and len(payload) == 131 + 40 * count, "Unlock")
     epochs = [struct.unpack("<Q32s", payload[131 + 40 * n : 171 + 40 * n]) for n in range(count)]
     days = [0] + [day for day, _ in epochs]
-    need(all(a < b for a, b in zip(days, days[1:])), "Payload")
+    need(all(a < b for a, b in zip(days, days[1:])), "Unlock")
     return Keystore(entropy, ledger, name_key, record_key, epochs)
 
 
 # --- Disclosure ------------------------------------------------------------------------------------------------------
 
 DISCLOSURE = ["format", "network", "transaction", "header", "body", "recipient", "seal_key", "opening", "proof"]
+
+
+def pretty(value):
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def disclosure_text(value):
+    """The one form of the file. The proof stands in it as in its own file, without further indentation."""
+    text = pretty({**value, "proof": None})
+    return text.removesuffix("null\n}") + pretty(value["proof"]) + "\n}\n"
 
 
 def check_disclosure(data):
@@ -297,7 +307,7 @@ def check_disclosure(data):
     recipient, seal_public = address_of(value["recipient"]), octets(value["seal_key"], 1216)
     need_seal_key(seal_public)
     need(isinstance(value["opening"], dict) and len(value["opening"]) == 1, "Json")
-    need(json.dumps(value, indent=2, ensure_ascii=False) + "\n" == text, "NotCanonical")
+    need(disclosure_text(value) == text, "NotCanonical")
     need(tx.kind == 0 and tx.body is not None and len(tx.body) >= 2048, "Kind")
     (how, secret), = value["opening"].items()
     need(how in ("shared_secret", "encapsulation_seed"), "Json")
@@ -310,6 +320,6 @@ def check_disclosure(data):
         shared = octets(secret, 32)
     message = inner_of(net, tx, unseal(net, tx, shared), recipient, seal_public)
     if value["proof"] is not None:
-        proven_net, kind, subject, *_ = check_proof((json.dumps(value["proof"], indent=2, ensure_ascii=False) + "\n").encode())
+        proven_net, kind, subject, *_ = check_proof((pretty(value["proof"]) + "\n").encode())
         need((proven_net, kind, subject) == (net, "inclusion", tx.id), "Proof")
     return net, tx, recipient, message
