@@ -36,6 +36,7 @@ mod prove;
 mod retain;
 pub(crate) mod state;
 mod statement;
+mod tips;
 
 pub use crate::store::OrderKey;
 pub use blocks::Refreshed;
@@ -56,7 +57,7 @@ pub struct Ledger<S> {
     state: State,
     /// Digests of days that changed since the last flush.
     days: BTreeMap<u64, days::Day>,
-    tips: frontier::Tips,
+    tips: tips::Tips,
     /// No transaction that waits to settle is due before this.
     next_due: Time,
     /// Own transactions that must not become parents yet, since too few peers are known to hold them.

@@ -4,11 +4,9 @@
 //! on `main`, known to be held by two peers. So no one can push a sender's time forward, and no spy can hand
 //! one victim a tip to be recognised by.
 
-use std::collections::BTreeMap;
-
 use rand_core::Rng;
 
-use super::{Ledger, keys};
+use super::{Ledger, keys, tips::Tips};
 use crate::{
     ids::{Position, TxId},
     store::{Batch, Change, Record, Store, StoreError, Tree},
@@ -21,54 +19,6 @@ pub const PARENTS_DRAWN: usize = 3;
 /// How many waiting transactions are settled in one go.
 const SETTLE_PAGE: usize = 1_024;
 
-/// A settled transaction without settled children.
-#[derive(Clone, Copy, Debug)]
-struct Tip {
-    time: Time,
-    /// Whether the store knows it.
-    staged: bool,
-}
-
-/// The frontier, and how it differs from what the store knows of it: a tip that was covered before the store heard of it
-/// costs nothing there.
-#[derive(Debug, Default)]
-pub(super) struct Tips {
-    tips: BTreeMap<TxId, Tip>,
-    /// Tips that were added since the store was told last, also those that are covered by now.
-    added: Vec<TxId>,
-    /// Tips that the store knows and that are none any more.
-    covered: Vec<TxId>,
-    /// Settling broke off once: some will settle twice, so a tip that is added may be known to the store.
-    twice: bool,
-}
-
-impl Tips {
-    fn add(&mut self, id: TxId, time: Time) {
-        self.tips.insert(id, Tip { time, staged: false });
-        self.added.push(id);
-    }
-
-    fn cover(&mut self, id: &TxId) {
-        if self.tips.remove(id).is_some_and(|tip| tip.staged) {
-            self.covered.push(*id);
-        }
-    }
-
-    /// What the store is to be told.
-    pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        let covered = std::mem::take(&mut self.covered).into_iter();
-        let mut changes: Vec<Change> = covered.map(|id| Change::remove(Tree::Frontier, keys::tip(&id))).collect();
-        for id in std::mem::take(&mut self.added) {
-            if let Some(tip) = self.tips.get_mut(&id).filter(|tip| !tip.staged) {
-                tip.staged = true;
-                let put = Change::put_fresh(Tree::Frontier, keys::tip(&id), keys::time(tip.time));
-                changes.push(Change { fresh: !self.twice, ..put });
-            }
-        }
-        changes
-    }
-}
-
 impl<S: Store> Ledger<S> {
     /// The index entry of a transaction that waits to settle. Ordered by when it is due, then by position, so that
     /// parents settle before their children.
@@ -80,9 +30,7 @@ impl<S: Store> Ledger<S> {
 
     pub(super) fn load_frontier(&mut self) -> Result<(), StoreError> {
         let pairs = self.store.range(Tree::Frontier, keys::TIPS.0, keys::TIPS.1, usize::MAX)?;
-        let tip = |time: u64| Tip { time: Time::from_secs(time), staged: true };
-        self.tips.tips =
-            pairs.iter().filter_map(|(key, value)| Some((keys::read_id(key)?, tip(keys::read_u64(value)?)))).collect();
+        self.tips = Tips::load(&pairs);
         let pairs = self.store.range(Tree::Frontier, keys::ALL_HELD_BACK.0, keys::ALL_HELD_BACK.1, usize::MAX)?;
         self.held_back = pairs.iter().filter_map(|(key, _)| keys::read_id(key)).collect();
         Ok(())
@@ -97,12 +45,6 @@ impl<S: Store> Ledger<S> {
         if now < self.next_due {
             return Ok(());
         }
-        let settled = self.settle_until(now);
-        self.tips.twice |= settled.is_err();
-        settled
-    }
-
-    fn settle_until(&mut self, now: Time) -> Result<(), StoreError> {
         let (from, to) = keys::waiting_until(now);
         loop {
             let due = self.store.range(Tree::Frontier, &from, &to, SETTLE_PAGE)?;
@@ -219,14 +161,14 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store fails.
     pub fn next_place(&mut self, system: Time, rng: &mut dyn Rng) -> Result<(Vec<TxId>, Time), StoreError> {
         let parents = self.draw_parents(system, rng)?;
-        let newest = parents.iter().filter_map(|id| self.tips.tips.get(id)).map(|tip| tip.time).max();
+        let newest = parents.iter().filter_map(|id| self.tips.time_of(id)).max();
         let clock = self.clock(system).rounded_down();
         Ok((parents, newest.map_or(clock, |newest| newest.max(clock))))
     }
 
     /// How many tips the frontier has.
     pub fn frontier_len(&self) -> usize {
-        self.tips.tips.len()
+        self.tips.len()
     }
 
     /// Parents for a new transaction: the whole frontier up to three, or three of it drawn uniformly; genesis when
@@ -236,7 +178,7 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store fails.
     pub fn draw_parents(&mut self, system: Time, rng: &mut dyn Rng) -> Result<Vec<TxId>, StoreError> {
         self.settle(system)?;
-        let mut tips: Vec<TxId> = self.tips.tips.keys().copied().collect();
+        let mut tips: Vec<TxId> = self.tips.ids().copied().collect();
         if tips.is_empty() {
             return Ok(vec![self.network.genesis()]);
         }

@@ -23,12 +23,18 @@ pub(super) fn number(n: u64) -> Vec<u8> {
     n.to_be_bytes().to_vec()
 }
 
-pub(super) fn time(time: Time) -> Vec<u8> {
-    number(time.secs())
-}
-
 pub(super) fn tip(id: &TxId) -> Vec<u8> {
     [&[TIP], &id.as_bytes()[..]].concat()
+}
+
+/// A page of tips. Shorter than the key of one tip.
+pub(super) fn tip_page(number: u64) -> Vec<u8> {
+    [&[TIP], &number.to_be_bytes()[..]].concat()
+}
+
+/// The number of a page's key.
+pub(super) fn read_tip_page(key: &[u8]) -> Option<u64> {
+    read_u64(key.get(1..)?)
 }
 
 /// The id of a tip's key, or of one that is held back.

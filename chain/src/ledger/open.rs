@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledger, blocks_tree::BlocksTree, frontier::Tips, keys, state::State};
+use super::{Ledger, blocks_tree::BlocksTree, keys, state::State, tips::Tips};
 use crate::{
     ids::Position,
     network::Network,
