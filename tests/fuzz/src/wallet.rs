@@ -148,7 +148,7 @@ pub fn inner(data: &[u8]) {
     let sealed = |aad: &[u8]| [&ciphertext[..], commitment, &aead(key, nonce, aad, &plain)].concat();
     let transaction = around(Kind::Sealed, draft.hint(), &draft.envelope.author, sealed).unwrap();
     if let Ok(opened) = open(&Network::dev(), keys, seal_keys, &transaction) {
-        let content = opened.content.as_bytes();
+        let content = opened.message.content.as_bytes();
         assert!(plain.windows(content.len().max(1)).any(|part| part == content) || content.is_empty());
         assert_eq!(opened.sender.as_bytes()[..], plain[1..33]);
     }
