@@ -150,6 +150,24 @@ fn it_reads_a_ledger_from_its_files() {
     assert_eq!((&pruned["root"], &pruned["chain"]), (&found["root"], &found["chain"]));
 }
 
+/// What the first released version left on disk, and said of it.
+#[test]
+fn it_reads_a_ledger_of_the_first_version() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let archive = tests().join("fixtures/format-1.tar.gz");
+    let unpack = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+    let done = Command::new(python).args(["-c", unpack]).arg(archive).arg(dir.path()).status().unwrap();
+    assert!(done.success());
+    let stated: Value = serde_json::from_slice(&fs::read(tests().join("fixtures/format-1.json")).unwrap()).unwrap();
+    let found = said(python, &dir.path().join("ledger"));
+    for (name, other) in
+        [("count", "transactions"), ("bodies", "bodies"), ("link", "link"), ("root", "root"), ("digest", "digest")]
+    {
+        assert_eq!(found[name], stated[other], "{name}");
+    }
+}
+
 /// A changed byte anywhere in the ledger's own files is noticed: a sample of places in each kind of file.
 #[test]
 fn it_notices_damage() {

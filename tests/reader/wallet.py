@@ -191,7 +191,7 @@ def card_of(net, plain, address):
     return card
 
 
-Message = namedtuple("Message", "inner_id sender seal_key_id type time content")
+Message = namedtuple("Message", "inner_id sender seal_key_id type time reply content")
 
 
 def open_sealed(net, tx, address, scan, seal_keys):
@@ -234,19 +234,36 @@ def hkdf_sha256(salt, secret, info, length):
 
 def inner_of(net, tx, plain, recipient, seal_public):
     need(plain[0] == 1, "InnerVersion")
-    sender, seal_key_id, type_, time, length = struct.unpack("<32sQBQI", plain[1:54])
-    end = 54 + length
+    sender, seal_key_id, type_, time, reply, length = struct.unpack("<32sQBQ32sI", plain[1:86])
+    end = 86 + length
     need(end + 64 <= len(plain), "InnerLength")
     need(not any(plain[end + 64 :]), "Padding")
     inner_id = H("inner", net.ledger, tx.author, recipient, seal_public, tx.body[:1120], plain[:end])
     need(ed25519.proper_key(sender) and ed25519.verify(sender, inner_id, plain[end : end + 64]), "InnerSignature")
-    content = plain[54:end]
+    content = plain[86:end]
     if type_ == 0:
         try:
             content.decode()
         except UnicodeDecodeError as error:
             raise Refused("Text") from error
-    return Message(inner_id, sender, seal_key_id, type_, time, content)
+    if type_ == 1:  # a receipt
+        need(len(content) % 32 == 0 and 1 <= len(content) // 32 <= 64 and reply == bytes(32), "Receipt")
+    return Message(inner_id, sender, seal_key_id, type_, time, reply, content)
+
+
+# --- Safety number ---------------------------------------------------------------------------------------------------
+
+
+def fingerprint(net, address):
+    """30 digits."""
+    value = H("safety", net.ledger, address)
+    for _ in range(5200):
+        value = H("safety", value, address)
+    return "".join(f"{int.from_bytes(value[5 * n : 5 * n + 5], 'big') % 100000:05}" for n in range(6))
+
+
+def safety_number(net, one, other):
+    return "".join(sorted([fingerprint(net, one), fingerprint(net, other)]))
 
 
 # --- Keystore --------------------------------------------------------------------------------------------------------
@@ -269,7 +286,7 @@ def open_keystore(data, passphrase):
         raise Refused("Unlock") from refused
     need(len(payload) >= 131 and payload[0] == 1, "Unlock")
     entropy, ledger, name_key, record_key, count = struct.unpack("<32s32s32s32sH", payload[1:131])
-    need(1 <= count <= 1024 and len(payload) == 131 + 40 * count, "Unlock")
+    need(count <= 1024 and len(payload) == 131 + 40 * count, "Unlock")
     epochs = [struct.unpack("<Q32s", payload[131 + 40 * n : 171 + 40 * n]) for n in range(count)]
     days = [0] + [day for day, _ in epochs]
     need(all(a < b for a, b in zip(days, days[1:])), "Unlock")

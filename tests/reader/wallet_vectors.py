@@ -6,8 +6,8 @@ import ed25519
 from chain_vectors import load, octets, refused, same
 from protocol import H, Refused, core_without_body_hash, network, transaction, u64
 from wallet import (
-    address_of, address_text, card_of, check_disclosure, entropy_of, hint_of, identity, inner_of, need_seal_key,
-    open_aead, open_card, open_keystore, open_sealed, seed_of, unseal, words_of, xwing_decapsulate,
+    address_of, address_text, card_of, check_disclosure, entropy_of, fingerprint, hint_of, identity, inner_of, need_seal_key,
+    open_aead, open_card, open_keystore, open_sealed, safety_number, seed_of, unseal, words_of, xwing_decapsulate,
     xwing_encapsulate, xwing_keys,
 )  # fmt: skip
 
@@ -90,7 +90,7 @@ def sealed(directory):
         same("author's u", ed25519.montgomery_u(tx.author), case["author_u"])
         same("hint", tx.hint, case["hint"])
         same("sender", message.sender, file["sender"]["address"])
-        for name in ("inner_id", "type", "time_ms", "content"):
+        for name in ("inner_id", "type", "time_ms", "reply", "content"):
             same(name, getattr(message, name.removesuffix("_ms")), case[name])
         shared, ciphertext = xwing_encapsulate(octets(owner["seal_public"]), octets(case["encapsulation_seed"]))
         same("ciphertext", ciphertext, case["kem_ciphertext"])
@@ -158,7 +158,21 @@ def keystores(directory):
     return len(file["golden"]) + len(file["rejections"])
 
 
+def safety(directory):
+    file = load(directory, "safety")
+    for case in file["golden"]:
+        net = network(case["network"])
+        one, other = (octets(case[name]) for name in ("one", "other"))
+        same("fingerprint", fingerprint(net, one), case["fingerprint"])
+        same("safety number", safety_number(net, one, other), case["digits"])
+        same("safety number", safety_number(net, other, one), case["digits"])
+    first = file["golden"][0]
+    for case in file["rejections"]:
+        assert "".join(case["typed"].split()) != first["digits"], case["what"]
+    return len(file["golden"]) + len(file["rejections"])
+
+
 CHECKS = {
     "derivation": derivation, "address": addresses, "card": cards, "seal": sealed, "scan": scan,
-    "disclosure": disclosures, "keystore": keystores,
+    "safety": safety, "disclosure": disclosures, "keystore": keystores,
 }  # fmt: skip

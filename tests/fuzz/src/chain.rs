@@ -1,8 +1,5 @@
 //! What a node reads from strangers and from its own disk: transactions, checkpoints, proof files, files of a ledger.
 
-// Targets say by panicking that a promise is broken.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::{
     cell::OnceCell,
     fs,

@@ -1,8 +1,5 @@
 //! The bytes of sync. The module is taken in as a file: it needs nothing of libp2p, which would take minutes to build.
 
-// Targets say by panicking that a promise is broken.
-#![allow(clippy::unwrap_used)]
-
 // Only what reads bytes is used of it.
 #[allow(dead_code)]
 #[path = "../../../p2p/src/wire.rs"]

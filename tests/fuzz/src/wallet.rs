@@ -2,9 +2,6 @@
 //!
 //! Behind encryption a stranger who knows the keys puts what they like: those targets encrypt the fuzzed bytes first.
 
-// Targets say by panicking that a promise is broken.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code)]
-
 use std::sync::OnceLock;
 
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -21,7 +18,8 @@ use qasedak_wallet::{
     open::open,
 };
 
-// The second writer of the wallet's formats, from the wallet's own tests.
+// The second writer of the wallet's formats, from the wallet's own tests. A part of it is used here.
+#[allow(dead_code)]
 #[path = "../../../wallet/tests/vectors/craft.rs"]
 mod craft;
 

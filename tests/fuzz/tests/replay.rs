@@ -9,6 +9,7 @@
 use std::{
     collections::BTreeSet,
     fs,
+    panic::{catch_unwind, resume_unwind},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -41,18 +42,23 @@ fn every_seed_and_its_mutations() {
     eprintln!("QASEDAK_SEED={seed}");
     for (name, target) in TARGETS {
         let seeds = corpus(name);
-        seeds.iter().for_each(|seed| target(seed));
+        seeds.iter().for_each(|seed| try_one(name, target, seed));
         let (mut rng, began, mut runs) = (StdRng::seed_from_u64(seed), Instant::now(), 0);
         while began.elapsed() < span {
             let mutant = mutated(&mut rng, &seeds);
-            // Said before it is run: a target that panics leaves its input here.
-            fs::write(std::env::temp_dir().join(format!("qasedak-fuzz-{}", std::process::id())), &mutant).unwrap();
-            target(&mutant);
+            try_one(name, target, &mutant);
             runs += 1;
         }
         eprintln!("{name}: {} seeds, {runs} mutations", seeds.len());
     }
-    fs::remove_file(std::env::temp_dir().join(format!("qasedak-fuzz-{}", std::process::id()))).unwrap();
+}
+
+/// Runs a target; what it panics on is printed, to be put into the corpus.
+fn try_one(name: &str, target: fn(&[u8]), data: &[u8]) {
+    if let Err(panic) = catch_unwind(|| target(data)) {
+        eprintln!("{name} panics on {}", hex::encode(data));
+        resume_unwind(panic);
+    }
 }
 
 /// A seed with one to four changes: bits, bytes, integers at their edges, pieces cut, doubled or from another seed.

@@ -243,6 +243,8 @@ pub struct MessageDraft {
     pub seal_id: u64,
     pub kind: u8,
     pub time_ms: u64,
+    /// The inner id of the message that is answered, or zeros.
+    pub reply: [u8; 32],
     pub content: Vec<u8>,
     /// Stands for the content's length where it is to be another.
     pub length: Option<u32>,
@@ -275,6 +277,7 @@ impl MessageDraft {
             seal_id: recipient.seal_id,
             kind: 0,
             time_ms: now().secs() * 1_000 + 123,
+            reply: [0; 32],
             content: text.as_bytes().to_vec(),
             length: None,
             padding: 0,
@@ -314,6 +317,7 @@ impl MessageDraft {
         bytes.extend(self.seal_id.to_le_bytes());
         bytes.push(self.kind);
         bytes.extend(self.time_ms.to_le_bytes());
+        bytes.extend(self.reply);
         bytes.extend(length.to_le_bytes());
         bytes.extend(&self.content);
         bytes

@@ -2,11 +2,15 @@
 
 use bech32::{Bech32, Bech32m, Hrp};
 use ed25519_dalek::SigningKey;
-use qasedak_chain::hash::{Context, hash};
+use qasedak_chain::{
+    Network,
+    hash::{Context, hash},
+};
 use qasedak_wallet::{
     Address, Keys, Phrase, SealKey, SealKeyId,
     address::AddressError,
     keys::{Account, SealPublic},
+    safety::SafetyNumber,
 };
 use serde_json::{Value, json};
 
@@ -187,5 +191,59 @@ fn addresses_are_read_and_refused() {
     for case in list(&file, "rejections") {
         let error = case["address"].as_str().unwrap().parse::<Address>().unwrap_err();
         assert_eq!(name(error), case["error"], "{}", case["what"]);
+    }
+}
+
+/// 30 digits of one side, by hand.
+fn fingerprint(network: &Network, address: &[u8; 32]) -> String {
+    let first = hash(Context::Safety, &[network.ledger().as_bytes(), address]);
+    let last = (0..5_200).fold(first, |value, _| hash(Context::Safety, &[&value, address]));
+    let group = |at: usize| last[at..at + 5].iter().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)) % 100_000;
+    (0..6).map(|n| format!("{:05}", group(5 * n))).collect()
+}
+
+pub fn safety() -> Value {
+    let people = [1, 2, 3].map(|number| craft::Person::new(number).address());
+    let pairs = [("dev", 0, 1), ("dev", 1, 2), ("main", 0, 1), ("dev", 0, 0)];
+    let golden = pairs.map(|(name, one, other)| {
+        let network = Network::named(name).unwrap();
+        let mut halves = [people[one], people[other]].map(|address| fingerprint(&network, &address));
+        let fingerprint = halves[0].clone();
+        halves.sort();
+        let (one, other) = (hex::encode(people[one]), hex::encode(people[other]));
+        json!({"network": name, "one": one, "other": other, "fingerprint": fingerprint, "digits": halves.concat()})
+    });
+    let digits = golden[0]["digits"].as_str().unwrap().to_owned();
+    let of_others = golden[1]["digits"].clone();
+    let next = if digits.ends_with('0') { "1" } else { "0" };
+    json!({
+        "about": "Safety numbers, docs/wallet-format.md, \"Safety number\". `fingerprint` is the half of `one`. What is typed in a \
+                  rejection is not the first number.",
+        "golden": golden,
+        "rejections": [
+            {"what": "another last digit", "typed": format!("{}{next}", &digits[..59])},
+            {"what": "the halves swapped", "typed": format!("{}{}", &digits[30..], &digits[..30])},
+            {"what": "59 digits", "typed": &digits[..59]},
+            {"what": "the number of others", "typed": of_others},
+        ],
+    })
+}
+
+#[test]
+fn safety_numbers_are_the_same_on_both_sides() {
+    let file = committed("safety");
+    let golden = list(&file, "golden");
+    let number = |case: &Value, one: &str, other: &str| {
+        let address = |name: &str| Address::from_bytes(array(&case[name])).unwrap();
+        SafetyNumber::of(&crate::network(case), &address(one), &address(other))
+    };
+    for case in golden {
+        assert_eq!(number(case, "one", "other").digits(), case["digits"]);
+        assert_eq!(number(case, "other", "one").digits(), case["digits"]);
+    }
+    let first = number(&golden[0], "one", "other");
+    assert!(first.matches(&first.to_string()));
+    for case in list(&file, "rejections") {
+        assert!(!first.matches(case["typed"].as_str().unwrap()), "{}", case["what"]);
     }
 }

@@ -26,12 +26,13 @@ mod messages;
 type Maker = fn() -> Value;
 
 /// Every file of the wallet's vectors.
-const FILES: [(&str, Maker); 7] = [
+const FILES: [(&str, Maker); 8] = [
     ("derivation", keys::derivation),
     ("address", keys::address),
     ("card", cards::file),
     ("seal", messages::sealed),
     ("scan", messages::scan),
+    ("safety", keys::safety),
     ("disclosure", disclosures::file),
     ("keystore", keystores::file),
 ];

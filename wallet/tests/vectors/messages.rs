@@ -3,7 +3,7 @@
 use qasedak_chain::{Network, rules, store::ScanEntry, transaction::Kind};
 use qasedak_wallet::{
     Card, Draft, Keys, Phrase, Scanner, SealKey, SealKeyId,
-    inner::Content,
+    inner::{Content, InnerId, Message},
     keys::{Account, ScanKey},
     open::{OpenError, open},
     seal::seal,
@@ -42,6 +42,7 @@ fn golden(draft: &MessageDraft) -> Value {
         "inner_id": hex::encode(draft.inner_id()),
         "type": draft.kind,
         "time_ms": draft.time_ms,
+        "reply": hex::encode(draft.reply),
         "content": hex::encode(&draft.content),
         "transaction": hex::encode(draft.transaction().to_bytes()),
     })
@@ -53,6 +54,7 @@ fn wrong(good: &MessageDraft) -> Vec<(&'static str, OpenError, MessageDraft)> {
         change(&mut draft);
         draft
     };
+    let receipt = |content: &[u8]| MessageDraft { kind: 1, content: content.to_vec(), ..good.clone() };
     let third = Person::new(3);
     let mut unit = [0; 32];
     unit[0] = 1;
@@ -75,6 +77,9 @@ fn wrong(good: &MessageDraft) -> Vec<(&'static str, OpenError, MessageDraft)> {
         ("a content of 2^32 - 1 bytes", OpenError::Layout, with(&|draft| draft.length = Some(u32::MAX))),
         ("padding that is not zero", OpenError::Layout, with(&|draft| draft.padding = 1)),
         ("a text that is no UTF-8", OpenError::Text, with(&|draft| draft.content = vec![0xff])),
+        ("a receipt for no message", OpenError::Layout, receipt(&[])),
+        ("a receipt of 33 bytes", OpenError::Layout, receipt(&[1; 33])),
+        ("a receipt that answers", OpenError::Layout, MessageDraft { reply: [1; 32], ..receipt(&[1; 32]) }),
         ("the number of another seal key", OpenError::OtherSealKey, with(&|draft| draft.seal_id += 1)),
         ("signed by another than it names", OpenError::Signature, with(&|draft| draft.claimed = Some(third.address()))),
         ("a sender of small order", OpenError::Signature, with(&|draft| draft.claimed = Some(unit))),
@@ -91,7 +96,7 @@ pub fn sealed() -> Value {
     let other = MessageDraft { kind: 7, content: vec![0xff, 0, 1], ..good.clone() };
     let long = MessageDraft {
         envelope: Envelope { body_len: 4_096, ..good.envelope.clone() },
-        ..draft(Network::dev(), &"x".repeat(763))
+        ..draft(Network::dev(), &"x".repeat(731))
     };
     let on_main = draft(Network::main(), "سلام");
     let rejections: Vec<Value> = wrong(&good)
@@ -105,7 +110,9 @@ pub fn sealed() -> Value {
         ])
         .collect();
     let (sender, recipient) = (Person::new(SENDER), Person::new(RECIPIENT));
-    let golden = [&good, &empty, &other, &long, &on_main].map(golden);
+    let answer = MessageDraft { reply: good.inner_id(), ..draft(Network::dev(), "yes") };
+    let receipt = MessageDraft { kind: 1, content: [good.inner_id(), [9; 32]].concat(), ..good.clone() };
+    let golden = [&good, &empty, &other, &long, &answer, &receipt, &on_main].map(golden);
     json!({
         "about": "Sealed messages, docs/wallet-format.md, \"Sealed body\" and \"Inner plaintext\". Sender and recipient are the \
                   first identities of the phrases of 32 bytes of 1 and of 2. All transactions obey the rules that need no ledger.",
@@ -143,6 +150,12 @@ pub fn seal_key(number: u8) -> SealKey {
     SealKey::from_bytes(SealKeyId::new(now().secs()), &[number; 32])
 }
 
+/// The message that a golden one answers.
+fn reply(case: &Value) -> Option<InnerId> {
+    let reply: [u8; 32] = array(&case["reply"]);
+    (reply != [0; 32]).then(|| InnerId::from_bytes(reply))
+}
+
 #[test]
 fn messages_open_and_are_refused() {
     let file = committed("seal");
@@ -154,10 +167,12 @@ fn messages_open_and_are_refused() {
         let opened = open(&network, &keys, &seal_keys, &transaction).unwrap();
         assert_eq!(opened.inner_id.as_bytes(), &array(&case["inner_id"]));
         assert_eq!(opened.sender.as_bytes(), &array(&file["sender"]["address"]));
-        assert_eq!(opened.time_ms, case["time_ms"].as_u64().unwrap());
-        assert_eq!(u64::from(opened.content.kind()), case["type"].as_u64().unwrap());
-        assert_eq!(opened.content.as_bytes(), octets(&case["content"]));
-        let other = open(&network, &keys, &[older.clone()], &transaction);
+        let message = opened.message;
+        assert_eq!(message.time_ms, case["time_ms"].as_u64().unwrap());
+        assert_eq!(message.reply_to, reply(case));
+        assert_eq!(u64::from(message.content.kind()), case["type"].as_u64().unwrap());
+        assert_eq!(message.content.as_bytes(), octets(&case["content"]));
+        let other = open(&network, &keys, std::slice::from_ref(&older), &transaction);
         assert_eq!(other.unwrap_err(), OpenError::Commitment);
     }
     for case in list(&file, "rejections") {
@@ -180,7 +195,8 @@ fn the_wallet_seals_the_golden_messages() {
         let draft = Draft { lifetime_secs: golden.core().lifetime_secs(), ..Draft::new(parents(), now()) };
         let mut tape = Tape::new(&[&octets(&case["author_secret"]), &octets(&case["encapsulation_seed"])]);
         let time_ms = case["time_ms"].as_u64().unwrap();
-        let message = seal(&network, &keys(SENDER), &card, content, time_ms, &draft, &mut tape).unwrap();
+        let message = Message { content, time_ms, reply_to: reply(case) };
+        let message = seal(&network, &keys(SENDER), &card, message, &draft, &mut tape).unwrap();
         assert_eq!(message.record.inner_id.as_bytes(), &array(&case["inner_id"]));
         assert_eq!(message.unstamped.body(), golden.body().unwrap());
         assert_eq!(message.unstamped.signed(), golden.header().signed());
