@@ -16,19 +16,18 @@ use qasedak_chain::{
 use qasedak_p2p::driver::{DriverError, Handle};
 use qasedak_wallet::{
     Address, Content, Draft, Wallet, WalletError,
-    wallet::{DiscloseError, LogId, StoredMessage},
+    wallet::{DiscloseError, StoredMessage},
 };
 use tokio::sync::watch;
 
 use crate::{
-    node::{DiskLedger, now, read, rng, write},
+    node::{DiskLedger, now, rng, write},
     stamping::{Stamped, Stamper, StampingError},
 };
 
 mod cards;
+mod scan;
 
-/// Entries of the scan column that are scanned under one lock of the ledger.
-const SCAN_PAGE: usize = 4_096;
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How often the node looks whether its card is due.
@@ -202,52 +201,6 @@ impl Mail {
             Ok(())
         });
         drop(held.await);
-    }
-
-    /// Scans from the cursor up to `end` (excluded) and keeps what opens.
-    fn scan_to(&self, end: Position) -> Result<(), MailError> {
-        let (log, scanner) = {
-            let log = LogId::from_bytes(read(&self.ledger, |ledger| ledger.store().log_id()));
-            (log, self.wallet().scanner())
-        };
-        loop {
-            let from = self.wallet().cursor(&log)?;
-            let most = end.get().saturating_sub(from.get()).min(SCAN_PAGE as u64);
-            if most == 0 {
-                return Ok(());
-            }
-            let most = usize::try_from(most).unwrap_or(SCAN_PAGE);
-            let entries = read(&self.ledger, |ledger| ledger.scan(from, most))?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            let mut opened = Vec::new();
-            for index in scanner.matches(&entries) {
-                let position = Position::new(from.get().saturating_add(index as u64));
-                let transaction = match read(&self.ledger, |ledger| ledger.transaction(position)) {
-                    Ok(Some(transaction)) => transaction,
-                    Ok(None) => continue,
-                    // One damaged record must not keep all later messages away. Said without its place or id, as below.
-                    Err(StoreError::Damaged { .. }) => {
-                        tracing::error!(
-                            "an envelope for this wallet is damaged and cannot be read; `qasedak audit verify` names all damage"
-                        );
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                match self.wallet().open_transaction(&transaction) {
-                    Ok(message) => opened.push(message),
-                    // Said without the transaction: a log must not tell which ones were for this wallet.
-                    Err(error) => tracing::warn!("an envelope for this wallet does not open: {error}"),
-                }
-            }
-            let next = Position::new(from.get().saturating_add(entries.len() as u64));
-            let new = self.wallet().record_scanned(&log, next, opened, now())?;
-            if let Some(last) = new.last() {
-                self.received.send_replace(last.seq);
-            }
-        }
     }
 
     /// Seals, stamps and posts a text; the transaction is in the outbox, on disk, when this returns.

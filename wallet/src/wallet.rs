@@ -35,7 +35,7 @@ mod vault;
 
 pub use disclosing::DiscloseError;
 pub use error::WalletError;
-pub use messages::{LogId, SentMessage, StoredMessage};
+pub use messages::{LogId, Scanned, SentMessage, StoredMessage, UNREAD_MAX};
 
 use rows::HeaderRow;
 use vault::{Changes, Class, Vault};

@@ -16,6 +16,7 @@ use crate::{
     fixture::BODY_BYTES,
     million::{MONTH, Million},
     pipeline::{self, Writer},
+    proofs::{self, Proofs, STAMPED},
     raw,
     report::{Asked, Report, median, quantile},
 };
@@ -72,9 +73,10 @@ fn write(dir: &Path, count: u64) -> Figures {
     let mut ledger = pipeline::open(&network, dir);
     let mut storing = std::time::Duration::ZERO;
     Writer::scope(&mut ledger, |writer| {
-        let mut million = Million::new(&network, count, MONTH);
+        let mut all =
+            proofs::stamped(&network).into_iter().chain(Million::new(&network, count - STAMPED as u64, MONTH));
         loop {
-            let page: Vec<_> = million.by_ref().take(1_000).collect();
+            let page: Vec<_> = all.by_ref().take(1_000).collect();
             if page.is_empty() {
                 return;
             }
@@ -85,6 +87,11 @@ fn write(dir: &Path, count: u64) -> Figures {
             storing += start.elapsed();
         }
     });
+    // What a node does that is stopped and started: its blocks are computed, and all of the index is written.
+    ledger.refresh_blocks().unwrap();
+    ledger.flush_now(pipeline::clock(&network)).unwrap();
+    drop(ledger);
+    pipeline::open(&network, dir).flush_now(pipeline::clock(&network)).unwrap();
     Figures::from([("rate".into(), count as f64 / storing.as_secs_f64()), ("peak".into(), memory_mib("VmHWM"))])
 }
 
@@ -128,13 +135,15 @@ fn measure(dir: &Path, count: u64) -> Figures {
     let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     let headers = files(&dir.join("headers"), ".seg");
     let column = [dir.join("scan.col")];
+    let proofs = Proofs::new(&network);
     for round in 0..ROUNDS {
         let mut add = |name, value| samples.entry(name).or_default().push(value);
         add("open limit", read_all(&headers[headers.len() - 1..]));
-        let (ledger, taken) = timed(|| pipeline::open(&network, dir));
+        let (mut ledger, taken) = timed(|| pipeline::open(&network, dir));
         add("open", taken);
         get(&ledger, &headers, round as u64, &mut add);
         scans(&ledger, count, &headers, &column, &mut add);
+        proofs.measure(&mut ledger, &mut add);
         drop(ledger);
     }
     for _ in 0..ROUNDS {
@@ -200,12 +209,15 @@ fn scans(
     add("log scan limit", count as f64 / read_all(headers));
     let (seen, taken) = timed(|| {
         let (mut seen, mut sum) = (0u64, 0u64);
-        while let Some(record) = ledger.record(Position::new(seen)).unwrap() {
-            sum = sum.wrapping_add(record.depth.get());
-            seen += 1;
+        loop {
+            let page = ledger.records(Position::new(seen), 4_096).unwrap();
+            if page.is_empty() {
+                std::hint::black_box(sum);
+                return seen;
+            }
+            sum = page.iter().fold(sum, |sum, record| sum.wrapping_add(record.depth.get()));
+            seen += page.len() as u64;
         }
-        std::hint::black_box(sum);
-        seen
     });
     assert_eq!(seen, count);
     add("log scan", count as f64 / taken);
@@ -243,6 +255,9 @@ pub fn scale(report: &mut Report) {
         report.time(&name("get by id, p99"), of("get p99"), of("get p99 limit"), Asked::Nothing);
         report.rate(&name("log scan"), of("log scan"), of("log scan limit"), Asked::Nothing);
         report.rate(&name("scan-column scan"), of("column scan"), of("column scan limit"), Asked::Nothing);
+        report.time(&name("prove"), of("prove"), of("prove limit"), Asked::Nothing);
+        report.time(&name("check"), of("check"), of("check limit"), Asked::Nothing);
+        report.plain(&name("statement for a checkpoint"), of("statement") * 1e3, "ms", String::new(), Asked::Nothing);
         let limit = format!("{WIRE_BYTES} B on the wire");
         report.plain(
             &name("bytes on disk over bytes on the wire"),

@@ -90,18 +90,32 @@ fn stored(bytes: &[u8], nth: usize) -> Option<Stamp> {
 /// The fixture, in wire form, parents before children.
 pub fn load(network: &Network) -> Vec<Vec<u8>> {
     let found = std::fs::read(path()).unwrap_or_default();
+    let (wire, stamps) = make(network, COUNT, &found);
+    if stamps != found {
+        std::fs::write(path(), stamps).unwrap();
+    }
+    wire
+}
+
+/// The first few of the fixture.
+pub fn first(network: &Network, count: usize) -> Vec<Vec<u8>> {
+    make(network, count, &std::fs::read(path()).unwrap_or_default()).0
+}
+
+/// Transactions in wire form and their stamps, taken from those that were found where these fit.
+fn make(network: &Network, count: usize, found: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let (mut ids, mut wire, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     let mut sound = true;
-    for first in (0..COUNT).step_by(LAYER) {
-        let layer: Vec<_> = (first..COUNT.min(first + LAYER)).map(|nth| unstamped(network, nth, &ids)).collect();
-        let known: Option<Vec<Stamp>> = (first..first + layer.len()).map(|nth| stored(&found, nth)).collect();
+    for first in (0..count).step_by(LAYER) {
+        let layer: Vec<_> = (first..count.min(first + LAYER)).map(|nth| unstamped(network, nth, &ids)).collect();
+        let known: Option<Vec<Stamp>> = (first..first + layer.len()).map(|nth| stored(found, nth)).collect();
         // The first of each layer is tried: a stamp of another format fails.
         let header = known.as_ref().map(|stamps| layer[0].0.clone().stamped(stamps[0]));
         sound = sound && header.is_some_and(|header| rules::verify_header(network, &header).is_ok());
         let layer_stamps = match known {
             Some(known) if sound => known,
             _ => {
-                eprint!("\rmaking the fixture, once: {first} of {COUNT}");
+                eprint!("\rmaking the fixture, once: {first} of {count}");
                 search_layer(network, &layer)
             }
         };
@@ -113,8 +127,5 @@ pub fn load(network: &Network) -> Vec<Vec<u8>> {
             stamps.extend(stamp.solution());
         }
     }
-    if stamps != found {
-        std::fs::write(path(), stamps).unwrap();
-    }
-    wire
+    (wire, stamps)
 }

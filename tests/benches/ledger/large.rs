@@ -40,8 +40,7 @@ pub fn block_of_100_000(report: &mut Report) {
     let hour = network.start().hour();
     let (mut ours, mut limits) = (Vec::new(), Vec::new());
     for verified in last {
-        // A leaf hashes 65 bytes, a node 97.
-        limits.push((raw::hash(COUNT as usize, 65) + raw::hash(COUNT as usize, 97)).as_secs_f64());
+        limits.push(raw::tree(COUNT as usize).as_secs_f64());
         ledger.append(verified, pipeline::clock(&network), false).unwrap();
         let start = Instant::now();
         let block = ledger.block(hour).unwrap().unwrap();

@@ -14,6 +14,7 @@ mod ingest;
 mod large;
 mod million;
 mod pipeline;
+mod proofs;
 mod raw;
 mod report;
 

@@ -47,7 +47,7 @@ impl Bare {
     }
 
     /// Equi-X, `verify_strict`, BLAKE3 over every byte.
-    fn check(&self) -> bool {
+    pub fn check(&self) -> bool {
         let puzzle = EquiXBuilder::new().runtime(RuntimeOption::InterpretOnly).verify(&self.seed, &self.solution);
         let hash = blake3::hash(&self.wire);
         puzzle.is_ok()
@@ -134,4 +134,9 @@ pub fn hash(count: usize, len: usize) -> Duration {
     }
     std::hint::black_box(sum);
     start.elapsed()
+}
+
+/// The hashes of a Merkle tree of `leaves` ids: a leaf hashes 65 bytes, a node 97.
+pub fn tree(leaves: usize) -> Duration {
+    hash(leaves, 65) + hash(leaves, 97)
 }

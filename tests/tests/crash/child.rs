@@ -28,7 +28,10 @@ use qasedak_chain::{
         disk::{DiskOutbox, DiskStore},
     },
 };
-use qasedak_wallet::{Content, InnerId, KdfCost, Opened, Phrase, SealKeyId, Wallet, wallet::LogId};
+use qasedak_wallet::{
+    Content, InnerId, KdfCost, Opened, Phrase, SealKeyId, Wallet,
+    wallet::{LogId, Scanned},
+};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::line::{Line, dev, time};
@@ -143,7 +146,9 @@ fn writes_until_it_dies() {
         if let Some(cursor) = say("wallet", cursor).map(Position::get) {
             let next = Position::new(cursor + 1);
             let opened = vec![message(cursor, &wallet)];
-            if say("wallet", wallet.record_scanned(&LOG, next, opened, time(count))).is_some() {
+            if say("wallet", wallet.record_scanned(&LOG, Scanned { next, opened, unread: Vec::new() }, time(count)))
+                .is_some()
+            {
                 println!("W {}", cursor + 1);
             }
         }

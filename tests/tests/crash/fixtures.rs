@@ -21,7 +21,10 @@ use qasedak_chain::{
         disk::{DiskOutbox, DiskStore},
     },
 };
-use qasedak_wallet::{Card, Content, Draft, KdfCost, Phrase, Unstamped, Wallet, wallet::LogId};
+use qasedak_wallet::{
+    Card, Content, Draft, KdfCost, Phrase, Unstamped, Wallet,
+    wallet::{LogId, Scanned},
+};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
@@ -90,7 +93,9 @@ fn make_fixture() {
     assert!(dropped > 0, "the fixture has dropped bodies");
     let opened = wallet.open_transaction(&message).unwrap();
     let log = LogId::from_bytes(LOG_ID);
-    wallet.record_scanned(&log, Position::new(PLAIN + 2), vec![opened], now).unwrap();
+    wallet
+        .record_scanned(&log, Scanned { next: Position::new(PLAIN + 2), opened: vec![opened], unread: Vec::new() }, now)
+        .unwrap();
     wallet.add_contact("Nasrin", wallet.address()).unwrap();
     let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();
     let kept: Vec<Transaction> = (0..3).map(|nth| make((PLAIN + 10 + nth) * STEP, message.id())).collect();

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use crate::harness::{Node, files, node_with_relay, run, wait_for, wait_for_agreement};
+use crate::harness::{Node, copy, files, node_with_relay, run, wait_for, wait_for_agreement};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -12,6 +12,16 @@ fn body_files(node: &Node) -> Vec<std::path::PathBuf> {
     // A file header alone has 128 bytes.
     let holds = |path: &std::path::PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 600);
     all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg") && holds(path)).collect()
+}
+
+/// The last byte but some of each file lies in its last body.
+fn damage_bodies(node: &Node) {
+    for path in body_files(node) {
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() - 100;
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
 }
 
 fn mended(node: &Node, id: &str, repaired: u64) {
@@ -30,13 +40,7 @@ fn a_damaged_body_comes_back_from_a_peer() {
     wait_for("it on the relay", PATIENCE, || run(&b.data, &["show", &id]).status.success().then_some(()));
     wait_for_agreement(&[&a, &b], PATIENCE);
     b.stop();
-    // The last byte but some of each file lies in its last body.
-    for path in body_files(&b) {
-        let mut bytes = fs::read(&path).unwrap();
-        let at = bytes.len() - 100;
-        bytes[at] ^= 1;
-        fs::write(&path, bytes).unwrap();
-    }
+    damage_bodies(&b);
     assert!(!run(&b.data, &["audit", "verify"]).status.success(), "the damage is found");
     b.start(&[&a]);
     mended(&b, &id, 1);
@@ -61,4 +65,39 @@ fn lost_files_of_bodies_come_back_from_a_peer() {
     b.stop();
     let verdict = run(&b.data, &["--json", "audit", "verify"]);
     assert!(verdict.status.success(), "{}", String::from_utf8_lossy(&verdict.stdout));
+}
+
+/// A wallet that met an envelope of its own whose body is damaged shows the message once the body came from a peer.
+#[test]
+fn a_message_with_a_damaged_body_is_read_after_it_came_back() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut a, mut b) = node_with_relay(home.path());
+    let (wallet, before) = (a.data.join("dev/wallet"), home.path().join("wallet-before"));
+    wait_for_agreement(&[&a, &b], PATIENCE);
+    a.stop();
+    copy(&wallet, &before);
+    a.start(&[&b]);
+    let id = a.send(&a.address, "worth waiting for");
+    a.wait_for_text("worth waiting for", PATIENCE);
+    wait_for("it on the relay", PATIENCE, || run(&b.data, &["show", &id]).status.success().then_some(()));
+    wait_for_agreement(&[&a, &b], PATIENCE);
+    a.stop();
+    b.stop();
+    // A wallet that has not scanned the message yet, and a ledger in which it cannot be read.
+    fs::remove_dir_all(&wallet).unwrap();
+    copy(&before, &wallet);
+    damage_bodies(&a);
+    let log = home.path().join("a-alone.log");
+    a.log_to(log.clone());
+    a.start(&[]);
+    let said =
+        || fs::read_to_string(&log).unwrap().contains("envelopes for this wallet are damaged or missing").then_some(());
+    wait_for("a word on the damage", PATIENCE, said);
+    assert_eq!(a.texts(), [""; 0]);
+    // It is still remembered after a restart.
+    a.stop();
+    a.start(&[]);
+    b.start(&[&a]);
+    a.wait_for_text("worth waiting for", PATIENCE);
+    assert_eq!(a.texts().len(), 1);
 }

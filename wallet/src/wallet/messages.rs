@@ -8,7 +8,7 @@ use qasedak_chain::{Position, Time, TxId};
 
 use super::{
     Wallet, WalletError,
-    rows::{CursorRow, KnownRow, ReceivedRow, SentRow},
+    rows::{CursorRow, KnownRow, ReceivedRow, SentRow, UnreadRow},
     vault::{Changes, Class, Vault},
 };
 use crate::{
@@ -22,6 +22,21 @@ use crate::{
 
 /// Sent messages that are read at a time while one is searched for.
 const SEARCH_PAGE: usize = 256;
+
+/// Most envelopes of a log that are remembered for want of their bodies. A stranger pays a stamp for each.
+pub const UNREAD_MAX: usize = 1_024;
+
+/// What one step of a scan came to.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// The position from which to go on.
+    pub next: Position,
+    /// What opened.
+    pub opened: Vec<Opened>,
+    /// All positions before `next` whose envelopes are for this wallet, and whose bodies are missing or damaged but may yet
+    /// come: what is kept of them is replaced by this list. Only the first [`UNREAD_MAX`] are kept.
+    pub unread: Vec<Position>,
+}
 
 /// Names one node's log. Positions mean nothing in another log, so a new one is scanned from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,22 +105,30 @@ impl Wallet {
         Ok(Position::new(row.map_or(0, |row| row.next)))
     }
 
-    /// Keeps what a scan of `log` up to `next` (excluded) has opened, and the cursor, in one commit. Returns the messages
-    /// that are new; copies of known ones, by inner id, are left out.
+    /// Positions of a log whose envelopes are for this wallet and wait for their bodies, ascending.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn unread(&self, log: &LogId) -> Result<Vec<Position>, WalletError> {
+        let row = self.vault.get::<UnreadRow>(&self.vault.named_key(Class::Unread, &log.0))?;
+        Ok(row.map_or_else(Vec::new, |row| row.positions.into_iter().map(Position::new).collect()))
+    }
+
+    /// Keeps what a step of scanning `log` has found, and how far it got, in one commit. Returns the messages that are
+    /// new; copies of known ones, by inner id, are left out.
     ///
     /// # Errors
     /// What reading and writing give; nothing was kept then.
     pub fn record_scanned(
         &mut self,
         log: &LogId,
-        next: Position,
-        opened: Vec<Opened>,
+        scanned: Scanned,
         now: Time,
     ) -> Result<Vec<StoredMessage>, WalletError> {
         let mut changes = Changes::default();
         let mut seq = self.vault.last_counter(Class::Received)?;
         let (mut kept, mut known) = (Vec::new(), BTreeSet::new());
-        for message in opened {
+        for message in scanned.opened {
             let known_key = self.vault.named_key(Class::Known, message.inner_id.as_bytes());
             if self.vault.contains(&known_key)? || !known.insert(message.inner_id) {
                 continue;
@@ -116,10 +139,21 @@ impl Wallet {
             self.vault.put(&mut changes, Class::Known, &known_key, &KnownRow { seq })?;
             kept.push(self.stored(seq, message, now));
         }
+        self.put_unread(&mut changes, log, &scanned.unread)?;
         let cursor = self.vault.named_key(Class::Cursor, &log.0);
-        self.vault.put(&mut changes, Class::Cursor, &cursor, &CursorRow { next: next.get() })?;
+        self.vault.put(&mut changes, Class::Cursor, &cursor, &CursorRow { next: scanned.next.get() })?;
         self.vault.commit(changes)?;
         Ok(kept)
+    }
+
+    /// Writes the list only where it changed: nearly always it is and stays empty.
+    fn put_unread(&self, changes: &mut Changes, log: &LogId, unread: &[Position]) -> Result<(), WalletError> {
+        if self.unread(log)? == unread {
+            return Ok(());
+        }
+        let positions = unread.iter().take(UNREAD_MAX).map(|position| position.get()).collect();
+        let key = self.vault.named_key(Class::Unread, &log.0);
+        self.vault.put(changes, Class::Unread, &key, &UnreadRow { positions })
     }
 
     fn stored(&self, seq: u64, message: Opened, received_at: Time) -> StoredMessage {

@@ -25,6 +25,12 @@ pub(super) struct CursorRow {
     pub(super) next: u64,
 }
 
+/// Positions of a node's log whose envelopes are for this wallet and could not be read yet.
+#[derive(Encode, Decode)]
+pub(super) struct UnreadRow {
+    pub(super) positions: Vec<u64>,
+}
+
 /// A contact.
 #[derive(Encode, Decode)]
 pub(super) struct ContactRow {

@@ -28,6 +28,10 @@ fn create(dir: &Path) -> Wallet {
     Wallet::create(dir, &Network::dev(), &phrase(), PASSPHRASE, cost, NOW, &mut rng(1)).unwrap()
 }
 
+fn up_to(next: u64, opened: Vec<Opened>) -> Scanned {
+    Scanned { next: Position::new(next), opened, unread: Vec::new() }
+}
+
 fn reopen(dir: &Path) -> Wallet {
     Wallet::open(dir, &Network::dev(), PASSPHRASE).unwrap()
 }
@@ -226,10 +230,10 @@ fn messages_are_kept_once_with_the_cursor() {
         wallet.open_transaction(&message_from(&ann, &card, &format!("message {n}"), n)).unwrap()
     };
     let first = vec![open(&wallet, 1), open(&wallet, 2), open(&wallet, 1)];
-    let kept = wallet.record_scanned(&LOG, Position::new(10), first, NOW).unwrap();
+    let kept = wallet.record_scanned(&LOG, up_to(10, first), NOW).unwrap();
     assert_eq!(kept.iter().map(|message| message.seq).collect::<Vec<_>>(), [1, 2]);
     let second = vec![open(&wallet, 2), open(&wallet, 3)];
-    let kept = wallet.record_scanned(&LOG, Position::new(20), second, NOW).unwrap();
+    let kept = wallet.record_scanned(&LOG, up_to(20, second), NOW).unwrap();
     assert_eq!(kept.iter().map(|message| message.seq).collect::<Vec<_>>(), [3]);
     let crashed = tempfile::tempdir().unwrap();
     copy(dir.path(), crashed.path());
@@ -248,9 +252,31 @@ fn messages_are_kept_once_with_the_cursor() {
         // A new log is scanned from its start, and finds what is known already.
         let again: Vec<_> = (1..=3).map(|n| open(&wallet, n)).collect();
         let other = LogId::from_bytes([2; 16]);
-        assert_eq!(wallet.record_scanned(&other, Position::new(5), again, NOW).unwrap(), []);
+        assert_eq!(wallet.record_scanned(&other, up_to(5, again), NOW).unwrap(), []);
         assert_eq!(wallet.last_received().unwrap(), 3);
     }
+}
+
+/// Envelopes that could not be read are remembered with the cursor, until a later step says otherwise.
+#[test]
+fn unread_envelopes_are_remembered() {
+    let (dir, mut wallet) = fresh();
+    let positions = |all: &[u64]| all.iter().copied().map(Position::new).collect::<Vec<_>>();
+    assert_eq!(wallet.unread(&LOG).unwrap(), []);
+    let step =
+        |next, unread: &[u64]| Scanned { next: Position::new(next), opened: Vec::new(), unread: positions(unread) };
+    wallet.record_scanned(&LOG, step(10, &[3, 7]), NOW).unwrap();
+    drop(wallet);
+    let mut wallet = reopen(dir.path());
+    assert_eq!(wallet.unread(&LOG).unwrap(), positions(&[3, 7]));
+    assert_eq!(wallet.unread(&LogId::from_bytes([2; 16])).unwrap(), []);
+    wallet.record_scanned(&LOG, step(10, &[7]), NOW).unwrap();
+    assert_eq!((wallet.unread(&LOG).unwrap(), wallet.cursor(&LOG).unwrap()), (positions(&[7]), Position::new(10)));
+    let many: Vec<u64> = (0..2_000).collect();
+    wallet.record_scanned(&LOG, step(2_000, &many), NOW).unwrap();
+    assert_eq!(wallet.unread(&LOG).unwrap(), positions(&many[..UNREAD_MAX]));
+    wallet.record_scanned(&LOG, step(2_000, &[]), NOW).unwrap();
+    assert_eq!(wallet.unread(&LOG).unwrap(), []);
 }
 
 fn sent_record(wallet: &Wallet, to: &Person, content: &str) -> SentRecord {
@@ -286,7 +312,7 @@ fn long_messages_survive_in_a_copy() {
             content: text(&long),
             seal_key: SealKeyId::new(1),
         };
-        wallet.record_scanned(&LOG, Position::new(u64::from(n)), vec![opened], NOW).unwrap();
+        wallet.record_scanned(&LOG, up_to(u64::from(n), vec![opened]), NOW).unwrap();
     }
     assert!(fs::read_dir(dir.path().join("db").join("blobs")).unwrap().count() > 0, "no large page was written");
     let crashed = tempfile::tempdir().unwrap();
@@ -350,7 +376,7 @@ fn nothing_shows_on_disk() {
     wallet.remember_card(&ann.card).unwrap();
     let card = own_card(&mut wallet, NOW);
     let opened = wallet.open_transaction(&message_from(&ann, &card, "canary received", 1)).unwrap();
-    wallet.record_scanned(&LOG, Position::new(1), vec![opened.clone()], NOW).unwrap();
+    wallet.record_scanned(&LOG, up_to(1, vec![opened.clone()]), NOW).unwrap();
     let record = sent_record(&wallet, &ann, "canary sent");
     wallet.record_sent(TxId::from_bytes([0xc5; 32]), &record).unwrap();
     let address = wallet.address();

@@ -39,6 +39,7 @@ pub(super) enum Class {
     Received = 6,
     Known = 7,
     Sent = 8,
+    Unread = 9,
 }
 
 impl Class {

@@ -15,7 +15,7 @@ use crate::{
     keystore::KdfCost,
     phrase::Phrase,
     testing::{NOW, draft, rng, stamped, text},
-    wallet::LogId,
+    wallet::{LogId, Scanned},
 };
 
 const LOG: LogId = LogId::from_bytes([1; 16]);
@@ -46,7 +46,13 @@ fn send(from: &mut Owner, to: &mut Owner, content: &str, seed: u64) -> Transacti
     from.wallet.record_sent(transaction.id(), &sealed.record).unwrap();
     let opened = to.wallet.open_transaction(&transaction).unwrap();
     let next = Position::new(seed);
-    to.wallet.record_scanned(&LOG, next, vec![opened], Time::from_secs(NOW.secs() + 60)).unwrap();
+    to.wallet
+        .record_scanned(
+            &LOG,
+            Scanned { next, opened: vec![opened], unread: Vec::new() },
+            Time::from_secs(NOW.secs() + 60),
+        )
+        .unwrap();
     transaction
 }
 

@@ -1,0 +1,108 @@
+//! Scanning: what became durable is gone through for envelopes to this wallet, and what opens is kept.
+//!
+//! An envelope for this wallet whose body is missing or damaged is passed, so that it keeps no later message away, and
+//! remembered: it is tried again whenever something became durable, until its body came from a peer or has expired.
+
+use qasedak_chain::{
+    Position, Transaction,
+    store::{Body, Store, StoreError},
+};
+use qasedak_wallet::{
+    Opened,
+    wallet::{LogId, Scanned, UNREAD_MAX},
+};
+
+use super::{Mail, MailError};
+use crate::node::{DiskLedger, now, read};
+
+/// Entries of the scan column that are scanned under one lock of the ledger.
+const SCAN_PAGE: usize = 4_096;
+
+/// An envelope that is for this wallet by its hint.
+enum Envelope {
+    /// It is whole.
+    Whole(Box<Transaction>),
+    /// Its body is missing or damaged, and may yet come.
+    Unread,
+    /// Its body has expired: it never comes.
+    Gone,
+}
+
+fn envelope_at(ledger: &DiskLedger, position: Position) -> Result<Envelope, StoreError> {
+    match ledger.transaction(position) {
+        Ok(Some(transaction)) if transaction.body().is_some() => Ok(Envelope::Whole(Box::new(transaction))),
+        Ok(Some(_)) if matches!(ledger.store().body(position)?, Body::Dropped { .. }) => Ok(Envelope::Gone),
+        Ok(Some(_)) | Err(StoreError::Damaged { .. }) => Ok(Envelope::Unread),
+        Ok(None) => Ok(Envelope::Gone),
+        Err(error) => Err(error),
+    }
+}
+
+impl Mail {
+    /// Scans from the cursor up to `end` (excluded) and keeps what opens.
+    pub(super) fn scan_to(&self, end: Position) -> Result<(), MailError> {
+        let log = LogId::from_bytes(read(&self.ledger, |ledger| ledger.store().log_id()));
+        self.try_again(&log)?;
+        let scanner = self.wallet().scanner();
+        loop {
+            let from = self.wallet().cursor(&log)?;
+            let most = end.get().saturating_sub(from.get()).min(SCAN_PAGE as u64);
+            let most = usize::try_from(most).unwrap_or(SCAN_PAGE);
+            let entries = if most == 0 { Vec::new() } else { read(&self.ledger, |ledger| ledger.scan(from, most))? };
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let next = Position::new(from.get().saturating_add(entries.len() as u64));
+            let mut scanned = Scanned { next, opened: Vec::new(), unread: self.wallet().unread(&log)? };
+            for index in scanner.matches(&entries) {
+                let position = Position::new(from.get().saturating_add(index as u64));
+                self.look_at(position, &mut scanned)?;
+            }
+            self.keep(&log, scanned)?;
+        }
+    }
+
+    /// Looks again at the envelopes that could not be read.
+    fn try_again(&self, log: &LogId) -> Result<(), MailError> {
+        let unread = self.wallet().unread(log)?;
+        let mut scanned = Scanned { next: self.wallet().cursor(log)?, ..Scanned::default() };
+        for position in &unread {
+            self.look_at(*position, &mut scanned)?;
+        }
+        if scanned.unread == unread { Ok(()) } else { self.keep(log, scanned) }
+    }
+
+    /// Opens the envelope at a position, or notes it as unread.
+    fn look_at(&self, position: Position, scanned: &mut Scanned) -> Result<(), MailError> {
+        match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
+            Envelope::Whole(transaction) => scanned.opened.extend(self.open(&transaction)),
+            Envelope::Unread if scanned.unread.len() < UNREAD_MAX => scanned.unread.push(position),
+            // Said without place and id: a log must not tell which ones were for this wallet.
+            Envelope::Unread => {
+                tracing::error!("too many envelopes for this wallet wait for their bodies: one is given up")
+            }
+            Envelope::Gone => {}
+        }
+        Ok(())
+    }
+
+    fn open(&self, transaction: &Transaction) -> Option<Opened> {
+        let opened = self.wallet().open_transaction(transaction);
+        opened.inspect_err(|error| tracing::warn!("an envelope for this wallet does not open: {error}")).ok()
+    }
+
+    fn keep(&self, log: &LogId, scanned: Scanned) -> Result<(), MailError> {
+        if !scanned.unread.is_empty() {
+            tracing::warn!(
+                "{} envelopes for this wallet are damaged or missing here; they are asked of peers, and \
+                 `qasedak audit verify` names all damage",
+                scanned.unread.len()
+            );
+        }
+        let new = self.wallet().record_scanned(log, scanned, now())?;
+        if let Some(last) = new.last() {
+            self.received.send_replace(last.seq);
+        }
+        Ok(())
+    }
+}
