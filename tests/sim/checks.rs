@@ -15,7 +15,7 @@ use qasedak_chain::{
 
 use crate::{node::Node, world::World};
 
-/// Most transactions under verification, as `docs/network.md` has it.
+/// Most transactions under verification, as the engine itself has it: said here a second time on purpose.
 const CHECKS_MAX: usize = 2_048;
 /// Most verified transactions without parents.
 const ORPHANS_MAX: usize = 2_048;
@@ -103,13 +103,19 @@ impl World {
                 let body = holds(node, id).map(|position| node.ledger.store().body(position).unwrap());
                 matches!(body, Some(Body::Present(_)))
             };
+            let liars = without[0]
+                .links
+                .iter()
+                .filter(|link| !self.nodes[self.links[**link].other(without[0].number)].is_honest());
+            let liars: Vec<_> = liars.map(|link| self.links[*link].peer_of(without[0].number)).collect();
             return format!(
-                "{id} (honest: {}, dated {}) is at {} nodes, {} with its body; not at {:?}",
+                "{id} (honest: {}, dated {}) is at {} nodes, {} with its body; not at {:?}; the first of them says {:?}, of whom {liars:?} lie",
                 sound.honest,
                 sound.transaction.core().time(),
                 with.len(),
                 with.iter().filter(has_body).count(),
                 without.iter().map(|node| (node.number, node.clock)).collect::<Vec<_>>(),
+                without[0].engine.status(),
             );
         }
         "other digests over the same transactions".to_owned()

@@ -7,6 +7,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`code`] | Rust source reduced to what rules look at: no comments, no strings, whole paths |
+//! | [`simulator`] | that the simulator drives what ships |
 //! | [`source`] | rules over one Rust file |
 //! | [`workspace`] | rules over manifests, documents and the lists of files |
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub mod code;
+pub mod simulator;
 pub mod source;
 pub mod workspace;
 

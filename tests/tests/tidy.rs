@@ -5,7 +5,7 @@
 
 use std::io;
 
-use qasedak_tests::tidy::{Rule, files, source, workspace};
+use qasedak_tests::tidy::{Rule, files, simulator, source, workspace};
 
 /// Every fault of every file against one rule, or nothing.
 fn hold(rule: &Rule) -> io::Result<()> {
@@ -65,6 +65,12 @@ fn no_mod_rs_and_one_clippy_configuration() -> io::Result<()> {
 #[test]
 fn every_page_is_linked_and_every_link_leads_somewhere() -> io::Result<()> {
     report("a reader who starts at README.md can reach every page", &workspace::unlinked(&files()?));
+    Ok(())
+}
+
+#[test]
+fn the_simulator_drives_the_engine_that_the_driver_drives() -> io::Result<()> {
+    report("what the simulator shows holds for what ships", &simulator::other_engines(&files()?));
     Ok(())
 }
 

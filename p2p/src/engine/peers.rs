@@ -36,8 +36,8 @@ const PAGE_MAX_BYTES: u32 = 1_000_000;
 const FRUITLESS_PAUSE: u32 = 32;
 /// First pause after a peer failed; doubled each time up to [`BACK_OFF_DOUBLINGS`] times.
 const BACK_OFF_MS: u64 = 5_000;
-/// Some eleven minutes.
-const BACK_OFF_DOUBLINGS: u32 = 7;
+/// Up to 20 s: when a bad network is well again, what was missed is to come within a minute.
+const BACK_OFF_DOUBLINGS: u32 = 2;
 
 /// A session that brought nothing although the digests differed: mostly the peer is the one that lacks something.
 #[derive(Clone, Copy, Debug)]
@@ -215,5 +215,17 @@ impl Peers {
         {
             session.gained = session.gained.saturating_add(1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_failed_often_is_tried_again_soon() {
+        let mut state = PeerState::new([1; 32], 0);
+        (0..20).for_each(|_| state.failed(1_000));
+        assert_eq!(state.session_from_ms, 21_000);
     }
 }

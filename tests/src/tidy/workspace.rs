@@ -38,13 +38,14 @@ macro_rules! locked_package {
 }
 
 /// Our crates, by directory: package name, and which of our crates each may depend on (DESIGN §10).
-const CRATES: [(&str, &str, &[&str]); 6] = [
+const CRATES: [(&str, &str, &[&str]); 7] = [
     ("chain", "qasedak-chain", &[]),
     ("wallet", "qasedak-wallet", &["qasedak-chain"]),
     ("p2p", "qasedak-p2p", &["qasedak-chain"]),
     ("node", "qasedak", &["qasedak-chain", "qasedak-wallet", "qasedak-p2p"]),
     ("tests", "qasedak-tests", &["qasedak-chain", "qasedak-wallet", "qasedak-p2p", "qasedak"]),
     ("tests/fuzz", "qasedak-fuzz", &["qasedak-chain", "qasedak-wallet"]),
+    ("tests/sim", "qasedak-sim", &["qasedak-chain", "qasedak-engine"]),
 ];
 
 /// Oldest versions without remote panics and memory exhaustion that are not all in the advisory database.
