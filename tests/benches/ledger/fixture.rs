@@ -3,7 +3,11 @@
 //! Everything but the stamps follows from a transaction's number, so the stamps alone are kept, 24 bytes each, in
 //! `tests/fixtures/stamps-20000.bin`. They were searched for once; a file that no longer fits the format is made anew.
 
-use std::{ops::ControlFlow, path::PathBuf, thread};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use ed25519_dalek::SigningKey;
 use qasedak_chain::{
@@ -89,11 +93,16 @@ fn stored(bytes: &[u8], nth: usize) -> Option<Stamp> {
 
 /// The fixture, in wire form, parents before children.
 pub fn load(network: &Network) -> Vec<Vec<u8>> {
-    let found = std::fs::read(path()).unwrap_or_default();
+    load_from(network, COUNT, &path())
+}
+
+/// So many of them, with the stamps in a file of one's own: those that are not there are searched for.
+pub fn load_from(network: &Network, count: usize, path: &Path) -> Vec<Vec<u8>> {
+    let found = std::fs::read(path).unwrap_or_default();
     let (mut ids, mut wire, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     let mut sound = true;
-    for first in (0..COUNT).step_by(LAYER) {
-        let layer: Vec<_> = (first..COUNT.min(first + LAYER)).map(|nth| unstamped(network, nth, &ids)).collect();
+    for first in (0..count).step_by(LAYER) {
+        let layer: Vec<_> = (first..count.min(first + LAYER)).map(|nth| unstamped(network, nth, &ids)).collect();
         let known: Option<Vec<Stamp>> = (first..first + layer.len()).map(|nth| stored(&found, nth)).collect();
         // The first of each layer is tried: a stamp of another format fails.
         let header = known.as_ref().map(|stamps| layer[0].0.clone().stamped(stamps[0]));
@@ -101,7 +110,7 @@ pub fn load(network: &Network) -> Vec<Vec<u8>> {
         let layer_stamps = match known {
             Some(known) if sound => known,
             _ => {
-                eprint!("\rmaking the fixture, once: {first} of {COUNT}");
+                eprint!("\rmaking the fixture, once: {first} of {count}");
                 search_layer(network, &layer)
             }
         };
@@ -114,7 +123,7 @@ pub fn load(network: &Network) -> Vec<Vec<u8>> {
         }
     }
     if stamps != found {
-        std::fs::write(path(), stamps).unwrap();
+        std::fs::write(path, stamps).unwrap();
     }
     wire
 }
