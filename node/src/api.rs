@@ -92,6 +92,7 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/v1/status", get(ledger::status))
         .route("/v1/peers", get(ledger::peers))
+        .route("/v1/peers/refused", get(ledger::refused))
         .route("/v1/blocks/{which}", get(ledger::block))
         .route("/v1/transactions/{id}", get(ledger::transaction))
         .route("/v1/transactions/{id}/proof", get(proofs::proof))

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     cli::output::{Output, fields},
-    config::Config,
+    config::{self, Config},
     failure::{Failure, Outcome, io_failure},
     mail::Mail,
     node::{self, Node, Options, Running, now, rng},
@@ -141,6 +141,7 @@ async fn start_node(
     let any_port = |text: &str| text.parse().map_err(|_| Failure::failed("the demo's own address is not valid"));
     let config = Config {
         keep: Keep::default(),
+        daily_bytes: config::DAILY_BYTES_DEFAULT.bytes(),
         listen: vec![any_port("/ip4/127.0.0.1/tcp/0")?],
         peers: peers.to_vec(),
         api: ([127, 0, 0, 1], 0).into(),

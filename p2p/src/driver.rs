@@ -47,10 +47,10 @@ mod upkeep;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
-pub use handle::{Comparison, Handle, PeerInfo, Transport};
+pub use handle::{Comparison, Handle, PeerInfo, RefusedPeer, Transport};
 pub use key::{PeerKey, peer_id_of};
 
-/// How many connections a node keeps.
+/// How many connections a node keeps, and how much it takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most connections altogether.
@@ -61,11 +61,19 @@ pub struct Limits {
     pub per_peer: u32,
     /// Most incoming connections whose handshake is under way.
     pub pending_incoming: u32,
+    /// Bytes of others' transactions that are taken in a day.
+    pub daily_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { established: 256, established_incoming: 192, per_peer: 2, pending_incoming: 64 }
+        Self {
+            established: 256,
+            established_incoming: 192,
+            per_peer: 2,
+            pending_incoming: 64,
+            daily_bytes: crate::engine::DAILY_BYTES,
+        }
     }
 }
 

@@ -40,6 +40,12 @@ pub struct Status {
     pub bodies_repaired: u64,
     /// Whether transactions are being fetched from a peer right now.
     pub syncing: bool,
+    /// How far that is; absent while nothing is being fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
+    /// What is taken in of others' transactions, and what waits for that.
+    #[serde(default)]
+    pub intake: Intake,
     /// Own address, absent on a relay.
     pub address: Option<String>,
     /// Addresses that peers can connect to.
@@ -51,6 +57,28 @@ pub struct Status {
     /// What is wrong with the disk; absent while it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_failing: Option<DiskFailing>,
+}
+
+/// Catching up with peers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sync {
+    /// From how many peers.
+    pub peers: usize,
+    /// Transactions that came since this began.
+    pub gained: u64,
+    /// Transactions that are still to come, at least.
+    pub left: u64,
+}
+
+/// The daily budget for others' transactions.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Intake {
+    /// Bytes that are taken in a day.
+    pub daily_bytes: u64,
+    /// Transactions that wait until the budget has room for them, highest work per byte first.
+    pub waiting: usize,
+    /// Bytes of them.
+    pub waiting_bytes: usize,
 }
 
 /// A disk that cannot be written to. Nothing new is taken in until it can; what is here can be read.
@@ -170,6 +198,19 @@ pub struct Peer {
     pub direction: String,
     /// Since when.
     pub since: u64,
+}
+
+/// A peer that is refused for a while, since it was provably at fault.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RefusedPeer {
+    /// Its libp2p peer id.
+    pub id: String,
+    /// What it did, in a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: u64,
+    /// Until when.
+    pub until: u64,
 }
 
 /// The wallet's own identity.

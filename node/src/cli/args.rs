@@ -71,8 +71,12 @@ pub enum Command {
     },
     /// Show the state of the running node
     Status,
-    /// Show who is connected, how, and since when
-    Peers,
+    /// Show who is connected, how, and since when, and who is refused for a while and why
+    Peers {
+        /// Show only those that are refused
+        #[arg(long)]
+        refused: bool,
+    },
     /// Show a block: by default the newest
     Block {
         /// The block's number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH

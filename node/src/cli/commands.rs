@@ -19,7 +19,9 @@ use super::{
     status,
 };
 use crate::{
-    api::types::{Block, Contact, Identity, Inbox, Message, NewContact, NewMessage, Peer, Sent, Transaction},
+    api::types::{
+        Block, Contact, Identity, Inbox, Message, NewContact, NewMessage, Peer, RefusedPeer, Sent, Transaction,
+    },
     failure::{Failure, Outcome},
 };
 
@@ -38,7 +40,7 @@ pub(super) fn execute(context: &Context, command: Command) -> Outcome {
         Command::Send { who, text } => send(context, &client, who, text),
         Command::Inbox { follow } => inbox(context, &client, follow),
         Command::Status => status::show(context, &client),
-        Command::Peers => peers(context, &client),
+        Command::Peers { refused } => peers(context, &client, refused),
         Command::Block { which } => block(context, &client, which.as_deref()),
         Command::Show { id } => show(context, &client, &id),
         Command::Init { .. } | Command::Run(_) | Command::Audit(_) | Command::Ledger(_) | Command::Demo => Ok(()),
@@ -171,10 +173,26 @@ fn short(id: &str) -> &str {
     id.get(..16).unwrap_or(id)
 }
 
-fn peers(context: &Context, client: &Client) -> Outcome {
+fn peers(context: &Context, client: &Client, only_refused: bool) -> Outcome {
+    let refused: Vec<RefusedPeer> = client.get("/v1/peers/refused")?;
+    if only_refused {
+        return context.output.show(&refused, |refused| match refused.as_slice() {
+            [] => "no peer is refused".to_owned(),
+            refused => refused_text(refused),
+        });
+    }
     let peers: Vec<Peer> = client.get("/v1/peers")?;
-    context.output.show(&peers, |peers| match peers.as_slice() {
-        [] => "no peers; connect to one with: qasedak run --peer MULTIADDR".to_owned(),
+    context.output.show(&peers, |peers| connected_text(peers) + &refused_text(&refused))
+}
+
+fn refused_text(refused: &[RefusedPeer]) -> String {
+    let line = |p: &RefusedPeer| format!("{}  refused until {}: {}\n", p.id, Time::from_secs(p.until), p.reason);
+    refused.iter().map(line).collect()
+}
+
+fn connected_text(peers: &[Peer]) -> String {
+    match peers {
+        [] => "no peers; connect to one with: qasedak run --peer MULTIADDR\n".to_owned(),
         peers => peers
             .iter()
             .map(|p| {
@@ -188,7 +206,7 @@ fn peers(context: &Context, client: &Client) -> Outcome {
                 )
             })
             .collect(),
-    })
+    }
 }
 
 /// Keeps what cannot be a block's name out of the path of a call.

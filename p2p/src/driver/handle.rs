@@ -23,6 +23,7 @@ pub(super) const COMMANDS_MAX: usize = 64;
 pub(super) enum Command {
     Submit(Box<Verified>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Refused(oneshot::Sender<Vec<RefusedPeer>>),
     Status(oneshot::Sender<Status>),
     Book(oneshot::Sender<Box<Book>>),
     Compare(String, oneshot::Sender<Result<Comparison, CompareError>>),
@@ -70,6 +71,19 @@ pub struct PeerInfo {
     pub agent: String,
 }
 
+/// A peer that is refused for a while, since it was provably at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPeer {
+    /// Its peer id as text.
+    pub id: String,
+    /// What it did, in a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
+    /// Until when.
+    pub until: Time,
+}
+
 /// A comparison with a peer, and with which one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
@@ -110,6 +124,14 @@ impl Handle {
     /// [`DriverError::Stopped`] when the driver has ended.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, DriverError> {
         self.ask(Command::Peers).await
+    }
+
+    /// The peers that are refused at the moment, the longest refused first.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn refused_peers(&self) -> Result<Vec<RefusedPeer>, DriverError> {
+        self.ask(Command::Refused).await
     }
 
     /// What the engine is at.

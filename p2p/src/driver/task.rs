@@ -116,7 +116,9 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, config.key.id(), swarm_config),
-            engine: Engine::new(network.clone(), config.seed).with_book(book),
+            engine: Engine::new(network.clone(), config.seed)
+                .with_book(book)
+                .with_daily_bytes(config.limits.daily_bytes),
             ledger,
             topic: behaviour::topic(&network),
             identify_protocol: wire::identify_protocol(&network),
@@ -243,6 +245,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Command::Submit(verified) => self.feed(Input::Own(verified)),
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
+            Command::Refused(answer) => drop(answer.send(self.refusals.shown())),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
             Command::Book(answer) => drop(answer.send(Box::new(self.engine.book().clone()))),
             Command::Compare(peer, answer) => self.compare(&peer, answer),
