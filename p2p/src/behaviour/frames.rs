@@ -77,7 +77,10 @@ impl Codec for Frames {
         io: &mut T,
         response: Response,
     ) -> io::Result<()> {
-        write_frame(io, &response.to_bytes().map_err(too_long)?).await
+        let bytes = response.to_bytes().map_err(too_long)?;
+        // Whoever reads slowly is not to hold a page twice.
+        drop(response);
+        write_frame(io, &bytes).await
     }
 }
 
