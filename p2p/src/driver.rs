@@ -16,7 +16,10 @@
 //! | `notary` | this node's own checkpoints, and keeping those of others |
 //! | `checks`, `flusher`, `outbox` | the work on blocking threads |
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use libp2p::Multiaddr;
 use qasedak_chain::{
@@ -46,7 +49,7 @@ mod task;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
-pub use handle::{Comparison, Handle, PeerInfo, Transport};
+pub use handle::{Comparison, Handle, Logged, PeerInfo, Transport};
 pub use key::{PeerKey, peer_id_of};
 
 /// How many connections a node keeps.
@@ -111,7 +114,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     let book = load_book(Arc::clone(&checkpoints)).await?;
     let (commands, command_receiver) = mpsc::channel(handle::COMMANDS_MAX);
     let (durable_sender, durable) = watch::channel(durable_count);
-    let (logged_sender, logged) = watch::channel(durable_count);
+    let (logged_sender, logged) = watch::channel(Logged { count: durable_count, since: Instant::now() });
     let (listening_sender, listening) = watch::channel(Vec::new());
     let (ended_sender, ended) = watch::channel(None);
     let stop = CancellationToken::new();
