@@ -29,8 +29,9 @@ pub(crate) use reopened::Event as GossipEvent;
 
 /// How long a request may go unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most requests and answers under way on one connection.
-const REQUEST_STREAMS_MAX: usize = 32;
+/// Most requests and answers under way on one connection. Each can be a page of a megabyte that a peer does not read, and
+/// a peer may have two connections.
+const REQUEST_STREAMS_MAX: usize = 20;
 /// Room that the protobuf frame of a gossip message needs beside the message.
 const GOSSIP_FRAME_BYTES: usize = 1_024;
 /// What is read from a stream at once. gossipsub 0.50.1 holds everything that it has read, not just the first frame,

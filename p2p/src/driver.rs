@@ -16,7 +16,10 @@
 //! | `notary` | this node's own checkpoints, and keeping those of others |
 //! | `checks`, `flusher`, `upkeep`, `outbox` | the work on blocking threads |
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use libp2p::Multiaddr;
 use qasedak_chain::{
@@ -47,7 +50,7 @@ mod upkeep;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
-pub use handle::{Comparison, Handle, PeerInfo, RefusedPeer, Transport};
+pub use handle::{Comparison, Handle, Logged, PeerInfo, RefusedPeer, Transport};
 pub use key::{PeerKey, peer_id_of};
 
 /// How many connections a node keeps, and how much it takes in.
@@ -120,7 +123,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     let book = load_book(Arc::clone(&checkpoints)).await?;
     let (commands, command_receiver) = mpsc::channel(handle::COMMANDS_MAX);
     let (durable_sender, durable) = watch::channel(durable_count);
-    let (logged_sender, logged) = watch::channel(durable_count);
+    let (logged_sender, logged) = watch::channel(Logged { count: durable_count, since: Instant::now() });
     let (listening_sender, listening) = watch::channel(Vec::new());
     let (ended_sender, ended) = watch::channel(None);
     let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! What the rest of the node holds of the network: a handle that can be cloned, and answers while the driver runs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use libp2p::Multiaddr;
 use qasedak_chain::{Time, book::Book, rules::Verified};
@@ -93,13 +93,22 @@ pub struct Comparison {
     pub report: Report,
 }
 
+/// How long the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Transactions in it, durable or not.
+    pub count: u64,
+    /// When it became so long.
+    pub since: Instant,
+}
+
 /// A handle on the running network. Cheap to clone; the network runs on when all handles are gone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Receiver<u64>,
-    pub(super) logged: watch::Receiver<u64>,
+    pub(super) logged: watch::Receiver<Logged>,
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(super) trouble: watch::Receiver<Option<DiskTrouble>>,
     pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
@@ -192,8 +201,8 @@ impl Handle {
         self.durable.clone()
     }
 
-    /// How many transactions the log has, durable or not, and a signal whenever there are more: when they arrived.
-    pub fn logged(&self) -> watch::Receiver<u64> {
+    /// How long the log is, durable or not, and a signal whenever it has grown.
+    pub fn logged(&self) -> watch::Receiver<Logged> {
         self.logged.clone()
     }
 

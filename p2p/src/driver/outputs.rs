@@ -102,7 +102,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         if sent {
             self.last_published = Some(Instant::now());
         }
-        self.inputs.push_back(Input::Published { id, sent });
+        self.sent.push_back(Input::Published { id, sent });
     }
 
     /// Lets a peer go that was at fault, and refuses it for a while.

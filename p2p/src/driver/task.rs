@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     sync::{Arc, RwLock},
+    task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -32,7 +33,7 @@ use super::{
     dialer::Dialer,
     events::{Answers, Asks, Gossiped},
     flusher::{Flushed, Flusher},
-    handle::Command,
+    handle::{Command, Logged},
     listeners::{self, Listeners},
     notary::Notary,
     outbox::{Released, Releases},
@@ -62,7 +63,7 @@ pub(super) struct Wires {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Sender<u64>,
-    pub(super) logged: watch::Sender<u64>,
+    pub(super) logged: watch::Sender<Logged>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) traffic: Arc<Traffic>,
 }
@@ -94,6 +95,10 @@ pub(super) struct Task<S> {
     pub(super) comparing: HashMap<Token, Comparing>,
     pub(super) next_token: u64,
     pub(super) inputs: VecDeque<Input>,
+    /// What became of publications, to be fed once the sockets have had their turn.
+    pub(super) sent: VecDeque<Input>,
+    /// Whether threads may have something to do.
+    work_due: bool,
     pub(super) last_published: Option<Instant>,
     pub(super) failed: Option<DriverError>,
     started: Instant,
@@ -138,6 +143,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             comparing: HashMap::new(),
             next_token: 0,
             inputs: VecDeque::new(),
+            sent: VecDeque::new(),
+            work_due: false,
             last_published: None,
             failed: None,
             started,
@@ -175,6 +182,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.wires.stop.clone();
         while self.failed.is_none() {
+            self.sockets_first().await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -190,6 +198,26 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.end().await
     }
 
+    /// Serves the sockets once before anything is done for this node alone: what was published or accepted leaves before
+    /// the own log and disk are thought of.
+    async fn sockets_first(&mut self) {
+        while self.work_due || !self.sent.is_empty() {
+            let polled = futures::poll!(self.swarm.select_next_some());
+            if let Poll::Ready(event) = polled {
+                self.on_event(event);
+            }
+            self.settle();
+        }
+    }
+
+    /// Does what waited for the sockets.
+    fn settle(&mut self) {
+        self.inputs.append(&mut self.sent);
+        self.drain();
+        self.work_due = false;
+        self.start_work();
+    }
+
     /// The ordered end: commands already given are carried out and nothing more is taken in, verdicts under way are
     /// awaited, the log is flushed, the outbox is rid of what that made durable.
     async fn end(mut self) -> Result<(), DriverError> {
@@ -197,6 +225,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         while let Ok(command) = self.wires.commands.try_recv() {
             self.on_command(command);
         }
+        self.settle();
         self.finish_checks().await;
         // One more attempt where the disk fails; what it does not take then is fetched again after the next start.
         self.flusher.hurry(Instant::now());
@@ -237,6 +266,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 Some(done) = self.flusher.next() => self.on_flushed(done),
                 Some(done) = self.releases.next() => self.on_released(done),
             }
+            self.settle();
         }
     }
 
@@ -281,7 +311,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     pub(super) fn grown(&mut self) {
         self.flusher.grown();
         if let Ok(ledger) = self.ledger.read() {
-            self.wires.logged.send_replace(ledger.summary().count);
+            self.wires.logged.send_replace(Logged { count: ledger.summary().count, since: Instant::now() });
         }
     }
 
@@ -322,7 +352,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 self.apply(output);
             }
         }
-        self.start_work();
+        self.checks.start();
+        self.work_due = true;
     }
 
     /// Starts what is due on threads that are free.

@@ -17,7 +17,7 @@ use libp2p::{
 };
 
 /// Most streams on one connection at a time, both sides' together. A window of 256 KiB belongs to each, which a peer can
-/// fill unread: 24 MiB a connection at most. Sync takes up to 32 each way, the rest a handful.
+/// fill unread: 24 MiB a connection at most. Sync takes up to 20 of them, the rest a handful.
 const STREAMS_MAX: usize = 96;
 
 /// Yamux within this node's bounds.

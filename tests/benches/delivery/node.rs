@@ -181,7 +181,7 @@ async fn watch(node: &Node, open: &Open, expected: usize) -> Received {
         tokio::select! {
             changed = logged.changed() => {
                 changed.unwrap();
-                let now = Instant::now();
+                let now = logged.borrow_and_update().since;
                 open.lock().unwrap().retain(|id, sent| {
                     let here = node.holds(id);
                     if here {

@@ -1,6 +1,10 @@
 //! What a case is, and what a case has: the victim's address, the names of its protocols, transactions to attack with.
 
-use std::{any::Any, pin::Pin, sync::Arc};
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{Arc, RwLock},
+};
 
 use futures::AsyncRead;
 use libp2p::Multiaddr;
@@ -80,7 +84,8 @@ pub fn case<F: Future<Output = Culprits> + 'static>(
 /// See the module's page.
 pub struct Field {
     pub network: Network,
-    pub address: Multiaddr,
+    /// The victim's, which may be another one in the next case.
+    address: RwLock<Multiaddr>,
     pub topic: String,
     pub stock: Stock,
 }
@@ -88,7 +93,16 @@ pub struct Field {
 impl Field {
     pub fn new(network: Network, address: Multiaddr, stock: Stock) -> Self {
         let topic = wire::topic(&network);
-        Self { network, address, topic, stock }
+        Self { network, address: RwLock::new(address), topic, stock }
+    }
+
+    pub fn address(&self) -> Multiaddr {
+        self.address.read().unwrap().clone()
+    }
+
+    /// There is another victim.
+    pub fn turn_to(&self, address: Multiaddr) {
+        *self.address.write().unwrap() = address;
     }
 
     /// The newest version of sync.
@@ -98,7 +112,7 @@ impl Field {
 
     /// A rogue on a connection of its own.
     pub async fn rogue(&self, manners: Manners) -> Rogue {
-        Rogue::connect(&self.address, &self.network, manners).await.expect("the victim takes connections")
+        Rogue::connect(&self.address(), &self.network, manners).await.expect("the victim takes connections")
     }
 
     /// A rogue that has subscribed.

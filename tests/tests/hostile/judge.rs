@@ -2,20 +2,26 @@
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
+use qasedak_chain::Network;
 
 use super::{
     field::{Case, Culprit, Culprits, Expect, Field},
     honest::{Delivery, Pair},
+    stock::Stock,
     victim::Victim,
 };
 
-/// How much the victim's resident memory may grow, over what it was before the first attack of all.
+/// How much the victim's resident memory may grow in one case.
 const GROWTH_MAX_BYTES: u64 = 64 << 20;
+/// A victim that keeps so much more than it had when it was fresh is replaced: what the allocator keeps would hide
+/// growth.
+const KEPT_MAX_BYTES: u64 = 24 << 20;
 /// A p99 below this is as good as any: on a loaded machine a pause of the scheduler is this long now and then, and a
 /// message that is to cross five nodes in 3 s has 600 ms for each.
 const FLOOR: Duration = Duration::from_millis(250);
@@ -37,12 +43,23 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// The pair, the victim between, and what was felt in calm times.
 pub struct Bench {
-    pub victim: Victim,
-    pub pair: Pair,
-    pub field: Arc<Field>,
+    home: PathBuf,
+    victim: Victim,
+    pair: Pair,
+    field: Arc<Field>,
+    /// How many victims there were.
+    victims: usize,
     calm: VecDeque<Duration>,
     /// What went wrong, over all cases.
     pub failures: Vec<String>,
+}
+
+/// An honest pair at work, with nothing but the victim between.
+async fn pair(field: &Field, victim: &mut Victim) -> Pair {
+    let pair = Pair::start(&field.network, &victim.address).await;
+    assert!(pair.is_up(PATIENCE).await, "the honest pair does not get through");
+    victim.calm_bytes = victim.resident_bytes();
+    pair
 }
 
 /// The time that 99 of 100 deliveries took at most; those still under way count as the longest.
@@ -53,11 +70,30 @@ fn p99(deliveries: &[Delivery]) -> Option<Duration> {
 }
 
 impl Bench {
-    pub async fn new(mut victim: Victim, field: Field) -> Self {
-        let pair = Pair::start(&field.network, &victim.address).await;
-        assert!(pair.is_up(PATIENCE).await, "the honest pair does not get through");
-        victim.calm_bytes = victim.resident_bytes();
-        Self { victim, pair, field: Arc::new(field), calm: VecDeque::new(), failures: Vec::new() }
+    /// A first victim with its files below `home`.
+    pub async fn new(home: PathBuf, network: Network, stock: Stock) -> Self {
+        let mut victim = Victim::start(&home, "victim-0");
+        let field = Arc::new(Field::new(network, victim.address.clone(), stock));
+        let pair = pair(&field, &mut victim).await;
+        Self { home, victim, pair, field, victims: 1, calm: VecDeque::new(), failures: Vec::new() }
+    }
+
+    /// Replaces the victim when it is due.
+    async fn renew(&mut self) {
+        if self.victim.resident_bytes() < self.victim.calm_bytes + KEPT_MAX_BYTES {
+            return;
+        }
+        let mut fresh = Victim::start(&self.home, &format!("victim-{}", self.victims));
+        self.victims += 1;
+        self.field.turn_to(fresh.address.clone());
+        self.pair = pair(&self.field, &mut fresh).await;
+        std::mem::replace(&mut self.victim, fresh).stop();
+    }
+
+    /// Stops the victim, which must go well, and says what went wrong before.
+    pub fn end(self) -> Vec<String> {
+        self.victim.stop();
+        self.failures
     }
 
     /// Lets the pair send in peace, and remembers how it went.
@@ -87,6 +123,7 @@ impl Bench {
         self.rest(CALM * 4).await;
         let (light, heavy): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.is_light);
         for group in light.chunks(LIGHT_AT_ONCE).chain(heavy.chunks(1)) {
+            self.renew().await;
             let mut faults = self.attempt(group).await;
             if faults.iter().all(|fault| fault.starts_with(SLOW)) && !faults.is_empty() {
                 println!("once more:");
@@ -102,6 +139,7 @@ impl Bench {
     pub async fn attempt(&mut self, cases: &[&Case]) -> Vec<String> {
         self.rest(CALM).await;
         self.victim.forget_peak();
+        let resident = self.victim.resident_bytes();
         let start = Instant::now();
         let attacks = cases.iter().map(|case| {
             let attack = tokio::time::timeout(ATTACK_MAX, (case.attack)(Arc::clone(&self.field)));
@@ -116,7 +154,7 @@ impl Bench {
         }));
         let mut faults: Vec<String> = fates.await.into_iter().flatten().collect();
         cases.iter().for_each(|case| println!("{}", case.name));
-        faults.extend(self.effects(start, end).await);
+        faults.extend(self.effects(resident, start, end).await);
         drop(all);
         faults
     }
@@ -145,12 +183,12 @@ impl Bench {
     }
 
     /// What everybody else felt.
-    async fn effects(&self, start: Instant, end: Instant) -> Vec<String> {
+    async fn effects(&self, resident: u64, start: Instant, end: Instant) -> Vec<String> {
         let mut faults = Vec::new();
         let arrived = self.pair.arrives_within(PATIENCE).await;
         let sent = self.pair.between(start, end);
         let (before, during) = (self.before(), p99(&sent).unwrap_or_default());
-        let growth = self.victim.peak_bytes().saturating_sub(self.victim.calm_bytes);
+        let growth = self.victim.peak_bytes().saturating_sub(resident);
         println!(
             "    p99 {:.1} → {:.1} ms of {}   {:+.1} MiB   {:.1} s",
             before.as_secs_f64() * 1e3,

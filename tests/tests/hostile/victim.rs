@@ -10,7 +10,7 @@ use crate::harness::Node;
 pub struct Victim {
     node: Node,
     pub address: Multiaddr,
-    /// Resident bytes before the first attack.
+    /// Resident bytes before the first attack on it.
     pub calm_bytes: u64,
 }
 

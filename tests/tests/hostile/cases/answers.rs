@@ -26,6 +26,12 @@ use crate::{
 type Lie = fn(&Field, &Request) -> Option<Reply>;
 
 pub fn cases() -> Vec<Case> {
+    let mut cases = of_digests_and_days();
+    cases.extend(of_places_and_transactions());
+    cases
+}
+
+fn of_digests_and_days() -> Vec<Case> {
     vec![
         lie("the digest is garbage", LetGo, |_, request| {
             at_digest(request, || Reply::Bytes(frames::sync(&[0xff; 40])))
@@ -58,6 +64,11 @@ pub fn cases() -> Vec<Case> {
             Request::Day { .. } => Some(response(&Response::Day(vec![]))),
             _ => None,
         }),
+    ]
+}
+
+fn of_places_and_transactions() -> Vec<Case> {
+    vec![
         lie("places of another day", LetGo, |_, request| listing(request, |day| vec![place(day + 1, 0)])),
         lie("places out of order", LetGo, |_, request| listing(request, |day| vec![place(day, 9), place(day, 3)])),
         lie("ids that it does not have", Stays, |_, request| listing(request, places)),
@@ -98,7 +109,8 @@ fn lie(name: &str, expect: crate::field::Expect, lie: Lie) -> Case {
         let manners = Manners::answering(move |request| lie(&liar, request).unwrap_or_else(|| mirror(request)));
         told(field, manners, Duration::from_secs(2))
     });
-    if expect == LetGo { case.light() } else { case }
+    // Those that make the victim ask on and on cost it something.
+    if expect == Either { case } else { case.light() }
 }
 
 async fn told(field: Arc<Field>, manners: Manners, time: Duration) -> Culprits {

@@ -14,6 +14,7 @@ use crate::{
     },
     frames,
     manners::Manners,
+    rogue::Rogue,
     stock::random,
 };
 
@@ -117,8 +118,7 @@ async fn unread(field: Arc<Field>) -> Culprits {
     let id = |message| *qasedak_chain::Transaction::from_bytes(network, message).unwrap().id().as_bytes();
     let question = Request::Transactions { ids: given.iter().map(|m| id(m)).collect(), max_bytes: u32::MAX };
     let question = frames::sync(&question.to_bytes().unwrap());
-    let second = crate::rogue::Rogue::connect_as(rogue.key.clone(), &field.address, network, Manners::default());
-    let second = second.await.unwrap();
+    let second = Rogue::connect_as(rogue.key.clone(), &field.address(), network, Manners::default()).await.unwrap();
     let (mut streams, protocol) = (Vec::new(), field.sync());
     for rogue in [&rogue, &second] {
         let asked = join_all((0..48).map(|_| rogue.ask(&protocol, &question)));

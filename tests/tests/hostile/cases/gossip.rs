@@ -57,37 +57,44 @@ fn control() -> Vec<Case> {
             let one = gossip::publish(&field.topic, &field.stock.plain[101]);
             (0..20).map(|_| one.repeat(80)).collect()
         }),
-        rpcs("signed messages", LetGo, |field, nth| vec![gossip::publish_signed(&field.topic, &[nth as u8; 600])]),
-        rpcs("messages of other topics", Stays, |_, nth| vec![gossip::publish(&format!("elsewhere/{nth}"), &[7; 600])]),
+        rpcs("signed messages", LetGo, |field, nth| vec![gossip::publish_signed(&field.topic, &[nth as u8; 600])])
+            .light(),
+        rpcs("messages of other topics", Stays, |_, nth| vec![gossip::publish(&format!("elsewhere/{nth}"), &[7; 600])])
+            .light(),
         rpcs("200 topics at once", Stays, |_, nth| {
             vec![(0..8).flat_map(|one| gossip::subscribe(&format!("elsewhere/{nth}/{one}"), true)).collect()]
-        }),
+        })
+        .light(),
         rpcs("coming and going", Stays, |field, _| {
             vec![[gossip::subscribe(&field.topic, false), gossip::subscribe(&field.topic, true)].concat()]
-        }),
+        })
+        .light(),
         rpcs("IHAVE of what it never sends", LetGo, |field, _| {
             let ids: Vec<_> = (0..400).map(|_| random()).collect();
             vec![gossip::ihave(&field.topic, &ids)]
         }),
         rpcs("IWANT of what nobody has", Stays, |_, _| {
             vec![gossip::iwant(&(0..400).map(|_| random()).collect::<Vec<_>>())]
-        }),
+        })
+        .light(),
         case("gossip: IWANT of the same messages, over and over", Stays, iwant_again),
         rpcs("IDONTWANT of everything", Stays, |_, _| {
             vec![gossip::idontwant(&(0..400).map(|_| random()).collect::<Vec<_>>())]
-        }),
+        })
+        .light(),
         rpcs("GRAFT over and over", Either, |field, _| vec![gossip::graft(&field.topic).repeat(50)]),
-        rpcs("GRAFT of other topics", Stays, |_, nth| vec![gossip::graft(&format!("elsewhere/{nth}"))]),
+        rpcs("GRAFT of other topics", Stays, |_, nth| vec![gossip::graft(&format!("elsewhere/{nth}"))]).light(),
         rpcs("GRAFT right behind PRUNE", Either, |field, _| {
             vec![[gossip::prune(&field.topic, 60, &[]), gossip::graft(&field.topic)].concat()]
         }),
-        rpcs("PRUNE for the longest time", Stays, |field, _| vec![gossip::prune(&field.topic, u64::MAX, &[])]),
-        rpcs("PRUNE for no time", Stays, |field, _| vec![gossip::prune(&field.topic, 0, &[])]),
+        rpcs("PRUNE for the longest time", Stays, |field, _| vec![gossip::prune(&field.topic, u64::MAX, &[])]).light(),
+        rpcs("PRUNE for no time", Stays, |field, _| vec![gossip::prune(&field.topic, 0, &[])]).light(),
         rpcs("PRUNE with 300 peers to try", Stays, |field, _| {
             let peers: Vec<_> = (0..300).map(|_| PeerId::random().to_bytes()).collect();
             vec![gossip::prune(&field.topic, 10, &peers)]
-        }),
-        rpcs("fields that nobody knows", Stays, |_, nth| vec![frames::field(1_000 + nth as u64, &[7; 900])]),
+        })
+        .light(),
+        rpcs("fields that nobody knows", Stays, |_, nth| vec![frames::field(1_000 + nth as u64, &[7; 900])]).light(),
     ]
 }
 
@@ -121,6 +128,7 @@ fn invalid(name: &str, messages: impl Fn(&Field) -> Messages + Send + Sync + 'st
             culprits
         }
     })
+    .light()
 }
 
 /// A flood of messages that the relay need not know to be of no use. The victim takes all of it: a stream that it stopped to

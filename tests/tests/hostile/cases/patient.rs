@@ -68,7 +68,7 @@ fn above() -> Vec<Case> {
 async fn silent(field: Arc<Field>, bytes: Vec<u8>, count: usize) -> Culprits {
     let mut culprits = Vec::new();
     for _ in 0..count {
-        let (reads, mut writes) = connect(&field.address).await.unwrap().split();
+        let (reads, mut writes) = connect(&field.address()).await.unwrap().split();
         writes.write_all(&bytes).await.ok();
         culprits.push(Culprit::raw(reads, writes));
     }
@@ -89,14 +89,14 @@ async fn write_slowly<T: futures::AsyncWrite + Unpin>(io: &mut T, bytes: &[u8]) 
 }
 
 async fn trickle(field: Arc<Field>) -> Culprits {
-    let (reads, mut writes) = connect(&field.address).await.unwrap().split();
+    let (reads, mut writes) = connect(&field.address()).await.unwrap().split();
     let fate = Fate::of(reads);
     write_slowly(&mut writes, &line("/multistream/1.0.0")).await;
     vec![Culprit::Raw(fate, Box::new(writes))]
 }
 
 async fn half_a_handshake(field: Arc<Field>) -> Culprits {
-    let mut socket = connect(&field.address).await.unwrap();
+    let mut socket = connect(&field.address()).await.unwrap();
     agree(&mut socket, "/noise").await.unwrap();
     let (reads, mut writes) = socket.split();
     // A frame of 32 bytes is announced, and half of it sent.
@@ -105,7 +105,7 @@ async fn half_a_handshake(field: Arc<Field>) -> Culprits {
 }
 
 async fn never_multiplexed(field: Arc<Field>) -> Culprits {
-    let (reads, writes) = secure(&field.address, &Keypair::generate_ed25519()).await.unwrap().split();
+    let (reads, writes) = secure(&field.address(), &Keypair::generate_ed25519()).await.unwrap().split();
     vec![Culprit::raw(reads, writes)]
 }
 

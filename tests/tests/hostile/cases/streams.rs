@@ -143,7 +143,8 @@ fn crowded(field: &Field, rogue: &Rogue) -> Vec<u8> {
 /// Says it when it is asked, which is on contact.
 async fn said(field: Arc<Field>, what: Said) -> Culprits {
     let key = libp2p::identity::Keypair::generate_ed25519();
-    let probe = |manners| Rogue::connect_as(key.clone(), &field.address, &field.network, manners);
+    let address = field.address();
+    let probe = |manners| Rogue::connect_as(key.clone(), &address, &field.network, manners);
     // The words need the rogue's key, so it is made before it connects.
     let words = {
         let rogue = probe(Manners::default()).await.unwrap();

@@ -62,13 +62,13 @@ pub fn cases() -> Vec<Case> {
 }
 
 async fn tcp(field: Arc<Field>, bytes: Vec<u8>) -> Culprits {
-    let (reads, mut writes) = connect(&field.address).await.unwrap().split();
+    let (reads, mut writes) = connect(&field.address()).await.unwrap().split();
     writes.write_all(&bytes).await.ok();
     vec![Culprit::raw(reads, writes)]
 }
 
 async fn noise_of_zeros(field: Arc<Field>) -> Culprits {
-    let mut socket = connect(&field.address).await.unwrap();
+    let mut socket = connect(&field.address()).await.unwrap();
     agree(&mut socket, "/noise").await.unwrap();
     let (reads, mut writes) = socket.split();
     let frame = [&[0xff; 2][..], &[0; 0xffff]].concat();
@@ -77,7 +77,7 @@ async fn noise_of_zeros(field: Arc<Field>) -> Culprits {
 }
 
 async fn pipe(field: &Field) -> Pipe {
-    let mut pipe = secure(&field.address, &Keypair::generate_ed25519()).await.unwrap();
+    let mut pipe = secure(&field.address(), &Keypair::generate_ed25519()).await.unwrap();
     agree(&mut pipe, "/yamux/1.0.0").await.unwrap();
     pipe
 }
@@ -105,9 +105,10 @@ fn many(streams: u32, headers: &[(u8, u16, u32)]) -> Vec<u8> {
     (0..streams).flat_map(|nth| many_of(nth * 2 + 1, headers)).collect()
 }
 
+/// In the first frame of its stream, so that nothing can have been read before.
 fn past_the_window() -> Vec<u8> {
-    let window = [&frames::yamux(DATA, SYN, 1, WINDOW_BYTES as u32)[..], &vec![0; WINDOW_BYTES]].concat();
-    [&window[..], &frames::yamux(DATA, 0, 1, 1_024), &[0; 1_024]].concat()
+    let length = WINDOW_BYTES + 1_024;
+    [&frames::yamux(DATA, SYN, 1, length as u32)[..], &vec![0; length]].concat()
 }
 
 async fn pings_unread(field: Arc<Field>) -> Culprits {
@@ -129,7 +130,7 @@ async fn windows_filled(field: Arc<Field>) -> Culprits {
     let key = Keypair::generate_ed25519();
     let mut culprits = Vec::new();
     for _ in 0..2 {
-        let mut pipe = secure(&field.address, &key).await.unwrap();
+        let mut pipe = secure(&field.address(), &key).await.unwrap();
         agree(&mut pipe, "/yamux/1.0.0").await.unwrap();
         let (reads, mut writes) = pipe.split();
         let fate = Fate::of(reads);
@@ -162,10 +163,10 @@ async fn attempts(field: Arc<Field>, with_handshake: bool) -> Culprits {
         async move {
             let attempt = async {
                 if with_handshake {
-                    let mut pipe = secure(&field.address, &Keypair::generate_ed25519()).await.ok()?;
+                    let mut pipe = secure(&field.address(), &Keypair::generate_ed25519()).await.ok()?;
                     agree(&mut pipe, "/yamux/1.0.0").await.ok()
                 } else {
-                    connect(&field.address).await.ok().map(|_| true)
+                    connect(&field.address()).await.ok().map(|_| true)
                 }
             };
             tokio::time::timeout(Duration::from_secs(10), attempt).await.ok();
@@ -179,7 +180,7 @@ async fn one_key(field: Arc<Field>) -> Culprits {
     let key = Keypair::generate_ed25519();
     let mut all = Vec::new();
     for _ in 0..50 {
-        let rogue = Rogue::connect_as(key.clone(), &field.address, &field.network, Manners::default()).await;
+        let rogue = Rogue::connect_as(key.clone(), &field.address(), &field.network, Manners::default()).await;
         all.extend(rogue.ok().map(Culprit::Rogue));
     }
     let mut kept = 0;
