@@ -206,10 +206,13 @@ struct Delivery {
 async fn deliver(from: &Running, to: &Running, text: &str) -> Outcome<Delivery> {
     let (sender, receiver) = (mail(from)?, mail(to)?);
     let address = receiver.address().to_string();
+    // What strangers send waits among the requests.
+    receiver.add_contact("friend", &sender.address().to_string()).await.map_err(Failure::failed)?;
     // The receiver's card has to travel first: the send is refused until it is there.
     let until = Instant::now() + PATIENCE;
     let sent = loop {
-        match sender.send(&address, text).await {
+        let (to, text) = (address.clone(), text.to_owned());
+        match sender.send(NewLetter { to, text, lifetime_secs: LIFETIME_DEFAULT_SECS, reply_to: None }).await {
             Ok(sent) => break sent,
             Err(error) if Instant::now() > until => return Err(Failure::failed(error)),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,
