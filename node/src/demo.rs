@@ -10,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qasedak_chain::{Network, TxId, audit, retention::Keep, store::Body};
+use qasedak_chain::{
+    Network, TxId, audit, retention::Keep, store::Body, transaction::LIFETIME_DEFAULT_SECS,
+};
 use qasedak_wallet::{KdfCost, Phrase, Wallet, display::safe_text};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -19,7 +21,7 @@ use crate::{
     cli::output::{Output, fields},
     config::Config,
     failure::{Failure, Outcome, io_failure},
-    mail::Mail,
+    mail::{Mail, NewLetter},
     node::{self, Node, Options, Running, now, rng},
     paths::Paths,
 };

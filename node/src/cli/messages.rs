@@ -79,12 +79,10 @@ impl StampingNotice {
 pub(super) fn inbox(context: &Context, client: &Client, follow: bool) -> Outcome {
     let mut last = 0;
     let mut shown = Vec::new();
-    let mut requests;
-    loop {
+    let requests = loop {
         let wait = if follow { FOLLOW_WAIT_SECS } else { 0 };
         let page: Inbox = client.get(&format!("/v1/messages?after={last}&wait={wait}"))?;
         let more = !page.messages.is_empty();
-        requests = page.requests;
         last = page.messages.last().map_or(last, |message| message.number);
         if follow {
             page.messages.iter().try_for_each(|message| context.output.show(message, |m| message_text(context, m)))?;
@@ -92,9 +90,9 @@ pub(super) fn inbox(context: &Context, client: &Client, follow: bool) -> Outcome
         }
         shown.extend(page.messages);
         if !more {
-            break;
+            break page.requests;
         }
-    }
+    };
     context.output.show(&Inbox { messages: shown, requests }, |inbox| {
         let mut text = match inbox.messages.as_slice() {
             [] => "no messages\n".to_owned(),

@@ -156,7 +156,11 @@ impl Mail {
         self.off_thread(move |mail| {
             let mut wallet = mail.wallet();
             let address = wallet.resolve(&who)?;
-            if blocked { wallet.block(&address, now())? } else { drop(wallet.unblock(&address)?) }
+            if blocked {
+                wallet.block(&address, now())?;
+            } else {
+                wallet.unblock(&address)?;
+            }
             Ok(address)
         })
         .await
