@@ -39,6 +39,8 @@ struct Context {
 
 /// Runs the program with the process' arguments.
 pub fn main() -> ExitCode {
+    // Any command may be given a passphrase.
+    crate::harden::no_core_dumps();
     // clap prints usage errors itself and exits with 2; help and version with 0.
     let cli = Cli::parse();
     match execute(cli) {

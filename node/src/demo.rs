@@ -10,9 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qasedak_chain::{
-    Network, TxId, audit, retention::Keep, store::Body, transaction::LIFETIME_DEFAULT_SECS,
-};
+use qasedak_chain::{Network, TxId, audit, retention::Keep, store::Body, transaction::LIFETIME_DEFAULT_SECS};
 use qasedak_wallet::{KdfCost, Phrase, Wallet, display::safe_text};
 use serde::Serialize;
 use zeroize::Zeroizing;

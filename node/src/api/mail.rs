@@ -55,7 +55,8 @@ pub(super) async fn send(
         return Err(Refusal::usage("a message lives for one hour at least and for 90 days at most"));
     }
     let accepted = mail(&node)?.send(letter).await?;
-    Ok(Json(types::Sent { id: accepted.id.to_string(), stamping_ms: accepted.stamping_ms }))
+    let warning = mail(&node)?.warning_of(message.to).await?;
+    Ok(Json(types::Sent { id: accepted.id.to_string(), stamping_ms: accepted.stamping_ms, warning }))
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ mod audit;
 mod mail;
 
 pub use mail::{
-    Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said, Verification,
-    Verify,
+    Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said,
+    Verification, Verify,
 };
 
 pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
@@ -206,6 +206,9 @@ pub struct Sent {
     pub id: String,
     /// How long stamping took, in milliseconds.
     pub stamping_ms: u64,
+    /// What is odd about the recipient's keys, in a sentence.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A message that was received and opened.

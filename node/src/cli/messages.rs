@@ -36,7 +36,11 @@ pub(super) fn send(
     let notice = StampingNotice::start();
     let sent: Outcome<Sent> = client.post("/v1/messages", &message);
     drop(notice);
-    context.output.show(&sent?, |sent| sent.id.clone())
+    let sent = sent?;
+    if let Some(why) = &sent.warning {
+        super::notice(&context.output.bad(&format!("WARNING about the recipient, {}", safe_text(why))));
+    }
+    context.output.show(&sent, |sent| sent.id.clone())
 }
 
 fn read_text() -> Outcome<String> {
@@ -107,7 +111,8 @@ pub(super) fn inbox(context: &Context, client: &Client, follow: bool) -> Outcome
 
 pub(super) fn message_text(context: &Context, message: &Message) -> String {
     let from = message.name.as_deref().map_or_else(|| message.from.clone(), safe_text);
-    let head = format!("{:>5}  {}  {}", message.number, Time::from_secs(message.time_ms / 1_000), context.output.bold(&from));
+    let head =
+        format!("{:>5}  {}  {}", message.number, Time::from_secs(message.time_ms / 1_000), context.output.bold(&from));
     format!("{head}  {}\n{}\n", context.output.dim(short(&message.id)), indented(&safe_text(&message.text)))
 }
 
@@ -136,7 +141,11 @@ pub(super) fn history(
     let page: History = client.get_with("/v1/history", &query)?;
     context.output.show(&page, |page| {
         let shown: String = page.entries.iter().map(|said| said_text(context, said, &page.entries)).collect();
-        if shown.is_empty() { "nothing, or nothing any more: messages end when their time is over".to_owned() } else { shown }
+        if shown.is_empty() {
+            "nothing, or nothing any more: messages end when their time is over".to_owned()
+        } else {
+            shown
+        }
     })
 }
 

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     api::types::{
-        Blocked, Blocking, Contact, ContactChange, Declined, Identity, Inbox, NewContact, NewIdentity, Verification, Verify,
+        Blocked, Blocking, Contact, ContactChange, Declined, Identity, Inbox, NewContact, NewIdentity, Verification,
+        Verify,
     },
     failure::{Failure, Outcome},
 };
@@ -61,12 +62,8 @@ pub(super) fn contact(context: &Context, client: &Client, command: ContactComman
             context.output.show(&removed, |removed| format!("{} is forgotten", safe_text(&removed.name)))
         }
         ContactCommand::Verify { name, number } => verify(context, client, name, &number.concat()),
-        ContactCommand::Change { name, address } => {
-            change(context, client, &name, &ContactChange::Address(address))
-        }
-        ContactCommand::Receipts { name, switch } => {
-            change(context, client, &name, &ContactChange::Receipts(switch))
-        }
+        ContactCommand::Change { name, address } => change(context, client, &name, &ContactChange::Address(address)),
+        ContactCommand::Receipts { name, switch } => change(context, client, &name, &ContactChange::Receipts(switch)),
         ContactCommand::Identity { name, identity } => {
             change(context, client, &name, &ContactChange::Identity(identity))
         }
@@ -109,9 +106,9 @@ fn verify(context: &Context, client: &Client, name: String, typed: &str) -> Outc
 
 fn block(context: &Context, client: &Client, who: String, blocked: bool) -> Outcome {
     let done: Blocked = client.post("/v1/contacts/block", &Blocking { who, blocked })?;
-    context.output.show(&done, |done| {
-        format!("{} is {}", done.address, if done.blocked { "blocked" } else { "not blocked" })
-    })
+    context
+        .output
+        .show(&done, |done| format!("{} is {}", done.address, if done.blocked { "blocked" } else { "not blocked" }))
 }
 
 pub(super) fn request(context: &Context, client: &Client, command: RequestCommand) -> Outcome {
@@ -140,11 +137,8 @@ fn contact_line(context: &Context, contact: &Contact) -> String {
         None => context.output.bad("no card found yet"),
     };
     let mut line = format!("{}  {}  {card}", safe_text(&contact.name), contact.address);
-    let said = [
-        (contact.verified.is_some(), "verified"),
-        (contact.receipts, "receipts on"),
-        (contact.blocked, "blocked"),
-    ];
+    let said =
+        [(contact.verified.is_some(), "verified"), (contact.receipts, "receipts on"), (contact.blocked, "blocked")];
     said.into_iter().filter(|(so, _)| *so).for_each(|(_, what)| line.push_str(&format!("  {what}")));
     // A change of keys must not be overlooked.
     let warning = contact.warning.as_deref().map(|why| context.output.bad(&format!("  WARNING {}\n", safe_text(why))));

@@ -47,7 +47,12 @@ fn change(context: &Context, file: Option<&Path>) -> Outcome {
     let mut wallet = open(context)?;
     let new = passphrase::chosen(file, "New passphrase for this wallet: ")?;
     wallet.change_passphrase(&new, KdfCost::STANDARD, &mut rng()?).map_err(Failure::failed)?;
-    show(context, "passphrase", Some(&wallet), "the passphrase is changed; copies made before still open with the old one")
+    show(
+        context,
+        "passphrase",
+        Some(&wallet),
+        "the passphrase is changed; copies made before still open with the old one",
+    )
 }
 
 fn export(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
@@ -75,7 +80,10 @@ fn import(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
     let new = passphrase::new(context.passphrase_file.as_deref())?;
     let made = Wallet::import(&dir, &context.network, file, &secret, &new, KdfCost::STANDARD, now(), &mut rng()?);
     let wallet = made.map_err(Failure::failed)?;
-    let text = format!("imported {}\ndo not run the old copy again: two copies of one wallet miss each other's keys", wallet.address());
+    let text = format!(
+        "imported {}\ndo not run the old copy again: two copies of one wallet miss each other's keys",
+        wallet.address()
+    );
     show(context, "import", Some(&wallet), &text)
 }
 

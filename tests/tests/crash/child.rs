@@ -29,7 +29,7 @@ use qasedak_chain::{
     },
 };
 use qasedak_wallet::{
-    Content, InnerId, Message, KdfCost, Opened, Phrase, SealKeyId, Wallet,
+    Content, InnerId, KdfCost, Message, Opened, Phrase, SealKeyId, Wallet,
     wallet::{LogId, Scanned},
 };
 use rand::{SeedableRng, rngs::StdRng};

@@ -81,7 +81,8 @@ fn make_fixture() {
     let draft = Draft::new(vec![last], now);
     let card_transaction = stamped(wallet.make_card(Account::default(), now, None, &draft, &mut rng).unwrap());
     let card = Card::open(&dev(), &wallet.address(), &card_transaction).unwrap();
-    let sealed = wallet.seal(&card, Message::new(Content::Text("kept since format 1".into()), 1), &draft, &mut rng).unwrap();
+    let sealed =
+        wallet.seal(&card, Message::new(Content::Text("kept since format 1".into()), 1), &draft, &mut rng).unwrap();
     let message = stamped(sealed.unstamped);
     wallet.record_sent(message.id(), &sealed.record).unwrap();
     for transaction in [&card_transaction, &message] {
@@ -188,7 +189,10 @@ fn an_outbox_and_a_wallet_of_every_released_format_open() {
             wallet.inbox(None, 9).unwrap().into_iter().map(|m| m.content).collect::<Vec<_>>(),
             std::slice::from_ref(&text)
         );
-        assert_eq!(wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.unwrap().message.content).collect::<Vec<_>>(), [text]);
+        assert_eq!(
+            wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.unwrap().message.content).collect::<Vec<_>>(),
+            [text]
+        );
         assert_eq!(wallet.cursor(&LogId::from_bytes(LOG_ID)).unwrap(), Position::new(PLAIN + 2));
     }
 }

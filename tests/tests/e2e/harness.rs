@@ -175,7 +175,10 @@ impl Node {
         for args in [&["inbox"][..], &["request", "list"]] {
             let page = self.json(args);
             for message in page["messages"].as_array().expect("messages") {
-                all.push((message["number"].as_u64().expect("number"), message["text"].as_str().expect("text").to_owned()));
+                all.push((
+                    message["number"].as_u64().expect("number"),
+                    message["text"].as_str().expect("text").to_owned(),
+                ));
             }
         }
         all.sort();

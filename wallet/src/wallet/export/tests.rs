@@ -65,7 +65,8 @@ fn a_wallet_moves_whole() {
     assert!(Wallet::open(&dir, &Network::dev(), "export", NOW).is_err());
     assert!(matches!(import(&file, &dir, "export", NOW), Err(WalletError::Exists { .. })));
     assert!(matches!(old.export(&file, "x", cost(), &mut rng(1)), Err(WalletError::Io { .. })), "never over a file");
-    let other = Wallet::import(&home.path().join("m"), &Network::main(), &file, "export", "n", cost(), NOW, &mut rng(1));
+    let other =
+        Wallet::import(&home.path().join("m"), &Network::main(), &file, "export", "n", cost(), NOW, &mut rng(1));
     assert!(matches!(other, Err(WalletError::OtherNetwork { .. })));
     #[cfg(unix)]
     {
@@ -94,7 +95,8 @@ fn every_change_is_refused_and_leaves_no_wallet() {
     };
     refused(&good, "wrong");
     // Every byte of the head and the fronts of chunks, and some of the rest: the AEAD covers all of it alike.
-    let places = (0..HEAD_BYTES + 40).chain((HEAD_BYTES + 40..good.len()).step_by(131)).chain(good.len() - 20..good.len());
+    let places =
+        (0..HEAD_BYTES + 40).chain((HEAD_BYTES + 40..good.len()).step_by(131)).chain(good.len() - 20..good.len());
     for place in places {
         let mut bytes = good.clone();
         bytes[place] ^= 1;
