@@ -34,7 +34,7 @@ mod receipts;
 mod scan;
 
 pub use outbox::{Fate, Out};
-pub use people::{Known, Verification};
+pub use people::{Change, Known, Verification};
 
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -354,14 +354,15 @@ impl Mail {
 }
 
 impl Letter {
-    fn new(stored: StoredMessage) -> Self {
+    /// With its text, ready to be made safe and shown.
+    pub fn new(stored: StoredMessage) -> Self {
         let text = shown(&stored.content);
         Self { stored, text }
     }
 }
 
 /// A text, or what stands for content that is none.
-fn shown(content: &Content) -> String {
+pub fn shown(content: &Content) -> String {
     match content {
         Content::Text(text) => text.clone(),
         other => format!(

@@ -29,7 +29,9 @@ const VERSION: u8 = 1;
 const PAYLOAD_VERSION: u8 = 1;
 const SALT_BYTES: usize = 16;
 /// magic | version | memory | passes | lanes | salt | nonce: what stands before the ciphertext.
-const HEAD_BYTES: usize = 8 + 1 + 4 + 4 + 4 + SALT_BYTES + NONCE_BYTES;
+const HEAD_BYTES: usize = 8 + 1 + LOCK_BYTES + NONCE_BYTES;
+/// memory | passes | lanes | salt: how a key is made from a passphrase.
+pub(crate) const LOCK_BYTES: usize = 4 + 4 + 4 + SALT_BYTES;
 /// Most epoch keys in a keystore.
 pub const EPOCHS_MAX: usize = 1024;
 /// A longer file is no keystore.
@@ -180,7 +182,7 @@ impl Secrets {
         self.epochs.len() < before
     }
 
-    fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+    pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
         let count = u16::try_from(self.epochs.len()).ok().filter(|count| usize::from(*count) <= EPOCHS_MAX);
         let count = count.ok_or(KeystoreError::Full)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES as usize));
@@ -196,7 +198,7 @@ impl Secrets {
         Ok(bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         if reader.u8()? != PAYLOAD_VERSION {
             return None;
@@ -239,15 +241,32 @@ impl Lock {
         Ok(Self { cost, salt, key: Box::new(cost.key(passphrase, &salt)?) })
     }
 
+    /// The key again, of a file that says how it was made; `None` when the parameters are beyond what is allowed.
+    pub(crate) fn again(passphrase: &str, head: &[u8; LOCK_BYTES]) -> Option<Result<Self, KeystoreError>> {
+        let mut reader = Reader::new(head);
+        let cost = KdfCost::bounded(reader.u32()?, reader.u32()?, reader.u32()?)?;
+        let salt = reader.array()?;
+        Some(cost.key(passphrase, &salt).map(|key| Self { cost, salt, key: Box::new(key) }))
+    }
+
+    /// How the key was made, as it stands in files: memory | passes | lanes | salt.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let parameters = [self.cost.memory_kib, self.cost.passes, self.cost.lanes];
+        let parameters = parameters.into_iter().flat_map(u32::to_le_bytes);
+        parameters.chain(self.salt).collect()
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
     /// Encrypts secrets: the bytes of a keystore file. The nonce must be a new random one.
     pub(crate) fn seal(&self, secrets: &Secrets, nonce: &[u8; NONCE_BYTES]) -> Result<Vec<u8>, KeystoreError> {
         let mut file = Vec::with_capacity(HEAD_BYTES);
         file.extend_from_slice(MAGIC);
         file.push(VERSION);
-        for parameter in [self.cost.memory_kib, self.cost.passes, self.cost.lanes] {
-            file.extend_from_slice(&parameter.to_le_bytes());
-        }
-        file.extend_from_slice(&self.salt);
+        file.extend_from_slice(&self.head());
         file.extend_from_slice(nonce);
         let sealed = aead::seal(&self.key, nonce, &file, &secrets.to_bytes()?).map_err(|_| KeystoreError::Full)?;
         file.extend_from_slice(&sealed);
@@ -290,20 +309,17 @@ pub(crate) fn unlock(file: &[u8], passphrase: &str) -> Result<(Secrets, Lock), K
         return Err(KeystoreError::Newer);
     }
     let (head, sealed) = file.split_first_chunk::<HEAD_BYTES>().ok_or(KeystoreError::Unlock)?;
-    let (cost, salt, nonce) = read_head(head).ok_or(KeystoreError::Unlock)?;
-    let key = cost.key(passphrase, &salt)?;
-    let payload = aead::open(&key, &nonce, head, sealed).map_err(|_| KeystoreError::Unlock)?;
+    let (lock, nonce) = read_head(head).ok_or(KeystoreError::Unlock)?;
+    let lock = Lock::again(passphrase, &lock).ok_or(KeystoreError::Unlock)??;
+    let payload = aead::open(&lock.key, &nonce, head, sealed).map_err(|_| KeystoreError::Unlock)?;
     let secrets = Secrets::from_bytes(&payload).ok_or(KeystoreError::Unlock)?;
-    Ok((secrets, Lock { cost, salt, key: Box::new(key) }))
+    Ok((secrets, lock))
 }
 
-fn read_head(head: &[u8; HEAD_BYTES]) -> Option<(KdfCost, [u8; SALT_BYTES], [u8; NONCE_BYTES])> {
+fn read_head(head: &[u8; HEAD_BYTES]) -> Option<([u8; LOCK_BYTES], [u8; NONCE_BYTES])> {
     let mut reader = Reader::new(head);
-    if &reader.array::<8>()? != MAGIC || reader.u8()? != VERSION {
-        return None;
-    }
-    let cost = KdfCost::bounded(reader.u32()?, reader.u32()?, reader.u32()?)?;
-    Some((cost, reader.array()?, reader.array()?))
+    let known = &reader.array::<8>()? == MAGIC && reader.u8()? == VERSION;
+    known.then_some((reader.array()?, reader.array()?))
 }
 
 #[cfg(test)]

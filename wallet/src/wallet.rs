@@ -31,6 +31,7 @@ mod contacts;
 mod disclosing;
 mod error;
 mod expiry;
+mod export;
 mod history;
 mod identities;
 mod index;

@@ -4,6 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 mod audit;
+mod mail;
+
+pub use mail::{
+    Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said,
+    Verification, Verify,
+};
 
 pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 
@@ -213,36 +219,6 @@ pub struct RefusedPeer {
     pub until: u64,
 }
 
-/// The wallet's own identity.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Identity {
-    /// The address.
-    pub address: String,
-    /// When the own card was last published, if it was.
-    pub card_published: Option<u64>,
-}
-
-/// A contact.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Contact {
-    /// The name that the wallet's owner gave.
-    pub name: String,
-    /// The address.
-    pub address: String,
-    /// When the newest card that was found was made; absent while none is found, and then they cannot be written to.
-    #[serde(default)]
-    pub card: Option<u64>,
-}
-
-/// A contact to add.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NewContact {
-    /// The name.
-    pub name: String,
-    /// The address.
-    pub address: String,
-}
-
 /// A message to send.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct NewMessage {
@@ -250,6 +226,12 @@ pub struct NewMessage {
     pub to: String,
     /// The text.
     pub text: String,
+    /// How long it lives, in seconds: 1 hour to 90 days. 30 days if it is left out.
+    #[serde(default)]
+    pub lifetime: Option<u32>,
+    /// The number of the message that it answers, as `history` shows it.
+    #[serde(default)]
+    pub reply_to: Option<u64>,
 }
 
 impl std::fmt::Debug for NewMessage {
@@ -265,6 +247,9 @@ pub struct Sent {
     pub id: String,
     /// How long stamping took, in milliseconds.
     pub stamping_ms: u64,
+    /// What is odd about the recipient's keys, in a sentence.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A message that was received and opened.
@@ -282,6 +267,15 @@ pub struct Message {
     pub time_ms: u64,
     /// When it was opened here.
     pub received: u64,
+    /// When it ends, and is gone from here.
+    #[serde(default)]
+    pub ends: u64,
+    /// The message's identity, which its copies share.
+    #[serde(default)]
+    pub inner_id: String,
+    /// The message that it answers, by its sender's word.
+    #[serde(default)]
+    pub reply_to: Option<String>,
     /// The text, as it was sent: treat it as hostile.
     pub text: String,
 }
@@ -297,6 +291,9 @@ impl std::fmt::Debug for Message {
 pub struct Inbox {
     /// Messages in the order in which they were opened.
     pub messages: Vec<Message>,
+    /// How many messages of strangers wait.
+    #[serde(default)]
+    pub requests: usize,
 }
 
 /// A file that was made for others: a proof or a disclosure.

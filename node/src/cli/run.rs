@@ -125,7 +125,7 @@ fn open_wallet(context: &Context) -> Outcome<Wallet> {
         return offer_wallet(context);
     }
     let secret = passphrase::existing(context.passphrase_file.as_deref())?;
-    Wallet::open(&dir, &context.network, &secret).map_err(Failure::failed)
+    Wallet::open(&dir, &context.network, &secret, node::now()).map_err(Failure::failed)
 }
 
 /// There is no wallet yet: on a terminal, make one if the person wants it.

@@ -157,11 +157,24 @@ impl Mail {
             let mut wallet = mail.wallet();
             let address = wallet.resolve(&who)?;
             if blocked {
-                wallet.block(&address, now())?
+                wallet.block(&address, now())?;
             } else {
-                drop(wallet.unblock(&address)?)
+                wallet.unblock(&address)?;
             }
             Ok(address)
+        })
+        .await
+    }
+
+    /// What is odd about the keys of WHO, in a sentence, if they are a contact.
+    ///
+    /// # Errors
+    /// What the work gives when it breaks off.
+    pub async fn warning_of(self: &Arc<Self>, who: String) -> Result<Option<String>, MailError> {
+        self.off_thread(move |mail| {
+            let wallet = mail.wallet();
+            let contact = wallet.resolve(&who).ok().and_then(|address| wallet.contact_at(&address));
+            Ok(contact.and_then(|contact| contact.warning).map(|(warning, since)| format!("since {since}: {warning}")))
         })
         .await
     }

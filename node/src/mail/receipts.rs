@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use qasedak_wallet::{Message, WalletError, wallet::OwedReceipt};
+use qasedak_wallet::{WalletError, wallet::OwedReceipt};
 
 use super::{Mail, MailError, now_ms};
 use crate::node::rng;
@@ -24,17 +24,17 @@ impl Mail {
     }
 
     async fn send_receipt(self: &Arc<Self>, owed: OwedReceipt) -> Result<(), MailError> {
-        let (to, content) = (owed.to, owed.content.clone());
+        let receipt = owed.clone();
         let sealed = self
             .off_thread(move |mail| {
-                let Some(card) = mail.card_of(&to)? else {
+                let Some(card) = mail.card_of(&receipt.to)? else {
                     return Ok(None);
                 };
                 let mut draft = mail.draft()?;
                 draft.lifetime_secs = LIFETIME_SECS;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
-                let message = Message::new(content, now_ms());
-                Ok(Some(mail.wallet().seal(&card, message, &draft, &mut rng).map_err(WalletError::from)?))
+                let sealed = mail.wallet().seal_receipt(&receipt, &card, now_ms(), &draft, &mut rng);
+                Ok(Some(sealed.map_err(WalletError::from)?))
             })
             .await?;
         // Without a card there is nobody to seal to yet: it stays owed until the message ends.

@@ -51,7 +51,9 @@ fn is_one_crate(root: &str) -> bool {
     let dependencies = root.get("workspace").and_then(|workspace| workspace.get("dependencies"));
     let field = |name: &str, field: &str| dependencies?.get(name)?.get(field).and_then(Value::as_str);
     let path = field("qasedak-p2p", "path");
-    path.is_some() && field("qasedak-engine", "path") == path && field("qasedak-engine", "package") == Some("qasedak-p2p")
+    path.is_some()
+        && field("qasedak-engine", "path") == path
+        && field("qasedak-engine", "package") == Some("qasedak-p2p")
 }
 
 #[cfg(test)]

@@ -196,11 +196,20 @@ impl Node {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
-    /// Texts in the inbox, oldest first.
+    /// Texts in the inbox and among the requests, oldest first: in most tests the two are strangers to each other.
     pub fn texts(&self) -> Vec<String> {
-        let inbox = self.json(&["inbox"]);
-        let messages = inbox["messages"].as_array().expect("messages").iter();
-        messages.map(|message| message["text"].as_str().expect("text").to_owned()).collect()
+        let mut all = Vec::new();
+        for args in [&["inbox"][..], &["request", "list"]] {
+            let page = self.json(args);
+            for message in page["messages"].as_array().expect("messages") {
+                all.push((
+                    message["number"].as_u64().expect("number"),
+                    message["text"].as_str().expect("text").to_owned(),
+                ));
+            }
+        }
+        all.sort();
+        all.into_iter().map(|(_, text)| text).collect()
     }
 
     /// Waits until a text is in the inbox.

@@ -18,6 +18,7 @@ mod harness;
 mod kill;
 mod lan;
 mod line;
+mod people;
 mod pruned;
 mod readme;
 mod refetch;

@@ -83,6 +83,15 @@ pub enum WalletError {
         /// The directory.
         path: String,
     },
+    /// The export cannot be read.
+    #[error(
+        "{path} is no export of a wallet, the passphrase is another, or the file was changed or cut short; nothing was \
+         imported: try the passphrase again, else take another copy"
+    )]
+    BadExport {
+        /// The file.
+        path: String,
+    },
     /// An earlier write could not be made durable, so nothing more is taken.
     #[error("an earlier write of the wallet could not be made durable; mend the disk, then start again")]
     Poisoned,

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use qasedak_chain::{Time, TxId};
+use rand_core::CryptoRng;
 
 use super::{
     Numbers, Wallet, WalletError,
@@ -15,10 +16,12 @@ use super::{
 };
 use crate::{
     address::Address,
+    card::Card,
     contact::ContactName,
+    envelope::Draft,
     inner::{Content, InnerId, Message, RECEIPT_IDS_MAX},
     keys::{Account, EncapsulationSeed, SealPublic},
-    seal::SentRecord,
+    seal::{self, SealError, SealedMessage, SentRecord},
 };
 
 /// What the wallet knows of the fate of a sent message. Whether it is still in the outbox, and who holds it, the node knows.
@@ -245,6 +248,22 @@ impl Wallet {
                 numbers: list.into_iter().map(|(number, _)| number).collect(),
             })
             .collect()
+    }
+
+    /// Seals a receipt that is owed, by the identity to which the messages came: from another it would not be believed.
+    ///
+    /// # Errors
+    /// [`SealError`] when the card is too old or the draft breaks a rule of form.
+    pub fn seal_receipt(
+        &self,
+        owed: &OwedReceipt,
+        card: &Card,
+        time_ms: u64,
+        draft: &Draft,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<SealedMessage, SealError> {
+        let message = Message::new(owed.content.clone(), time_ms);
+        seal::seal(&self.network, &self.own_of(owed.account).keys, card, message, draft, rng)
     }
 
     /// Notes that a receipt is about to be let out. It is owed no more.

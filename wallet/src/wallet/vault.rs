@@ -17,12 +17,12 @@ use zeroize::Zeroizing;
 use super::{error::WalletError, rows::ROW_MAX_BYTES};
 use crate::{
     aead::{self, NONCE_BYTES},
-    keystore::live::Keystore,
+    keystore::{Secrets, live::Keystore},
 };
 
 mod disk;
 
-use disk::Disk;
+pub(super) use disk::Disk;
 
 /// What a key is for: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +175,11 @@ impl Vault {
         &mut self.keystore
     }
 
+    /// What the keystore holds.
+    pub(super) fn secrets(&self) -> &Secrets {
+        self.keystore.secrets()
+    }
+
     /// Whether nothing was ever committed.
     ///
     /// # Errors
@@ -224,6 +229,13 @@ impl Vault {
     pub(super) fn all_counted<R: Row>(&self) -> Result<Vec<(u64, R)>, WalletError> {
         let rows = self.all::<R>()?;
         rows.into_iter().map(|(key, row)| Ok((counter(&key).ok_or_else(|| self.damaged())?, row))).collect()
+    }
+
+    /// Keys and values as they stand in the database, at most `limit` behind a key.
+    pub(super) fn entries(&self, behind: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, WalletError> {
+        let bounds = (std::ops::Bound::Excluded(behind.to_vec()), std::ops::Bound::Unbounded);
+        let pairs: Vec<_> = self.disk.read(|db| db.range::<Vec<u8>, _>(bounds).take(limit).collect())?;
+        Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
     }
 
     /// Keys and values of a class as they stand in the database.

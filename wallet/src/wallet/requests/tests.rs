@@ -149,6 +149,8 @@ fn receipts_are_owed_to_whom_they_are_on_for_and_believed_of_the_recipient_only(
         (owed[0].to, &owed[0].content),
         (ann.card.address(), &Content::Receipt(vec![*mail[0].inner_id.as_bytes()]))
     );
+    let sealed = wallet.seal_receipt(&owed[0], &ann.card, 1, &draft(), &mut rng(2)).unwrap();
+    assert_eq!((sealed.record.message.content, sealed.record.sender), (owed[0].content.clone(), wallet.address()));
     wallet.record_receipt(&owed[0]).unwrap();
     assert_eq!(wallet.receipts_owed(), []);
 

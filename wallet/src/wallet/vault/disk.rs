@@ -29,7 +29,7 @@ const PROBE_BYTES: usize = 1024 * 1024;
 const UNLOCKED_WITHIN: Duration = Duration::from_secs(2);
 
 /// An open sled.
-pub(super) struct Disk {
+pub(in crate::wallet) struct Disk {
     /// `None` only while it is opened again, or after that failed.
     open: Mutex<Option<Open>>,
     dir: PathBuf,
@@ -102,7 +102,7 @@ fn open_sled(dir: &Path) -> Result<Open, WalletError> {
 
 impl Disk {
     /// Opens the database in `dir`, or starts an empty one.
-    pub(super) fn open(dir: &Path) -> Result<Self, WalletError> {
+    pub(in crate::wallet) fn open(dir: &Path) -> Result<Self, WalletError> {
         let open = open_sled(dir)?;
         for dir in [Some(dir), dir.parent()].into_iter().flatten() {
             sync_dir(dir).map_err(WalletError::io("sync", dir))?;
@@ -133,7 +133,7 @@ impl Disk {
     }
 
     /// Makes changes durable, all or none. When this returns they survive a power cut.
-    pub(super) fn commit(&mut self, batch: sled::Batch) -> Result<(), WalletError> {
+    pub(in crate::wallet) fn commit(&mut self, batch: sled::Batch) -> Result<(), WalletError> {
         match self.health {
             Health::Well => {}
             Health::Unsynced => return Err(WalletError::Poisoned),
