@@ -23,7 +23,7 @@ mod disk;
 #[path = "support/pool.rs"]
 mod pool;
 
-use disk::{DiskLedger, LOG_ID, append, commit, copy_dir, dev, flip, open_small};
+use disk::{DiskLedger, append, commit, copy_dir, dev, flip, open_small};
 use pool::{POOL_LEN, after_pool, make, pool};
 
 fn tests() -> PathBuf {

@@ -55,7 +55,12 @@ impl<'a> Writer<'a> {
             scope.spawn(move || works.into_iter().for_each(|flush| tell.send(flush.run()).unwrap()));
             let (upkeep, steps) = mpsc::channel::<Upkeep>();
             let (tell, kept) = mpsc::channel();
-            scope.spawn(move || steps.into_iter().for_each(|step| tell.send(step.run()).unwrap()));
+            scope.spawn(move || {
+                steps.into_iter().for_each(|step| {
+                    step.run();
+                    tell.send(()).unwrap();
+                });
+            });
             let mut writer = Writer { ledger, now, work, done, running: false, upkeep, kept, keeping: false };
             feed(&mut writer);
             writer.wait();

@@ -22,8 +22,9 @@ pub fn other_engines(files: &[File]) -> Vec<String> {
         let code = stripped(&file.text, false);
         for (name, home) in ONCE.iter().filter(|(_, home)| file.path != *home) {
             let declares = |word: &str| {
-                let declared = code.match_indices(&format!("{word} {name}")).map(|(at, found)| at + found.len());
-                declared.into_iter().any(|end| {
+                let declaration = format!("{word} {name}");
+                let mut declared = code.match_indices(&declaration).map(|(at, found)| at + found.len());
+                declared.any(|end| {
                     code.get(end..).is_none_or(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
                 })
             };

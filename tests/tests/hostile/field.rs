@@ -32,7 +32,7 @@ pub enum Expect {
 
 /// Whose fate is looked at.
 pub enum Culprit {
-    Rogue(Rogue),
+    Rogue(Box<Rogue>),
     /// A connection below libp2p's, and what keeps it open.
     Raw(Fate, #[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>),
 }

@@ -164,6 +164,9 @@ pub(super) struct Vault {
     today: u64,
 }
 
+/// A key and its value as they stand in the database.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
 impl Vault {
     /// Opens the database in `dir`, or starts an empty one.
     pub(super) fn open(dir: &Path, keystore: Keystore) -> Result<Self, WalletError> {
@@ -232,7 +235,7 @@ impl Vault {
     }
 
     /// Keys and values as they stand in the database, at most `limit` behind a key.
-    pub(super) fn entries(&self, behind: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, WalletError> {
+    pub(super) fn entries(&self, behind: &[u8], limit: usize) -> Result<Vec<Entry>, WalletError> {
         let bounds = (std::ops::Bound::Excluded(behind.to_vec()), std::ops::Bound::Unbounded);
         let pairs: Vec<_> = self.disk.read(|db| db.range::<Vec<u8>, _>(bounds).take(limit).collect())?;
         Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
@@ -240,7 +243,7 @@ impl Vault {
 
     /// Keys and values of a class as they stand in the database.
     #[cfg(test)]
-    pub(super) fn raw(&self, class: Class) -> Result<Vec<(Vec<u8>, Vec<u8>)>, WalletError> {
+    pub(super) fn raw(&self, class: Class) -> Result<Vec<Entry>, WalletError> {
         let pairs: Vec<_> = self.disk.read(|db| db.scan_prefix([class.byte()]).collect())?;
         Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
     }

@@ -44,12 +44,12 @@ fn what_the_budget_has_no_room_for_waits_and_the_most_work_enters_first() {
     // The bucket fills by a byte a second: one enters each time that it has paid for the one before.
     let mut by_work: Vec<&Transaction> = all[1..].iter().collect();
     by_work.sort_by_key(|one| std::cmp::Reverse(work(one)));
-    for nth in 0..by_work.len() {
+    for (nth, one) in by_work.into_iter().enumerate() {
         let before = solo.ledger.summary().count;
         while solo.ledger.summary().count == before {
             solo.wait(10_000);
         }
-        assert!(solo.holds(by_work[nth]), "number {nth}");
+        assert!(solo.holds(one), "number {nth}");
     }
     assert_eq!(solo.engine.status().budget.waiting, 0);
 }

@@ -118,7 +118,7 @@ async fn told(field: Arc<Field>, manners: Manners, time: Duration) -> Culprits {
     // It may be let go before that.
     rogue.subscribe().await.ok();
     tokio::time::sleep(time).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 fn at_digest(request: &Request, reply: impl Fn() -> Reply) -> Option<Reply> {

@@ -72,7 +72,7 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
 async fn asked(field: Arc<Field>, protocol: String, bytes: Vec<u8>) -> Culprits {
     let rogue = field.rogue(Manners::default()).await;
     rogue.ask(&protocol, &bytes).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn cut_off(field: Arc<Field>, protocol: String) -> Culprits {
@@ -82,7 +82,7 @@ async fn cut_off(field: Arc<Field>, protocol: String) -> Culprits {
             break;
         }
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn flood(field: Arc<Field>) -> Culprits {
@@ -93,7 +93,7 @@ async fn flood(field: Arc<Field>) -> Culprits {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok();
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn unknown_transactions(field: Arc<Field>) -> Culprits {
@@ -105,7 +105,7 @@ async fn unknown_transactions(field: Arc<Field>) -> Culprits {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.ok();
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 /// Gives the victim large transactions, and asks for them on all streams at once, on both connections that one peer may
@@ -126,7 +126,7 @@ async fn unread(field: Arc<Field>) -> Culprits {
     }
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     drop(streams);
-    vec![Culprit::Rogue(rogue), Culprit::Rogue(second)]
+    vec![Culprit::Rogue(Box::new(rogue)), Culprit::Rogue(Box::new(second))]
 }
 
 async fn half_closed(field: Arc<Field>) -> Culprits {
@@ -139,5 +139,5 @@ async fn half_closed(field: Arc<Field>) -> Culprits {
         stream.read_to_end(&mut answer).await.ok();
         assert!(answer.len() > 4, "a question whose end is closed is answered");
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }

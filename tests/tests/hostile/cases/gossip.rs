@@ -123,7 +123,7 @@ fn invalid(name: &str, messages: impl Fn(&Field) -> Messages + Send + Sync + 'st
             for _ in 0..FLOODERS {
                 let mut rogue = field.member(Manners::default()).await;
                 rogue.publish(&messages).await.ok();
-                culprits.push(Culprit::Rogue(rogue));
+                culprits.push(Culprit::Rogue(Box::new(rogue)));
             }
             culprits
         }
@@ -137,7 +137,7 @@ fn valid(name: &str, expect: Expect, messages: fn(&Field) -> Messages) -> Case {
     case(format!("gossip: {name}"), expect, move |field| async move {
         let mut rogue = field.member(Manners::default()).await;
         rogue.publish(&messages(&field)).await.ok();
-        vec![Culprit::Rogue(rogue)]
+        vec![Culprit::Rogue(Box::new(rogue))]
     })
 }
 
@@ -157,7 +157,7 @@ fn rpcs(name: &str, expect: Expect, rpc: fn(&Field, usize) -> Vec<Vec<u8>>) -> C
             }
         };
         tokio::time::timeout(Duration::from_secs(4), flood).await.ok();
-        vec![Culprit::Rogue(rogue)]
+        vec![Culprit::Rogue(Box::new(rogue))]
     })
 }
 
@@ -175,7 +175,7 @@ fn frame(name: &str, expect: Expect, bytes: fn() -> Vec<u8>) -> Case {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        vec![Culprit::Rogue(rogue)]
+        vec![Culprit::Rogue(Box::new(rogue))]
     })
     .light()
 }
@@ -196,7 +196,7 @@ async fn iwant_again(field: Arc<Field>) -> Culprits {
     // gossipsub sends one message at most three times to one who asks for it, and once unasked.
     let heard = rogue.heard.load(std::sync::atomic::Ordering::Relaxed);
     assert!(heard < 16 * 4 * 70_000 + 1_000_000, "{heard} bytes were sent to one who asks again");
-    vec![Culprit::Rogue(rogue), Culprit::Rogue(other)]
+    vec![Culprit::Rogue(Box::new(rogue)), Culprit::Rogue(Box::new(other))]
 }
 
 /// Eight members of the mesh that read nothing, while large messages flow.
@@ -206,11 +206,11 @@ async fn unread(field: Arc<Field>) -> Culprits {
         let manners = Manners { reads_gossip: false, ..Manners::default() };
         let mut rogue: Rogue = field.member(manners).await;
         rogue.gossip(&gossip::graft(&field.topic)).await.ok();
-        culprits.push(Culprit::Rogue(rogue));
+        culprits.push(Culprit::Rogue(Box::new(rogue)));
     }
     let mut other = field.member(Manners::default()).await;
     other.publish(&field.stock.large[150..]).await.ok();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    culprits.push(Culprit::Rogue(other));
+    culprits.push(Culprit::Rogue(Box::new(other)));
     culprits
 }

@@ -121,7 +121,7 @@ async fn silent_streams(field: Arc<Field>) -> Culprits {
         stream.flush().await.ok();
     }
     tokio::time::sleep(LONG).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn half_asked(field: Arc<Field>, bytes: Vec<u8>) -> Culprits {
@@ -133,14 +133,14 @@ async fn half_asked(field: Arc<Field>, bytes: Vec<u8>) -> Culprits {
     }
     tokio::time::sleep(LONG).await;
     drop(streams);
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn slow_question(field: Arc<Field>) -> Culprits {
     let rogue = field.member(Manners::default()).await;
     let mut stream = rogue.open(&field.sync()).await.unwrap();
     write_slowly(&mut stream, &frames::sync(&[0; 40])).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn slow_reader(field: Arc<Field>) -> Culprits {
@@ -153,29 +153,29 @@ async fn slow_reader(field: Arc<Field>) -> Culprits {
         }
     };
     tokio::time::timeout(LONG, slowly).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn tells(field: Arc<Field>, reply: Reply) -> Culprits {
     let rogue = field.member(Manners::answering(move |_| reply.clone())).await;
     tokio::time::sleep(LONG).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 /// Never shows that it is of this network.
 async fn nameless(field: Arc<Field>, reply: Reply) -> Culprits {
-    vec![Culprit::Rogue(field.rogue(Manners::identified(reply)).await)]
+    vec![Culprit::Rogue(Box::new(field.rogue(Manners::identified(reply)).await))]
 }
 
 async fn echoes(field: Arc<Field>, ping: Echo) -> Culprits {
-    vec![Culprit::Rogue(field.member(Manners { ping, ..Manners::default() }).await)]
+    vec![Culprit::Rogue(Box::new(field.member(Manners { ping, ..Manners::default() }).await))]
 }
 
 async fn endless_frame(field: Arc<Field>) -> Culprits {
     let mut rogue = field.member(Manners::default()).await;
     rogue.gossip_bytes(&framed(&vec![0; 60_000])[..50_000]).await.ok();
     tokio::time::sleep(LONG).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn slow_frame(field: Arc<Field>) -> Culprits {
@@ -183,14 +183,14 @@ async fn slow_frame(field: Arc<Field>) -> Culprits {
     if let Some(stream) = &mut rogue.gossip {
         write_slowly(stream, &framed(&gossip::publish(&field.topic, &[7; 600]))).await;
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn deaf(field: Arc<Field>) -> Culprits {
     let mut rogue = field.member(Manners { reads_gossip: false, ..Manners::default() }).await;
     rogue.gossip(&gossip::graft(&field.topic)).await.ok();
     tokio::time::sleep(LONG).await;
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 /// Tells the victim the digest of another set, again and again.
@@ -210,5 +210,5 @@ async fn restless(field: Arc<Field>) -> Culprits {
         }
     };
     tokio::time::timeout(LONG, tell).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }

@@ -48,7 +48,7 @@ async fn unknown_protocols(field: Arc<Field>) -> Culprits {
         let Ok(mut stream) = rogue.open_bare().await else { break };
         assert!(!agree(&mut stream, &format!("/nobody/speaks/{nth}")).await.unwrap_or_default());
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn opened_and_dropped(field: Arc<Field>) -> Culprits {
@@ -58,7 +58,7 @@ async fn opened_and_dropped(field: Arc<Field>) -> Culprits {
             break;
         }
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 fn proposals() -> Vec<u8> {
@@ -77,7 +77,7 @@ async fn bare(field: Arc<Field>, streams: usize, bytes: Vec<u8>) -> Culprits {
         let mut answer = Vec::new();
         tokio::time::timeout(Duration::from_secs(1), stream.read_to_end(&mut answer)).await.ok();
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn wrong_tongue(field: Arc<Field>) -> Culprits {
@@ -85,7 +85,7 @@ async fn wrong_tongue(field: Arc<Field>) -> Culprits {
     // Gossip where a question of sync belongs: its first four bytes are no length that a question can have.
     let rpc = framed(&[0x7f; 2_000]);
     rogue.ask(&field.sync(), &rpc).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn ping(rogue: &Rogue) -> io::Result<()> {
@@ -101,7 +101,7 @@ async fn ping(rogue: &Rogue) -> io::Result<()> {
 async fn pings(field: Arc<Field>) -> Culprits {
     let rogue = field.member(Manners::default()).await;
     tokio::time::timeout(A_WHILE, ping(&rogue)).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn pings_unread(field: Arc<Field>) -> Culprits {
@@ -111,7 +111,7 @@ async fn pings_unread(field: Arc<Field>) -> Culprits {
         stream.write_all(&vec![7; 4 * 1_024 * 1_024]).await
     };
     tokio::time::timeout(A_WHILE, flood).await.ok();
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 async fn identify_asked(field: Arc<Field>) -> Culprits {
@@ -121,7 +121,7 @@ async fn identify_asked(field: Arc<Field>) -> Culprits {
         let mut said = Vec::new();
         stream.read_to_end(&mut said).await.ok();
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }
 
 /// What a rogue says of itself.
@@ -150,7 +150,7 @@ async fn said(field: Arc<Field>, what: Said) -> Culprits {
         let rogue = probe(Manners::default()).await.unwrap();
         what(&field, &rogue)
     };
-    vec![Culprit::Rogue(probe(Manners::identified(Reply::Bytes(words))).await.unwrap())]
+    vec![Culprit::Rogue(Box::new(probe(Manners::identified(Reply::Bytes(words))).await.unwrap()))]
 }
 
 async fn pushed(field: Arc<Field>, times: usize, what: Said) -> Culprits {
@@ -160,5 +160,5 @@ async fn pushed(field: Arc<Field>, times: usize, what: Said) -> Culprits {
         stream.write_all(&what(&field, &rogue)).await.ok();
         stream.close().await.ok();
     }
-    vec![Culprit::Rogue(rogue)]
+    vec![Culprit::Rogue(Box::new(rogue))]
 }

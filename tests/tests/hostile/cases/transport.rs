@@ -181,7 +181,7 @@ async fn one_key(field: Arc<Field>) -> Culprits {
     let mut all = Vec::new();
     for _ in 0..50 {
         let rogue = Rogue::connect_as(key.clone(), &field.address(), &field.network, Manners::default()).await;
-        all.extend(rogue.ok().map(Culprit::Rogue));
+        all.extend(rogue.ok().map(|rogue| Culprit::Rogue(Box::new(rogue))));
     }
     let mut kept = 0;
     for culprit in &all {
