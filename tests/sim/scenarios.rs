@@ -46,7 +46,11 @@ fn new_messages_are_prompt(world: &mut World) {
 }
 
 fn run(plan: Plan, seed: u64) -> World {
-    let mut world = plan.world(seed);
+    through(plan, plan.world(seed))
+}
+
+/// Both phases, and what must hold at the end.
+fn through(plan: Plan, mut world: World) -> World {
     world.run(plan.fault_ms);
     settle(&mut world);
     if world.gossip {
@@ -60,9 +64,11 @@ fn on_disk(seed: u64) -> World {
     let mut plan = Plan::draw(seed, runs::nodes(6));
     plan.disk_every = 2;
     plan.liars = 0;
-    plan.crashes = 12;
+    plan.crashes = 6;
     plan.messages = 60;
-    run(plan, seed)
+    let mut world = plan.world(seed);
+    world.struck_percent = 25;
+    through(plan, world)
 }
 
 /// Transactions of the long chain.

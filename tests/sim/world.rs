@@ -82,6 +82,8 @@ pub struct World {
     /// With gossip off, every message is lost on its way.
     pub gossip: bool,
     pub calm: bool,
+    /// How often the power goes in the middle of a flush.
+    pub struck_percent: u32,
     /// Time between two ticks of an engine.
     pub tick_ms: u64,
     pub next_number: u64,
@@ -107,6 +109,7 @@ impl World {
             oracle: Oracle::new(Network::dev()),
             gossip: true,
             calm: false,
+            struck_percent: 0,
             tick_ms: 1_000,
             next_number: 1,
             next_name: 1_000_000,
@@ -286,6 +289,10 @@ impl World {
         node.flush = Some((flush, count));
         let boot = node.boot;
         self.after(delay_ms, Event::EndFlush { node: at, boot });
+        if self.struck_percent > 0 && !self.calm && self.rng.random_range(0..100) < self.struck_percent {
+            self.after(delay_ms - 1, Event::Act(Act::Crash(at)));
+            self.after(delay_ms + 1_000, Event::Act(Act::Restart(at)));
+        }
     }
 
     fn end_flush(&mut self, at: usize) {
