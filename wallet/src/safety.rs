@@ -103,7 +103,7 @@ mod tests {
         assert!(number.digits()[..30] < number.digits()[30..]);
     }
 
-    /// Computed from `docs/wallet-format.md` by another program.
+    /// Pinned: the vector of `docs/wallet-format.md`.
     #[test]
     fn vector() {
         let (ann, bob) = (person(1).card.address(), person(2).card.address());
