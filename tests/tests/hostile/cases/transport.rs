@@ -105,9 +105,10 @@ fn many(streams: u32, headers: &[(u8, u16, u32)]) -> Vec<u8> {
     (0..streams).flat_map(|nth| many_of(nth * 2 + 1, headers)).collect()
 }
 
+/// In the first frame of its stream, so that nothing can have been read before.
 fn past_the_window() -> Vec<u8> {
-    let window = [&frames::yamux(DATA, SYN, 1, WINDOW_BYTES as u32)[..], &vec![0; WINDOW_BYTES]].concat();
-    [&window[..], &frames::yamux(DATA, 0, 1, 1_024), &[0; 1_024]].concat()
+    let length = WINDOW_BYTES + 1_024;
+    [&frames::yamux(DATA, SYN, 1, length as u32)[..], &vec![0; length]].concat()
 }
 
 async fn pings_unread(field: Arc<Field>) -> Culprits {
