@@ -166,6 +166,7 @@ impl Engine {
                 self.publish(turn);
             }
             Input::Gossip { from, token, bytes } => self.on_gossip(turn, from, token, &bytes),
+            Input::Unheard(peer) => self.tell_one(turn.now, peer),
             Input::Asked { from, token, request } => self.on_asked(turn, from, token, &request),
             Input::Answered { from, token, response } => self.on_answered(turn, from, token, response),
             Input::Failed { peer, token, fault } => self.on_failed(turn, peer, token, fault),

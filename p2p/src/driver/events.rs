@@ -177,6 +177,12 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.on_message(propagation_source, message_id, message.data);
             }
+            // What found no room in its queue comes by sync, if it is told at once that there is something.
+            gossipsub::Event::SlowPeer { peer_id, .. } => {
+                if let Some(number) = self.announced(&peer_id) {
+                    self.feed(Input::Unheard(number));
+                }
+            }
             _ => {}
         }
     }

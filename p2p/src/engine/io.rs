@@ -43,6 +43,8 @@ pub enum Input {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// Gossip to a peer found no room in its queue: it may lack what was relayed.
+    Unheard(Peer),
     /// A peer asks something.
     Asked {
         /// Who.

@@ -354,6 +354,14 @@ impl Engine {
         }
     }
 
+    /// A peer may lack what was relayed to it: ask it for its digest soon, so that it learns this node's.
+    pub(super) fn tell_one(&mut self, now: Now, peer: Peer) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            let soon_ms = state.compared_ms.saturating_add(PAUSE_MS).max(now.elapsed_ms);
+            state.compare_at_ms = state.compare_at_ms.min(soon_ms);
+        }
+    }
+
     /// Asks those for their digests whose turn it is.
     fn compare<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let now_ms = turn.now.elapsed_ms;
