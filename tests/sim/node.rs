@@ -6,7 +6,7 @@ use qasedak_chain::{
     Ledger, Network, Position, Time, TxId,
     rules::Verified,
     store::{
-        Flush,
+        Flush, Store,
         disk::{
             DiskOptions, DiskStore,
             faults::{Faults, Kind},
@@ -195,7 +195,6 @@ impl Node {
             (None, SimStore::Disk(_)) => unreachable!("a store on disk has a directory"),
         };
         self.ledger = Ledger::open(Network::dev(), store).expect("the ledger opens again");
-        // A commit that was not acknowledged may have reached the disk all the same.
         self.looked_at = 0;
         let count = usize::try_from(self.ledger.summary().count).unwrap();
         assert!(
@@ -208,6 +207,9 @@ impl Node {
             let record = self.ledger.record(Position::new(position)).unwrap().unwrap();
             assert_eq!(record.id, *id, "node {}: another transaction at position {position}", self.number);
         }
+        // What reached the disk without having been acknowledged is as durable as the rest.
+        let count = self.ledger.store().last_commit().map_or(0, |point| point.count);
+        self.acknowledged(count);
     }
 
     /// Starts again.

@@ -414,8 +414,6 @@ impl World {
             self.feed(at, Input::Own(Box::new(verified)));
         }
         self.after(self.tick_ms, Event::Tick { node: at, boot });
-        // What a crash left on the disk without its acknowledgement is acknowledged by the next flush.
-        self.grown(at);
         for link in self.nodes[at].links.clone() {
             self.bring_up(link);
         }
