@@ -81,8 +81,8 @@ fn what_waits_is_not_fetched_again_and_a_child_of_it_waits_too() {
     assert_eq!(solo.ledger.summary().count, 1, "the first one; a byte was left");
     let status = solo.engine.status();
     assert_eq!((status.budget.waiting, status.waiting), (1, world().len() - 2));
-    // Time brings all of it in, parents first.
-    for _ in 0..60 {
+    // Time brings all of it in, parents first: a byte a second, hence at most two of these waits for each.
+    for _ in 0..2 * world().len() {
         let out = solo.wait(1_000_000);
         serve_from(&mut solo, &mut server, 1, out);
     }
