@@ -16,7 +16,7 @@ pub const STATE_BYTES: usize = LANES * 2;
 
 /// What one transaction adds to every set that it is in.
 #[derive(Clone)]
-pub struct Lanes([u8; STATE_BYTES]);
+pub struct Lanes([u16; LANES]);
 
 impl std::fmt::Debug for Lanes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,7 +29,7 @@ impl Lanes {
     pub fn of(ledger: LedgerId, id: &TxId) -> Self {
         let mut bytes = [0; STATE_BYTES];
         hash_xof(Context::DigestLanes, &[ledger.as_bytes(), id.as_bytes()], &mut bytes);
-        Self(bytes)
+        Self(read_lanes(&bytes))
     }
 }
 
@@ -37,7 +37,7 @@ impl Lanes {
 #[derive(Clone, PartialEq, Eq)]
 pub struct SetDigest {
     ledger: LedgerId,
-    lanes: Box<[u16]>,
+    lanes: Box<[u16; LANES]>,
 }
 
 impl std::fmt::Debug for SetDigest {
@@ -49,17 +49,19 @@ impl std::fmt::Debug for SetDigest {
 impl SetDigest {
     /// The empty set.
     pub fn new(ledger: LedgerId) -> Self {
-        Self { ledger, lanes: vec![0; LANES].into_boxed_slice() }
+        Self { ledger, lanes: Box::new([0; LANES]) }
     }
 
     /// Restores a sum from [`to_bytes`](Self::to_bytes); `None` when the length is wrong.
     pub fn from_bytes(ledger: LedgerId, bytes: &[u8]) -> Option<Self> {
-        (bytes.len() == STATE_BYTES).then(|| Self { ledger, lanes: read_lanes(bytes).collect() })
+        bytes.try_into().ok().map(|bytes| Self { ledger, lanes: Box::new(read_lanes(bytes)) })
     }
 
     /// The state, 2,048 bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()
+        let mut bytes = vec![0; STATE_BYTES];
+        bytes.as_chunks_mut::<2>().0.iter_mut().zip(self.lanes.iter()).for_each(|(to, lane)| *to = lane.to_le_bytes());
+        bytes
     }
 
     /// Adds one transaction. The caller sees to it that none is added twice.
@@ -69,9 +71,7 @@ impl SetDigest {
 
     /// Adds the transaction that has these lanes.
     pub fn add_lanes(&mut self, lanes: &Lanes) {
-        for (lane, more) in self.lanes.iter_mut().zip(read_lanes(&lanes.0)) {
-            *lane = lane.wrapping_add(more);
-        }
+        self.lanes.iter_mut().zip(&lanes.0).for_each(|(lane, more)| *lane = lane.wrapping_add(*more));
     }
 
     /// `H("digest", ledger, state)`.
@@ -80,8 +80,10 @@ impl SetDigest {
     }
 }
 
-fn read_lanes(bytes: &[u8]) -> impl Iterator<Item = u16> + '_ {
-    bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair))
+fn read_lanes(bytes: &[u8; STATE_BYTES]) -> [u16; LANES] {
+    let mut lanes = [0; LANES];
+    lanes.iter_mut().zip(bytes.as_chunks().0).for_each(|(lane, pair)| *lane = u16::from_le_bytes(*pair));
+    lanes
 }
 
 #[cfg(test)]

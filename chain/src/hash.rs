@@ -57,6 +57,8 @@ pub enum Context {
     Commitment,
     /// Wallet keys from the recovery phrase.
     WalletKey,
+    /// One round of a fingerprint of an identity key, of which safety numbers are made.
+    Safety,
     /// The log id in checkpoints, over the log id on disk and the peer key.
     LogId,
     /// The alias of a transaction in a reconciliation, over its salt and the id.
@@ -90,6 +92,7 @@ impl Context {
             Context::Inner => "qasedak v1 inner",
             Context::Commitment => "qasedak v1 commitment",
             Context::WalletKey => "qasedak v1 wallet-key",
+            Context::Safety => "qasedak v1 safety",
             Context::LogId => "qasedak v1 log-id",
             Context::Reconcile => "qasedak v1 reconcile",
         }

@@ -16,7 +16,9 @@ use crate::{
     network::Network,
     retention::{self, Keep},
     rules::{self, Parent, ParentsError, RuleError, Verified},
-    store::{Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree},
+    store::{
+        Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree, Upkeep,
+    },
     time::{DAY_SECS, HOUR_SECS, Time, own_clock},
     transaction::{Core, Transaction},
 };
@@ -34,6 +36,7 @@ mod prove;
 mod retain;
 pub(crate) mod state;
 mod statement;
+mod tips;
 
 pub use crate::store::OrderKey;
 pub use blocks::Refreshed;
@@ -54,7 +57,9 @@ pub struct Ledger<S> {
     state: State,
     /// Digests of days that changed since the last flush.
     days: BTreeMap<u64, days::Day>,
-    tips: BTreeMap<TxId, Time>,
+    tips: tips::Tips,
+    /// No transaction that waits to settle is due before this.
+    next_due: Time,
     /// Own transactions that must not become parents yet, since too few peers are known to hold them.
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
@@ -247,31 +252,35 @@ impl<S: Store> Ledger<S> {
         let now = self.clock(system);
         let depth = self.admit(verified.transaction(), now)?;
         let author_u = *verified.author_u();
-        let transaction = verified.into_transaction();
-        let position = Position::new(self.state.count());
-        let core = transaction.core();
-        let record = Record { id: transaction.id(), arrival: now, depth, header: transaction.header().clone() };
-        let day = core.time().day();
-        self.load_day(day)?;
-        let mut changes = self.tree_changes(position, &record);
+        let (id, position) = (verified.transaction().id(), Position::new(self.state.count()));
+        let (header, body) = verified.into_transaction().into_parts();
+        let (core, time) = (header.core(), header.core().time());
+        self.load_day(time.day())?;
+        let settles = self.settles_at_once(core, now);
+        let parents = if settles { core.parents().to_vec() } else { Vec::new() };
+        let stale = self.mark_stale(time.hour());
+        let newly_stale = stale.is_some();
+        let waits = (!settles).then(|| self.waits_to_settle(position, core, now));
         let underivable = own && self.network.is_main();
-        if underivable {
-            changes.push(self.hold_back(record.id));
-        }
-        let new = NewRecord {
-            body_day: retention::body_day(core, now),
-            body: transaction.body().map(Arc::from),
-            record: record.clone(),
-            author_u,
-        };
+        let held_back = underivable.then(|| self.hold_back(id));
+        let changes = [stale, waits, held_back].into_iter().flatten().collect();
+        let body_day = retention::body_day(core, now);
+        let record = Record { id, arrival: now, depth, header };
+        let new = NewRecord { body_day, body: body.map(Arc::new), record, author_u };
         let staged = self.store.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() });
         if let Err(error) = staged {
-            self.held_back.remove(&record.id);
-            self.unload_empty_day(day);
+            self.held_back.remove(&id);
+            self.unload_empty_day(time.day());
+            if newly_stale {
+                self.stale_hours.remove(&time.hour());
+            }
             return Err(error.into());
         }
-        self.advance(&record);
+        self.advance(&id, time.day());
         self.latest = now;
+        if settles {
+            self.becomes_tip(&id, time, &parents);
+        }
         Ok(position)
     }
 
@@ -310,16 +319,11 @@ impl<S: Store> Ledger<S> {
         Ok(self.store.find(id)?.map(|found| Parent { time: found.time, depth: found.depth }))
     }
 
-    /// What the trees gain by one record.
-    fn tree_changes(&mut self, position: Position, record: &Record) -> Vec<Change> {
-        vec![self.mark_stale(record.header.core().time().hour()), self.waits_to_settle(position, record)]
-    }
-
     /// Takes one staged record into the running values. Cannot fail: its day is loaded before it is staged.
-    fn advance(&mut self, record: &Record) {
-        let lanes = Lanes::of(self.network.ledger(), &record.id);
-        self.state.push(&record.id, &lanes);
-        self.add_to_day(record.header.core().time().day(), &lanes);
+    fn advance(&mut self, id: &TxId, day: u64) {
+        let lanes = Lanes::of(self.network.ledger(), id);
+        self.state.push(id, &lanes);
+        self.add_to_day(day, &lanes);
     }
 
     /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
@@ -332,8 +336,9 @@ impl<S: Store> Ledger<S> {
         drop(self.settle(now));
         let mut changes = self.take_day_changes();
         if !changes.is_empty() {
-            changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
+            changes.push(Change::put(Tree::State, keys::STATE.to_vec(), self.state.to_bytes()));
         }
+        changes.extend(self.tips.take_changes());
         self.store.stage(Batch::of_changes(changes))?;
         let point = CommitPoint { count: self.state.count(), link: self.state.link(), time: self.clock(now) };
         let flush = self.store.flush(point)?;
@@ -349,7 +354,18 @@ impl<S: Store> Ledger<S> {
         self.store.flushed(success);
     }
 
-    /// Flushes on this thread and waits for it: for tools and tests; a node flushes beside its work.
+    /// The next step of what is done beside the flushes, so that none of them waits for it; `None` when there is nothing
+    /// to be done, or a step is under way. To be asked again after every flush and every step.
+    pub fn upkeep(&mut self) -> Option<Upkeep> {
+        self.store.upkeep()
+    }
+
+    /// Tells that the step under way has ended.
+    pub fn upkept(&mut self) {
+        self.store.upkept();
+    }
+
+    /// Flushes on this thread and waits for it, and for all upkeep: for tools and tests; a node does both beside its work.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be made durable.
@@ -359,7 +375,15 @@ impl<S: Store> Ledger<S> {
             self.flushed(result.is_ok());
             result?;
         }
+        self.upkeep_now();
         Ok(())
+    }
+
+    fn upkeep_now(&mut self) {
+        while let Some(upkeep) = self.upkeep() {
+            upkeep.run();
+            self.upkept();
+        }
     }
 
     /// Ids of the block of an hour, ascending.
@@ -369,7 +393,7 @@ impl<S: Store> Ledger<S> {
     pub fn block_ids(&self, number: u64) -> Result<Vec<TxId>, StoreError> {
         let from = Time::from_secs(number.saturating_mul(HOUR_SECS));
         let to = Time::from_secs(number.saturating_add(1).saturating_mul(HOUR_SECS));
-        let mut ids: Vec<TxId> = self.in_order(from, to, None, usize::MAX)?.iter().map(|key| key.id).collect();
+        let mut ids = self.store.ids_between(from, to)?;
         ids.sort_unstable();
         Ok(ids)
     }

@@ -49,7 +49,7 @@ pub struct NewRecord {
     /// The record.
     pub record: Record,
     /// The body, if it is here.
-    pub body: Option<Arc<[u8]>>,
+    pub body: Option<Arc<Vec<u8>>>,
     /// First day, counted from 1970, on which the body may be dropped.
     pub body_day: u64,
     /// The author's key as a Montgomery u coordinate, for the scan column.
@@ -64,7 +64,7 @@ pub struct LateBody {
     /// The record's id.
     pub id: TxId,
     /// The body.
-    pub body: Arc<[u8]>,
+    pub body: Arc<Vec<u8>>,
     /// First day, counted from 1970, on which the body may be dropped.
     pub body_day: u64,
 }
@@ -145,6 +145,23 @@ pub struct Change {
     pub key: Vec<u8>,
     /// The value, or `None` to remove the key.
     pub value: Option<Vec<u8>>,
+    /// Whether the key never had a value before: when it is removed before it reached the disk, it leaves no trace there.
+    pub fresh: bool,
+}
+
+impl Change {
+    /// Gives a key a value, whether it had one or not.
+    pub fn put(tree: Tree, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { tree, key, value: Some(value), fresh: false }
+    }
+    /// Gives a key its first value.
+    pub fn put_fresh(tree: Tree, key: Vec<u8>, value: Vec<u8>) -> Self {
+        Self { fresh: true, ..Self::put(tree, key, value) }
+    }
+    /// Removes a key.
+    pub fn remove(tree: Tree, key: Vec<u8>) -> Self {
+        Self { tree, key, value: None, fresh: false }
+    }
 }
 
 /// What the end of a commit says of the log so far.
@@ -219,6 +236,27 @@ impl std::fmt::Debug for Flush {
     }
 }
 
+/// A step of work on what follows from durable records, for which no acknowledgement waits. Runs on any thread, once,
+/// beside flushes and reads; each step is short.
+pub struct Upkeep(Box<dyn FnOnce() + Send>);
+
+impl Upkeep {
+    /// Wraps the work.
+    pub fn new(work: impl FnOnce() + Send + 'static) -> Self {
+        Self(Box::new(work))
+    }
+    /// Does the work. What came of it the store takes from [`Store::upkept`] on.
+    pub fn run(self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Upkeep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Upkeep")
+    }
+}
+
 /// A key of the index and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -248,6 +286,14 @@ pub trait Store {
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError>;
     /// Tells how the flush under way ended. After a failed one all that it was to write is staged again.
     fn flushed(&mut self, success: bool);
+    /// Takes the next step of the work that is done beside the flushes; `None` when there is none to be done, or one is
+    /// under way. To be asked again after every flush and after every step. At most one is under way at a time:
+    /// [`upkept`](Self::upkept) must be called before the next.
+    fn upkeep(&mut self) -> Option<Upkeep> {
+        None
+    }
+    /// The step under way has ended. One that failed is tried again after the next flush that succeeds.
+    fn upkept(&mut self) {}
     /// Reads a record; `None` past the end.
     ///
     /// # Errors
@@ -290,6 +336,13 @@ pub trait Store {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError>;
+    /// Ids of all records with times from `from` up to but not including `to`, in any order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+        Ok(self.in_order(from, to, None, usize::MAX)?.into_iter().map(|(key, _)| key.id).collect())
+    }
     /// Root of the perfect subtree over the records `index·2^level` up to, but not including, `(index+1)·2^level`, of the
     /// Merkle tree over the log; level 0 is a leaf. All these records must be in the log.
     ///

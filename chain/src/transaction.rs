@@ -245,7 +245,13 @@ impl Header {
     }
     /// The canonical encoding, 187 bytes and 32 per parent.
     pub fn to_bytes(&self) -> Vec<u8> {
-        wire::encode_header(self)
+        let mut bytes = Vec::with_capacity(self.core().header_len());
+        self.write_to(&mut bytes);
+        bytes
+    }
+    /// Appends the canonical encoding.
+    pub fn write_to(&self, bytes: &mut Vec<u8>) {
+        wire::write_header(self, bytes);
     }
     /// Decodes a header that fills `bytes` exactly.
     ///
@@ -305,8 +311,10 @@ impl Transaction {
 
     /// The wire form: header | body.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.header.to_bytes();
-        bytes.extend_from_slice(self.body.as_deref().unwrap_or_default());
+        let body = self.body.as_deref().unwrap_or_default();
+        let mut bytes = Vec::with_capacity(self.core().header_len().saturating_add(body.len()));
+        self.header.write_to(&mut bytes);
+        bytes.extend_from_slice(body);
         bytes
     }
     /// The id: `H("id", ledger, header)`.
@@ -324,5 +332,9 @@ impl Transaction {
     /// The body, padded and encrypted, if it is here.
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
+    }
+    /// Header and body, without a copy.
+    pub fn into_parts(self) -> (Header, Option<Vec<u8>>) {
+        (self.header, self.body)
     }
 }

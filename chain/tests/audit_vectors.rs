@@ -1,5 +1,5 @@
 //! Golden Merkle paths, checkpoints and proof files, byte for byte, and inputs that must be refused:
-//! `vectors/merkle.json`, `vectors/checkpoint.json`, `vectors/proof-*.json` (`docs/protocol.md`, "Test vectors").
+//! `tests/vectors/merkle.json`, `tests/vectors/checkpoint.json`, `tests/vectors/proof-*.json` (`docs/protocol.md`, "Test vectors").
 //!
 //! They stand for frozen formats: a test here that fails means that this version no longer reads what others wrote.
 
@@ -24,12 +24,12 @@ mod world;
 use node::Node;
 use world::{World, rechecked, stranger};
 
-const MERKLE: &str = include_str!("vectors/merkle.json");
-const CHECKPOINT: &str = include_str!("vectors/checkpoint.json");
-const INCLUSION: &str = include_str!("vectors/proof-inclusion.json");
-const ABSENCE: &str = include_str!("vectors/proof-absence.json");
-const EMPTY_BLOCK: &str = include_str!("vectors/proof-empty-block.json");
-const REJECTIONS: &str = include_str!("vectors/proof-rejections.json");
+const MERKLE: &str = include_str!("../../tests/vectors/merkle.json");
+const CHECKPOINT: &str = include_str!("../../tests/vectors/checkpoint.json");
+const INCLUSION: &str = include_str!("../../tests/vectors/proof-inclusion.json");
+const ABSENCE: &str = include_str!("../../tests/vectors/proof-absence.json");
+const EMPTY_BLOCK: &str = include_str!("../../tests/vectors/proof-empty-block.json");
+const REJECTIONS: &str = include_str!("../../tests/vectors/proof-rejections.json");
 
 type Hash = [u8; 32];
 

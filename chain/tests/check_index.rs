@@ -48,9 +48,9 @@ fn every_kind_of_wrong_entry_is_found_and_rebuilding_mends_it() {
     let (days, mut digests) = store.range(Tree::Days, &day.to_be_bytes(), &[0xff; 9], 1).unwrap().remove(0);
     digests[10] ^= 1;
     let changes = [
-        Change { tree: Tree::Days, key: days.clone(), value: Some(digests) },
-        Change { tree: Tree::Days, key: days, value: None },
-        Change { tree: Tree::Days, key: 7u64.to_be_bytes().to_vec(), value: Some(vec![0; 40]) },
+        Change::put(Tree::Days, days.clone(), digests),
+        Change::remove(Tree::Days, days),
+        Change::put(Tree::Days, 7u64.to_be_bytes().to_vec(), vec![0; 40]),
     ];
     for change in changes {
         let damaged = changed(change.clone());

@@ -135,7 +135,7 @@ proptest! {
 }
 
 fn stage_state(store: &mut MemoryStore, value: Option<Vec<u8>>) {
-    let change = Change { tree: Tree::State, key: b"state".to_vec(), value };
+    let change = Change { tree: Tree::State, key: b"state".to_vec(), value, fresh: false };
     store.stage(Batch::of_changes(vec![change])).unwrap();
 }
 

@@ -17,7 +17,7 @@ use qasedak_chain::{
     merkle,
     rules::Verified,
     store::{
-        Batch, CommitPoint, NewRecord, OrderKey, Record, Store,
+        Batch, CommitPoint, NewRecord, OrderKey, Record, Store, Upkeep,
         disk::{DiskOptions, DiskStore},
         memory::MemoryStore,
     },
@@ -48,7 +48,16 @@ fn stage(store: &mut impl Store, record: Record) {
     store.stage(Batch { records: vec![new], ..Batch::default() }).unwrap();
 }
 
+/// A flush, and all that is to be done beside it.
 fn flush(store: &mut impl Store) {
+    flush_alone(store);
+    while let Some(step) = store.upkeep() {
+        step.run();
+        store.upkept();
+    }
+}
+
+fn flush_alone(store: &mut impl Store) {
     let link = qasedak_chain::link::first_link(dev().ledger());
     let link = (0..store.len()).fold(link, |link, at| {
         let record = store.record(Position::new(at)).unwrap().unwrap();
@@ -105,6 +114,15 @@ fn agree(store: &impl Store, records: &[Record]) {
     assert!(store.node(dev().ledger(), 0, records.len() as u64).is_err());
     let all: Vec<Record> = store.records(Position::new(0), usize::MAX).unwrap();
     assert_eq!(all, records);
+    let hour = |nth: u64| Time::from_secs(dev().start().secs() + nth * 3_600);
+    for nth in 0..4 {
+        let mut found = store.ids_between(hour(nth), hour(nth + 1)).unwrap();
+        let in_it = |record: &&Record| (hour(nth)..hour(nth + 1)).contains(&record.header.core().time());
+        let mut expected: Vec<TxId> = records.iter().filter(in_it).map(|record| record.id).collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "hour {nth}");
+    }
 }
 
 /// Few in CI; as many as `CASES` says on demand.
@@ -116,18 +134,28 @@ fn cases() -> u32 {
 enum Step {
     Append(u64),
     Flush,
+    /// A step of upkeep is taken and done; what else comes before it has ended comes while it is under way.
+    Upkeep,
+    EndUpkeep,
     Reopen,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![6 => any::<u64>().prop_map(Step::Append), 2 => Just(Step::Flush), 1 => Just(Step::Reopen)];
-    prop::collection::vec(step, 1..250)
+    let step = prop_oneof![
+        6 => any::<u64>().prop_map(Step::Append),
+        2 => Just(Step::Flush),
+        4 => Just(Step::Upkeep),
+        4 => Just(Step::EndUpkeep),
+        1 => Just(Step::Reopen),
+    ];
+    prop::collection::vec(step, 1..500)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// However records, flushes and deaths of the process come, the answers are those of the records that are there.
+    /// However records, flushes, steps of upkeep and deaths of the process come, the answers are those of the records that
+    /// are there.
     #[test]
     fn answers_follow_from_the_records(steps in steps(), memtable_records in 1usize..9) {
         let dir = tempfile::tempdir().unwrap();
@@ -141,9 +169,11 @@ proptest! {
                     stage(&mut store, records.last().unwrap().clone());
                 }
                 Step::Flush => {
-                    flush(&mut store);
+                    flush_alone(&mut store);
                     durable = records.len();
                 }
+                Step::Upkeep => store.upkeep().into_iter().for_each(Upkeep::run),
+                Step::EndUpkeep => store.upkept(),
                 Step::Reopen => {
                     drop(store);
                     records.truncate(durable);

@@ -1,4 +1,4 @@
-//! Golden transactions, byte for byte, and inputs that must be refused: `vectors/transaction.json`.
+//! Golden transactions, byte for byte, and inputs that must be refused: `tests/vectors/transaction.json`.
 //!
 //! The file stands for the frozen format (DESIGN §4). A test here that fails means that this version no longer reads
 //! what others wrote: a new format is a new genesis, never a changed vector. `docs/protocol.md` points here for people
@@ -17,7 +17,7 @@ mod draft;
 
 use draft::Draft;
 
-const FILE: &str = include_str!("vectors/transaction.json");
+const FILE: &str = include_str!("../../tests/vectors/transaction.json");
 
 fn file() -> Value {
     serde_json::from_str(FILE).unwrap()

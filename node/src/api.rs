@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use subtle::ConstantTimeEq;
 
@@ -20,6 +20,7 @@ use crate::node::Node;
 pub mod audit;
 mod ledger;
 mod mail;
+mod people;
 mod proofs;
 pub mod types;
 
@@ -92,6 +93,7 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
     Router::new()
         .route("/v1/status", get(ledger::status))
         .route("/v1/peers", get(ledger::peers))
+        .route("/v1/peers/refused", get(ledger::refused))
         .route("/v1/blocks/{which}", get(ledger::block))
         .route("/v1/transactions/{id}", get(ledger::transaction))
         .route("/v1/transactions/{id}/proof", get(proofs::proof))
@@ -99,9 +101,21 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
         .route("/v1/blocks/{which}/absence/{id}", get(proofs::absence))
         .route("/v1/checkpoints", get(audit::checkpoints))
         .route("/v1/compare/{peer}", get(audit::compare))
-        .route("/v1/identity", get(mail::identity))
-        .route("/v1/contacts", get(mail::contacts).post(mail::add_contact).delete(mail::remove_contact))
+        .route("/v1/identity", get(people::identity))
+        .route("/v1/identities", get(people::identities).post(people::add_identity))
+        .route(
+            "/v1/contacts",
+            get(people::contacts)
+                .post(people::add_contact)
+                .patch(people::change_contact)
+                .delete(people::remove_contact),
+        )
+        .route("/v1/contacts/verify", post(people::verify))
+        .route("/v1/contacts/block", post(people::block))
+        .route("/v1/requests", get(people::requests).delete(people::decline))
         .route("/v1/messages", get(mail::inbox).post(mail::send))
+        .route("/v1/history", get(mail::history))
+        .route("/v1/outbox", get(mail::outbox))
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "there is no such call; see docs/api.md".to_owned()) })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(guard, admit))

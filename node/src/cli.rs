@@ -17,10 +17,13 @@ pub mod client;
 mod commands;
 mod init;
 mod ledger;
+mod messages;
 pub mod output;
+mod people;
 mod progress;
 mod run;
 mod status;
+mod wallet;
 
 use args::{AuditCommand, Cli, Command};
 use output::Output;
@@ -36,6 +39,8 @@ struct Context {
 
 /// Runs the program with the process' arguments.
 pub fn main() -> ExitCode {
+    // Any command may be given a passphrase.
+    crate::harden::no_core_dumps();
     // clap prints usage errors itself and exits with 2; help and version with 0.
     let cli = Cli::parse();
     match execute(cli) {
@@ -77,6 +82,7 @@ fn execute(cli: Cli) -> Outcome {
         Command::Run(flags) => run::run(&context, &flags),
         Command::Audit(command) => audit::execute(&context, &command),
         Command::Ledger(command) => ledger::execute(&context, &command),
+        Command::Wallet(command) => wallet::execute(&context, &command),
         Command::Demo => demo::demo(context.output),
         command => commands::execute(&context, command),
     }

@@ -34,6 +34,13 @@ pub const BODIES_BUDGET_DEFAULT: ByteSize = ByteSize::from_bytes(20 << 30);
 /// The least that it can be set to: four parts of bodies, so that a part more or less is no great matter.
 pub const BODIES_BUDGET_MIN: ByteSize = ByteSize::from_bytes(4 * qasedak_chain::store::disk::SEGMENT_BYTES);
 
+/// Bytes of others' transactions that are taken in a day when nothing else is said
+/// (`docs/decisions/0026-daily-budget.md`).
+pub const DAILY_BYTES_DEFAULT: ByteSize = ByteSize::from_bytes(qasedak_p2p::engine::DAILY_BYTES);
+
+/// The least that it can be set to: some ten messages a minute.
+pub const DAILY_BYTES_MIN: ByteSize = ByteSize::from_bytes(16 << 20);
+
 /// The keys of `config.toml`. All may be left out.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +61,8 @@ pub struct FileConfig {
     pub archive: Option<bool>,
     /// Most that bodies may take on the disk: bytes, or text like `"20 GiB"`.
     pub bodies_budget: Option<ByteSize>,
+    /// Bytes of others' transactions that are taken in a day: bytes, or text like `"4 GiB"`.
+    pub daily_bytes: Option<ByteSize>,
 }
 
 /// What a node runs with, all sources taken together.
@@ -73,6 +82,8 @@ pub struct Config {
     pub wallet: bool,
     /// How long to keep bodies.
     pub keep: Keep,
+    /// Bytes of others' transactions that are taken in a day.
+    pub daily_bytes: u64,
 }
 
 /// Reads `config.toml` from a data directory; a missing file is an empty one.
@@ -114,6 +125,7 @@ impl Config {
         flags: &RunArgs,
     ) -> Outcome<Self> {
         let keep = keep(&file, &env, flags)?;
+        let file_daily = file.daily_bytes;
         let list = |name: &str| env(name).map(|value| value.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         let some = |flags: &[String]| (!flags.is_empty()).then(|| flags.to_vec());
         let listen = some(&flags.listen)
@@ -134,6 +146,7 @@ impl Config {
         }
         Ok(Self {
             keep,
+            daily_bytes: daily_bytes(file_daily, &env)?,
             listen: addresses(&listen, "listen")?,
             peers: addresses(&peers, "peer")?,
             api,
@@ -169,6 +182,20 @@ fn keep(file: &FileConfig, env: &impl Fn(&str) -> Option<String>, flags: &RunArg
             Ok(Keep::Budget(budget.bytes()))
         }
     }
+}
+
+/// How much of others' transactions is taken in a day. There is no flag for it: it is set once.
+fn daily_bytes(file: Option<ByteSize>, env: &impl Fn(&str) -> Option<String>) -> Outcome<u64> {
+    let env_bytes: Option<ByteSize> = env("QASEDAK_DAILY_BYTES")
+        .map(|text| parse(&text, "QASEDAK_DAILY_BYTES", "a number of bytes, or a size like 4GiB"))
+        .transpose()?;
+    let bytes = env_bytes.or(file).unwrap_or(DAILY_BYTES_DEFAULT);
+    if bytes < DAILY_BYTES_MIN {
+        return Err(Failure::usage(format!(
+            "{bytes} a day are too few to keep up with any network; give at least {DAILY_BYTES_MIN}"
+        )));
+    }
+    Ok(bytes.bytes())
 }
 
 /// Fixed and documented on `main`; loopback and a free port elsewhere.
@@ -263,6 +290,18 @@ mod tests {
             let failure = keep(both, &[], &flags()).unwrap_err();
             assert_eq!(failure.code(), 2, "{failure}");
         }
+    }
+
+    #[test]
+    fn the_daily_budget_is_as_the_sources_say() {
+        let bytes = |text: &str, env: Option<&str>| {
+            let find = |name: &str| env.filter(|_| name == "QASEDAK_DAILY_BYTES").map(str::to_owned);
+            Config::resolve(&Network::dev(), file(text), find, &flags()).map(|config| config.daily_bytes)
+        };
+        assert_eq!(bytes("", None).unwrap(), 4 << 30);
+        assert_eq!(bytes("daily_bytes = '1 GiB'", None).unwrap(), 1 << 30);
+        assert_eq!(bytes("daily_bytes = '1 GiB'", Some("2GB")).unwrap(), 2_000_000_000);
+        assert_eq!(bytes("daily_bytes = 1000", None).unwrap_err().code(), 2);
     }
 
     #[test]

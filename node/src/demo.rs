@@ -10,16 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qasedak_chain::{Network, TxId, audit, retention::Keep, store::Body};
+use qasedak_chain::{Network, TxId, audit, retention::Keep, store::Body, transaction::LIFETIME_DEFAULT_SECS};
 use qasedak_wallet::{KdfCost, Phrase, Wallet, display::safe_text};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
     cli::output::{Output, fields},
-    config::Config,
+    config::{self, Config},
     failure::{Failure, Outcome, io_failure},
-    mail::Mail,
+    mail::{Mail, NewLetter},
     node::{self, Node, Options, Running, now, rng},
     paths::Paths,
 };
@@ -141,6 +141,7 @@ async fn start_node(
     let any_port = |text: &str| text.parse().map_err(|_| Failure::failed("the demo's own address is not valid"));
     let config = Config {
         keep: Keep::default(),
+        daily_bytes: config::DAILY_BYTES_DEFAULT.bytes(),
         listen: vec![any_port("/ip4/127.0.0.1/tcp/0")?],
         peers: peers.to_vec(),
         api: ([127, 0, 0, 1], 0).into(),
@@ -206,10 +207,13 @@ struct Delivery {
 async fn deliver(from: &Running, to: &Running, text: &str) -> Outcome<Delivery> {
     let (sender, receiver) = (mail(from)?, mail(to)?);
     let address = receiver.address().to_string();
+    // What strangers send waits among the requests.
+    receiver.add_contact("friend", &sender.address().to_string()).await.map_err(Failure::failed)?;
     // The receiver's card has to travel first: the send is refused until it is there.
     let until = Instant::now() + PATIENCE;
     let sent = loop {
-        match sender.send(&address, text).await {
+        let (to, text) = (address.clone(), text.to_owned());
+        match sender.send(NewLetter { to, text, lifetime_secs: LIFETIME_DEFAULT_SECS, reply_to: None }).await {
             Ok(sent) => break sent,
             Err(error) if Instant::now() > until => return Err(Failure::failed(error)),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,

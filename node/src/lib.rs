@@ -10,6 +10,7 @@
 //! | [`node`] | assembly: ledger, wallet, network, API; ordered start and shutdown |
 //! | [`mail`] | what the node does for its wallet: scan, open, card, send |
 //! | [`stamping`] | proof of work on all cores, off the async threads |
+//! | [`harden`] | no core dumps |
 //! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
 
 pub mod api;
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod failure;
+pub mod harden;
 pub mod logging;
 pub mod mail;
 pub mod node;

@@ -15,10 +15,12 @@ use qasedak_chain::{
 };
 use qasedak_p2p::driver::{DriverError, Handle};
 use qasedak_wallet::{
-    Address, Content, Draft, Wallet, WalletError,
+    Address, Content, Draft, InnerId, Message, Wallet, WalletError,
     wallet::{DiscloseError, StoredMessage},
 };
 use tokio::sync::watch;
+
+use outbox::Stampings;
 
 use crate::{
     node::{DiskLedger, now, rng, write},
@@ -26,10 +28,18 @@ use crate::{
 };
 
 mod cards;
+mod outbox;
+mod people;
+mod receipts;
 mod scan;
+
+pub use outbox::{Fate, Out};
+pub use people::{Change, Known, Verification};
 
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How often the wallet lets go what has expired.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// How often the node looks whether its card is due.
 const CARD_LOOK_EVERY: Duration = Duration::from_secs(3_600);
 /// How soon it looks again when publishing failed.
@@ -62,6 +72,12 @@ pub enum MailError {
     /// There is nothing to send.
     #[error("the text is empty; nothing was sent")]
     Empty,
+    /// There is no such message with them.
+    #[error("there is no message of that number with them any more; `qasedak history WHO` shows the numbers")]
+    NoSuchMessage,
+    /// Nobody has written so.
+    #[error("no message request is from there; `qasedak request list` shows all")]
+    NoRequest,
     /// The system gives no randomness.
     #[error("the system gives no randomness; nothing was sent")]
     Randomness,
@@ -79,6 +95,19 @@ pub struct Accepted {
     pub stamping_ms: u64,
 }
 
+/// A message to be sent.
+#[derive(Debug, Clone)]
+pub struct NewLetter {
+    /// A contact's name, or an address.
+    pub to: String,
+    /// What it says.
+    pub text: String,
+    /// How long it lives, in seconds: then it is gone from both wallets.
+    pub lifetime_secs: u32,
+    /// The number of the message that it answers.
+    pub reply_to: Option<u64>,
+}
+
 /// A message of the inbox.
 #[derive(Debug, Clone)]
 pub struct Letter {
@@ -86,17 +115,6 @@ pub struct Letter {
     pub stored: StoredMessage,
     /// Its text, or what stands for content that this version does not know.
     pub text: String,
-}
-
-/// A contact as it is shown.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The name.
-    pub name: String,
-    /// The address.
-    pub address: Address,
-    /// When the newest card that was found was made, in seconds since 1970.
-    pub card: Option<u64>,
 }
 
 /// The wallet of a running node.
@@ -108,6 +126,8 @@ pub struct Mail {
     outbox: Arc<DiskOutbox>,
     p2p: Handle,
     stamper: Stamper,
+    /// To whom messages are being stamped.
+    stamping: Stampings,
     /// The number of the newest received message.
     received: watch::Sender<u64>,
 }
@@ -121,7 +141,7 @@ impl Mail {
         p2p: Handle,
         stamper: Stamper,
     ) -> Self {
-        let received = watch::Sender::new(wallet.last_received().unwrap_or(0));
+        let received = watch::Sender::new(wallet.last_received());
         Self {
             network: wallet.network().clone(),
             address: wallet.address(),
@@ -130,6 +150,7 @@ impl Mail {
             outbox,
             p2p,
             stamper,
+            stamping: Stampings::default(),
             received,
         }
     }
@@ -155,7 +176,31 @@ impl Mail {
 
     /// Scans whatever becomes durable, and keeps the card published, until it is dropped.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(Arc::clone(&self).keep_scanning(), self.keep_card());
+        tokio::join!(Arc::clone(&self).keep_scanning(), Arc::clone(&self).keep_card(), self.keep_time());
+    }
+
+    /// Lets go what has expired, and sends the receipts that are owed.
+    async fn keep_time(self: Arc<Self>) {
+        let mut doubted = None;
+        loop {
+            match self.off_thread(|mail| Ok(mail.wallet().expire(now())?)).await {
+                Ok(expired) if expired.doubted_until != doubted => {
+                    doubted = expired.doubted_until;
+                    if let Some(until) = doubted {
+                        tracing::warn!(
+                            "the clock is days away from where it was: if it is wrong, set it; messages that have ended by \
+                             it are not shown, and are destroyed if it goes on until {until}"
+                        );
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!("cannot let go what has expired: {error}"),
+            }
+            if let Err(error) = self.send_receipts().await {
+                tracing::warn!("cannot send receipts: {error}");
+            }
+            tokio::time::sleep(EXPIRE_EVERY).await;
+        }
     }
 
     async fn keep_scanning(self: Arc<Self>) {
@@ -207,24 +252,34 @@ impl Mail {
     ///
     /// # Errors
     /// [`MailError`] that says why nothing was sent.
-    pub async fn send(self: &Arc<Self>, who: &str, text: &str) -> Result<Accepted, MailError> {
-        if text.trim().is_empty() {
+    pub async fn send(self: &Arc<Self>, letter: NewLetter) -> Result<Accepted, MailError> {
+        if letter.text.trim().is_empty() {
             return Err(MailError::Empty);
         }
-        let (who, text) = (who.to_owned(), text.to_owned());
+        let who = letter.to.clone();
         let sealed = self
             .off_thread(move |mail| {
-                let address = mail.wallet().resolve(&who)?;
+                let address = mail.wallet().resolve(&letter.to)?;
                 let card = mail.card_of(&address)?.ok_or(MailError::NoCard)?;
-                let draft = mail.draft()?;
+                let mut draft = mail.draft()?;
+                draft.lifetime_secs = letter.lifetime_secs;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
-                let content = Content::Text(text);
-                Ok(mail.wallet().seal(&card, content, now_ms(), &draft, &mut rng).map_err(WalletError::from)?)
+                let reply_to = letter.reply_to.map(|number| mail.answered(&address, number)).transpose()?;
+                let message = Message { content: Content::Text(letter.text), time_ms: now_ms(), reply_to };
+                Ok(mail.wallet().seal(&card, message, &draft, &mut rng).map_err(WalletError::from)?)
             })
             .await?;
+        let _stamping = self.stamping.begin(who);
         let stamped = self.stamper.stamp(sealed.unstamped).await?;
         let record = sealed.record;
         self.post(stamped, move |wallet, id| wallet.record_sent(id, &record).map(drop)).await
+    }
+
+    /// The message with that number, if it is one of those that were exchanged with this address.
+    fn answered(&self, with: &Address, number: u64) -> Result<InnerId, MailError> {
+        let before = Some(number.saturating_add(1));
+        let found = self.wallet().history(with, before, 1, None)?.pop().filter(|entry| entry.number() == number);
+        found.map(|entry| entry.inner_id()).ok_or(MailError::NoSuchMessage)
     }
 
     /// Parents and time of a new transaction.
@@ -296,67 +351,25 @@ impl Mail {
         })
         .await
     }
-
-    /// All contacts, each with the newest card that is found.
-    ///
-    /// # Errors
-    /// What reading gives.
-    pub async fn contacts(self: &Arc<Self>) -> Result<Vec<Known>, MailError> {
-        self.off_thread(|mail| {
-            let contacts: Vec<(String, Address)> =
-                mail.wallet().contacts().map(|contact| (contact.name.to_string(), contact.address)).collect();
-            contacts
-                .into_iter()
-                .map(|(name, address)| {
-                    let card = mail.card_of(&address)?.map(|card| card.sequence().get());
-                    Ok(Known { name, address, card })
-                })
-                .collect()
-        })
-        .await
-    }
-
-    /// Gives an address a name.
-    ///
-    /// # Errors
-    /// [`MailError::Wallet`] when name or address are not acceptable.
-    pub async fn add_contact(self: &Arc<Self>, name: &str, address: &str) -> Result<Known, MailError> {
-        let (name, address) = (name.to_owned(), address.to_owned());
-        self.off_thread(move |mail| {
-            let address: Address = address.parse().map_err(WalletError::from)?;
-            mail.wallet().add_contact(&name, address)?;
-            let card = mail.card_of(&address)?.map(|card| card.sequence().get());
-            Ok(Known { name: name.trim().to_owned(), address, card })
-        })
-        .await
-    }
-
-    /// Forgets a name; messages stay.
-    ///
-    /// # Errors
-    /// [`MailError::Wallet`] when there is no such name.
-    pub async fn remove_contact(self: &Arc<Self>, name: &str) -> Result<Known, MailError> {
-        let name = name.to_owned();
-        self.off_thread(move |mail| {
-            let removed = mail.wallet().remove_contact(&name)?;
-            Ok(Known { name: removed.name.to_string(), address: removed.address, card: None })
-        })
-        .await
-    }
 }
 
 impl Letter {
-    fn new(stored: StoredMessage) -> Self {
-        let text = match &stored.content {
-            Content::Text(text) => text.clone(),
-            Content::Unsupported { kind, bytes } => {
-                format!(
-                    "[a message of type {kind}, {} bytes, that this version cannot show; a newer one may]",
-                    bytes.len()
-                )
-            }
-        };
+    /// With its text, ready to be made safe and shown.
+    pub fn new(stored: StoredMessage) -> Self {
+        let text = shown(&stored.content);
         Self { stored, text }
+    }
+}
+
+/// A text, or what stands for content that is none.
+pub fn shown(content: &Content) -> String {
+    match content {
+        Content::Text(text) => text.clone(),
+        other => format!(
+            "[a message of type {}, {} bytes, that this version cannot show; a newer one may]",
+            other.kind(),
+            other.as_bytes().len()
+        ),
     }
 }
 

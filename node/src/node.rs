@@ -194,7 +194,7 @@ pub async fn start(options: Options) -> Outcome<Running> {
         peers: config.peers.clone(),
         mdns: config.mdns,
         seed: random()?,
-        limits: Limits::default(),
+        limits: Limits { daily_bytes: config.daily_bytes, ..Limits::default() },
         log_id: read(&ledger, |ledger| ledger.store().log_id()),
     };
     let kept: Arc<dyn Outbox> = outbox.clone();

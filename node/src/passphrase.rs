@@ -28,16 +28,37 @@ pub fn existing(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
 /// # Errors
 /// [`Failure`] when no source has one, it is empty, or the two differ.
 pub fn new(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
-    let passphrase = match given(file)? {
-        Some(passphrase) => passphrase,
-        None => {
-            let first = prompt("New passphrase for this wallet: ")?;
-            if *prompt("The same again: ")? != *first {
-                return Err(Failure::failed("the two passphrases differ; nothing was made, run the command again"));
-            }
-            first
-        }
-    };
+    match given(file)? {
+        Some(passphrase) => not_empty(passphrase),
+        None => chosen(None, "New passphrase for this wallet: "),
+    }
+}
+
+/// Another new passphrase than the one that file and environment give for the wallet: from its own file, else asked for
+/// twice.
+///
+/// # Errors
+/// [`Failure`] when no source has one, it is empty, or the two differ.
+pub fn chosen(file: Option<&Path>, question: &str) -> Outcome<Zeroizing<String>> {
+    if let Some(path) = file {
+        return not_empty(first_line(path)?);
+    }
+    let first = prompt(question)?;
+    if *prompt("The same again: ")? != *first {
+        return Err(Failure::failed("the two passphrases differ; nothing was done, run the command again"));
+    }
+    not_empty(first)
+}
+
+/// The passphrase of a file that was made elsewhere: from its own file, else asked for.
+///
+/// # Errors
+/// [`Failure`] when no source has one.
+pub fn of_file(file: Option<&Path>, question: &str) -> Outcome<Zeroizing<String>> {
+    file.map_or_else(|| prompt(question), first_line)
+}
+
+fn not_empty(passphrase: Zeroizing<String>) -> Outcome<Zeroizing<String>> {
     if passphrase.is_empty() {
         return Err(Failure::failed(
             "an empty passphrase protects nothing; choose one that you can remember and others cannot guess",
@@ -46,10 +67,14 @@ pub fn new(file: Option<&Path>) -> Outcome<Zeroizing<String>> {
     Ok(passphrase)
 }
 
+fn first_line(path: &Path) -> Outcome<Zeroizing<String>> {
+    let text = Zeroizing::new(read_small(path).map_err(io_failure("cannot read the passphrase file", path))?);
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
 fn given(file: Option<&Path>) -> Outcome<Option<Zeroizing<String>>> {
     if let Some(path) = file {
-        let text = Zeroizing::new(read_small(path).map_err(io_failure("cannot read the passphrase file", path))?);
-        return Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())));
+        return first_line(path).map(Some);
     }
     Ok(std::env::var(VARIABLE).ok().map(Zeroizing::new))
 }

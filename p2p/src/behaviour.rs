@@ -20,21 +20,32 @@ use crate::{
 };
 
 mod frames;
+mod reopened;
 
 use frames::Frames;
 pub(crate) use frames::{Malformed, Traffic};
+use reopened::Counted;
+pub(crate) use reopened::Event as GossipEvent;
 
 /// How long a request may go unanswered.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most requests and answers under way on one connection.
-const REQUEST_STREAMS_MAX: usize = 32;
+/// Most requests and answers under way on one connection. Each can be a page of a megabyte that a peer does not read, and
+/// a peer may have two connections.
+const REQUEST_STREAMS_MAX: usize = 20;
 /// Room that the protobuf frame of a gossip message needs beside the message.
 const GOSSIP_FRAME_BYTES: usize = 1_024;
+/// What is read from a stream at once. gossipsub 0.50.1 holds everything that it has read, not just the first frame,
+/// against the longest frame, and drops the stream for good when that is exceeded: without this room,
+/// two large messages in a row would end gossip between two honest nodes.
+const GOSSIP_READ_BYTES: usize = 8 * 1_024;
 /// How often gossipsub tends its mesh.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// For how many heartbeats a message waits for its verdict and can be asked for. The engine withholds a verdict for a
 /// few seconds while parents are fetched.
 const HISTORY_HEARTBEATS: usize = 12;
+/// How many messages wait for one peer. Who does not read must not cost much: twelve such peers in the mesh hold 50 MB at
+/// most. What finds no room comes by sync.
+const QUEUE_LEN: usize = 64;
 /// What a node calls its program. No version, system or build: these tell nodes apart.
 const AGENT: &str = "qasedak";
 
@@ -48,7 +59,7 @@ pub(crate) struct Behaviour {
     pub(crate) blocked: block_list::Behaviour<block_list::BlockedPeers>,
     pub(crate) identify: identify::Behaviour,
     pub(crate) ping: ping::Behaviour,
-    pub(crate) gossip: Gossip,
+    pub(crate) gossip: Counted<Gossip>,
     pub(crate) sync: request_response::Behaviour<Frames>,
     pub(crate) mdns: Toggle<mdns::tokio::Behaviour>,
 }
@@ -74,7 +85,7 @@ impl Behaviour {
             blocked: block_list::Behaviour::default(),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
-            gossip: gossip(network).map_err(DriverError::Setup)?,
+            gossip: Counted::new(gossip(network).map_err(DriverError::Setup)?),
             sync: sync(network, traffic)?,
             mdns: mdns.then(|| multicast(key.id())).flatten().into(),
         })
@@ -108,23 +119,41 @@ fn multicast(id: PeerId) -> Option<mdns::tokio::Behaviour> {
         .ok()
 }
 
+impl Behaviour {
+    /// The protocol of gossip itself.
+    pub(crate) fn gossip(&mut self) -> &mut Gossip {
+        &mut self.gossip.inner
+    }
+
+    /// Those of `peers` that gossipsub hears no more.
+    pub(crate) fn unheard(&self, peers: impl Iterator<Item = PeerId>) -> Vec<PeerId> {
+        let score = |peer: &PeerId| self.gossip.inner.peer_score(peer).unwrap_or_default();
+        peers.filter(|peer| score(peer) < GRAYLIST).collect()
+    }
+}
+
 /// The topic of a network.
 pub(crate) fn topic(network: &Network) -> IdentTopic {
     IdentTopic::new(wire::topic(network))
 }
 
-fn gossip(network: &Network) -> Result<Gossip, String> {
-    let config = gossipsub::ConfigBuilder::default()
+/// How gossipsub is set up, but for validation by hand: for whoever wants to measure a node against bare gossipsub.
+pub fn gossip_config() -> gossipsub::ConfigBuilder {
+    let mut config = gossipsub::ConfigBuilder::default();
+    config
         .validation_mode(gossipsub::ValidationMode::Anonymous)
-        .validate_messages()
         .flood_publish(false)
         .heartbeat_initial_delay(HEARTBEAT)
         .heartbeat_interval(HEARTBEAT)
         .history_length(HISTORY_HEARTBEATS)
-        .max_transmit_size(wire::GOSSIP_MAX_BYTES.saturating_add(GOSSIP_FRAME_BYTES))
-        .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).to_vec()))
-        .build()
-        .map_err(|error| error.to_string())?;
+        .connection_handler_queue_len(QUEUE_LEN)
+        .max_transmit_size(wire::GOSSIP_MAX_BYTES.saturating_add(GOSSIP_FRAME_BYTES).saturating_add(GOSSIP_READ_BYTES))
+        .message_id_fn(|message| MessageId::from(wire::gossip_message_id(&message.data).to_vec()));
+    config
+}
+
+fn gossip(network: &Network) -> Result<Gossip, String> {
+    let config = gossip_config().validate_messages().build().map_err(|error| error.to_string())?;
     let topic = topic(network);
     let filter = MaxCountSubscriptionFilter {
         filter: WhitelistSubscriptionFilter(HashSet::from([topic.hash()])),
@@ -171,12 +200,15 @@ fn score(topic: &IdentTopic) -> gossipsub::PeerScoreParams {
     }
 }
 
+/// Below this score nothing of a peer is heard any more.
+const GRAYLIST: f64 = -800.0;
+
 /// One invalid message (−100) ends the exchange of message ids, three (−900) that of messages.
 fn thresholds() -> gossipsub::PeerScoreThresholds {
     gossipsub::PeerScoreThresholds {
         gossip_threshold: -90.0,
         publish_threshold: -350.0,
-        graylist_threshold: -800.0,
+        graylist_threshold: GRAYLIST,
         accept_px_threshold: 1_000.0,
         opportunistic_graft_threshold: 1.0,
     }

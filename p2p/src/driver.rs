@@ -14,9 +14,12 @@
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
 //! | `compare` | comparisons with peers on an operator's behalf |
 //! | `notary` | this node's own checkpoints, and keeping those of others |
-//! | `checks`, `flusher`, `outbox` | the work on blocking threads |
+//! | `checks`, `flusher`, `upkeep`, `outbox` | the work on blocking threads |
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use libp2p::Multiaddr;
 use qasedak_chain::{
@@ -43,13 +46,14 @@ mod outbox;
 mod outputs;
 mod peers;
 mod task;
+mod upkeep;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;
-pub use handle::{Comparison, Handle, PeerInfo, Transport};
+pub use handle::{Comparison, Handle, Logged, PeerInfo, RefusedPeer, Transport};
 pub use key::{PeerKey, peer_id_of};
 
-/// How many connections a node keeps.
+/// How many connections a node keeps, and how much it takes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most connections altogether.
@@ -60,11 +64,19 @@ pub struct Limits {
     pub per_peer: u32,
     /// Most incoming connections whose handshake is under way.
     pub pending_incoming: u32,
+    /// Bytes of others' transactions that are taken in a day.
+    pub daily_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { established: 256, established_incoming: 192, per_peer: 2, pending_incoming: 64 }
+        Self {
+            established: 256,
+            established_incoming: 192,
+            per_peer: 2,
+            pending_incoming: 64,
+            daily_bytes: crate::engine::DAILY_BYTES,
+        }
     }
 }
 
@@ -111,6 +123,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
     let book = load_book(Arc::clone(&checkpoints)).await?;
     let (commands, command_receiver) = mpsc::channel(handle::COMMANDS_MAX);
     let (durable_sender, durable) = watch::channel(durable_count);
+    let (logged_sender, logged) = watch::channel(Logged { count: durable_count, since: Instant::now() });
     let (listening_sender, listening) = watch::channel(Vec::new());
     let (ended_sender, ended) = watch::channel(None);
     let stop = CancellationToken::new();
@@ -120,6 +133,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         commands: command_receiver,
         stop: stop.clone(),
         durable: durable_sender,
+        logged: logged_sender,
         listening: listening_sender,
         traffic: Arc::default(),
     };
@@ -131,7 +145,7 @@ pub async fn start<S: Store + Send + Sync + 'static>(
         let result = task.run(own).await;
         ended_sender.send_replace(Some(result));
     });
-    Ok(Handle { commands, stop, durable, listening, trouble, ended, refused, peer_id, traffic })
+    Ok(Handle { commands, stop, durable, logged, listening, trouble, ended, refused, peer_id, traffic })
 }
 
 async fn load_book(checkpoints: Arc<dyn Checkpoints>) -> Result<Book, DriverError> {

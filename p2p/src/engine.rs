@@ -13,7 +13,7 @@
 //! | `outbox` | own transactions on their way into the ledger |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
 //! | `reconcile` | finding out what differs within days, both sides of it |
-//! | `quota` | shares that time fills |
+//! | `quota`, `budget` | shares that time fills; how much of others' transactions is taken in |
 //! | [`comparison`] | `audit compare`: what a peer and this node differ in |
 //! | `exchange` | checkpoints of peers: asked for, judged, kept |
 //! | `repair` | bodies that are missing or damaged here, fetched again |
@@ -30,6 +30,7 @@ use crate::wire::Alias;
 use qasedak_chain::{Ledger, Network, Time, book::Book, checkpoint::SignedCheckpoint, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+mod budget;
 mod checks;
 pub mod comparison;
 mod exchange;
@@ -51,6 +52,7 @@ mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use budget::DAILY_BYTES;
 pub use io::{Fault, Input, Output, Peer, Token, Verdict};
 pub use status::Status;
 
@@ -81,6 +83,8 @@ pub struct Engine {
     aliases: reconcile::Aliases,
     /// Reconciliations that peers ask for.
     views: reconcile::answer::Views,
+    /// What enters the ledger, and what waits to.
+    budget: budget::Budget,
     /// How many questions for transactions were closed: changes whenever something may be asked of another peer.
     landed: u64,
     /// Whether the ledger grew otherwise than by gossip and the peers were not told.
@@ -123,6 +127,7 @@ impl Engine {
             in_flight: BTreeMap::new(),
             aliases: reconcile::Aliases::default(),
             views: reconcile::answer::Views::default(),
+            budget: budget::Budget::new(DAILY_BYTES),
             landed: 0,
             untold: false,
             told_ms: 0,
@@ -161,6 +166,7 @@ impl Engine {
                 self.publish(turn);
             }
             Input::Gossip { from, token, bytes } => self.on_gossip(turn, from, token, &bytes),
+            Input::Unheard(peer) => self.tell_one(turn.now, peer),
             Input::Asked { from, token, request } => self.on_asked(turn, from, token, &request),
             Input::Answered { from, token, response } => self.on_answered(turn, from, token, response),
             Input::Failed { peer, token, fault } => self.on_failed(turn, peer, token, fault),
@@ -214,13 +220,15 @@ impl Engine {
             syncing: state.session.is_some(),
         });
         let sessions: Vec<_> = self.peers.iter().filter_map(|(_, state)| state.session.as_ref()).collect();
-        let listed: usize = sessions.iter().map(|session| session.left()).sum();
+        // Sessions share what is to be fetched.
+        let listed = sessions.iter().map(|session| session.left()).max().unwrap_or_default();
         let parents: usize = self.peers.iter().map(|(_, state)| state.parents.len()).sum();
-        let wanted = listed.saturating_add(parents).saturating_add(self.in_flight.len());
+        let listed_here = usize::try_from(listed).unwrap_or(usize::MAX);
+        let wanted = listed_here.saturating_add(parents).saturating_add(self.in_flight.len());
         let syncing = (!sessions.is_empty()).then(|| status::Syncing {
             peers: sessions.len(),
             gained: sessions.iter().map(|session| session.gained).sum(),
-            left: listed.saturating_add(self.in_flight.len()),
+            left: listed,
         });
         Status {
             peers: peers.collect(),
@@ -230,6 +238,7 @@ impl Engine {
             outbox: self.outbox.len(),
             refused: self.outbox.refused_count(),
             repair: self.repair.status(),
+            budget: self.budget.status(),
             wanted,
             failures: self.failures.clone(),
         }

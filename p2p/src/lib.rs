@@ -20,4 +20,6 @@ mod transport;
 pub mod wire;
 
 #[cfg(feature = "net")]
+pub use behaviour::gossip_config;
+#[cfg(feature = "net")]
 pub use libp2p::Multiaddr;

@@ -16,8 +16,10 @@ use libp2p::{
     dns,
     identity::Keypair,
     multiaddr::Protocol,
-    noise, quic, tcp, yamux,
+    noise, quic, tcp,
 };
+
+mod strict;
 
 /// How long a connection may take until peer and multiplexer are agreed upon.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ fn direct(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise::Config::new(key)?)
-        .multiplex(yamux::Config::default())
+        .multiplex(strict::Strict::new())
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = quic::tokio::Transport::new(quic::Config::new(key))
         .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));

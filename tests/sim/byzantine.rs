@@ -392,7 +392,7 @@ impl World {
     }
 
     /// It serves what it paid for to those who ask for it by name, as long as it has not calmed down.
-    pub fn from_hoard(&self, at: usize, request: &Request) -> Option<Vec<Vec<u8>>> {
+    pub fn hoarded(&self, at: usize, request: &Request) -> Option<Vec<Vec<u8>>> {
         let liar = self.nodes[at].liar.as_ref().filter(|_| !self.calm)?;
         let Request::Transactions { ids, .. } = request else {
             return None;

@@ -36,7 +36,7 @@ pub fn fields(network: &Network, draft: &Draft, author: [u8; 32]) -> CoreFields 
         parents,
         time: draft.time,
         lifetime_secs: draft.lifetime_secs,
-        kind: if draft.number % 3 == 0 { Kind::Tagged } else { Kind::Sealed },
+        kind: if draft.number.is_multiple_of(3) { Kind::Tagged } else { Kind::Sealed },
         hint: [draft.number.to_le_bytes()[0]; 16],
         body_hash: body_hash(network, &body),
         body_len: u32::try_from(draft.body_len).unwrap(),

@@ -176,7 +176,7 @@ impl World {
                 let Ok(request) = Request::from_bytes(&bytes) else {
                     return self.feed(to, Input::Failed { peer: from, token: Token(u64::MAX), fault: true });
                 };
-                if let Some(list) = self.from_hoard(to, &request) {
+                if let Some(list) = self.hoarded(to, &request) {
                     return self.serves_from_hoard(to, link, token, list);
                 }
                 let name = self.token();

@@ -71,7 +71,7 @@ impl Plan {
         Self {
             nodes,
             liars: some(&mut rng, nodes * 3 / 10),
-            gossip: seed % 2 == 0,
+            gossip: seed.is_multiple_of(2),
             fault_ms: rng.random_range(15_000..70_000),
             messages: rng.random_range(nodes..nodes * 3),
             crashes: some(&mut rng, nodes / 3),

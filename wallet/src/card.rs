@@ -10,7 +10,7 @@ use qasedak_chain::{
     Network, Time, Transaction,
     hash::{Context, hash, hash_prefix},
     rules::{RuleError, signature_is_valid},
-    transaction::{Header, Kind, LIFETIME_DEFAULT_SECS},
+    transaction::{Header, Kind, LIFETIME_DEFAULT_SECS, LIFETIME_MAX_SECS},
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -35,6 +35,12 @@ pub const BODY_BYTES: u32 = 2048;
 pub const LIFETIME_SECS: u32 = LIFETIME_DEFAULT_SECS;
 /// A new card is due when the last one is older than this: 25 days, so that one is always there.
 pub const RENEW_AFTER_SECS: u64 = 25 * 86_400;
+/// For how long after a seal key was made a message may be sealed to it and still be alive: the 30 days of its card, and
+/// the 90 days that a message lives at most.
+pub const SEALED_WITHIN_SECS: u64 = LIFETIME_SECS as u64 + LIFETIME_MAX_SECS as u64;
+/// When a seal key is destroyed, after it was made: when no message that was sealed to it is alive, and 4 days more, for
+/// clocks that differ and bodies that honest nodes still hold.
+pub const SEAL_KEY_KEPT_SECS: u64 = SEALED_WITHIN_SECS + 4 * 86_400;
 /// Over how many weeks a card is looked for, the current one included.
 pub const LOOKUP_WEEKS: u64 = 6;
 /// How many transactions under one tag are looked at.
@@ -249,6 +255,10 @@ impl Card {
     /// The name of the seal key, which is the card's sequence number: when it was made, in seconds since 1970.
     pub fn sequence(&self) -> SealKeyId {
         self.sequence
+    }
+    /// Until when a message to this card may live: its owner keeps the key no longer for sure.
+    pub fn opens_until(&self) -> Time {
+        Time::from_secs(self.sequence.get()).plus(SEALED_WITHIN_SECS)
     }
     /// Whether this card replaces `other`.
     pub fn is_newer_than(&self, other: &Card) -> bool {

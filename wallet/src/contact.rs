@@ -5,18 +5,35 @@
 
 use std::fmt;
 
-use crate::{address::Address, display};
+use qasedak_chain::Time;
+
+use crate::{address::Address, display, keys::Account, wallet::KeyWarning};
 
 /// Longest name, in characters.
 pub const NAME_MAX_CHARS: usize = 64;
 
-/// A name and the address that it stands for.
+/// A name, the address that it stands for, and what is known of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Contact {
     /// The name.
     pub name: ContactName,
     /// The address.
     pub address: Address,
+    /// By which of the wallet's identities they are written to.
+    pub account: Account,
+    /// Whether receipts are sent to them. Off unless it is asked for.
+    pub receipts: bool,
+    /// When their safety number was compared.
+    pub verified: Option<Time>,
+    /// What is odd about their keys, and since when.
+    pub warning: Option<(KeyWarning, Time)>,
+}
+
+impl Contact {
+    /// A new one, of whom nothing is known yet.
+    pub fn new(name: ContactName, address: Address, account: Account) -> Self {
+        Self { name, address, account, receipts: false, verified: None, warning: None }
+    }
 }
 
 impl fmt::Debug for Contact {

@@ -210,8 +210,8 @@ impl Disclosure {
             inner_id: opened.inner_id,
             sender: opened.sender,
             recipient: *recipient,
-            time_ms: opened.time_ms,
-            content: opened.content,
+            time_ms: opened.message.time_ms,
+            content: opened.message.content,
             discloser: self.opening.by(),
             proof: self.check_proof()?,
         })

@@ -30,6 +30,10 @@ impl Account {
     pub const fn new(number: u32) -> Self {
         Self(number)
     }
+    /// Its number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
 }
 
 /// The keys that follow from a phrase: who someone is, and how they find their mail. Zeroized on drop.
@@ -118,7 +122,8 @@ impl SealKeyId {
 #[derive(Clone)]
 pub struct SealKey {
     id: SealKeyId,
-    secret: Zeroizing<[u8; 32]>,
+    // Boxed, so that the secret has one place in memory for as long as it lives.
+    secret: Box<Zeroizing<[u8; 32]>>,
 }
 
 impl fmt::Debug for SealKey {
@@ -130,13 +135,13 @@ impl fmt::Debug for SealKey {
 impl SealKey {
     /// A new random one.
     pub fn generate(id: SealKeyId, rng: &mut dyn CryptoRng) -> Self {
-        let mut secret = Zeroizing::new([0; 32]);
-        rng.fill_bytes(secret.as_mut());
+        let mut secret = Box::new(Zeroizing::new([0; 32]));
+        rng.fill_bytes(secret.as_mut().as_mut());
         Self { id, secret }
     }
     /// From its 32 secret bytes.
     pub fn from_bytes(id: SealKeyId, secret: &[u8; 32]) -> Self {
-        Self { id, secret: Zeroizing::new(*secret) }
+        Self { id, secret: Box::new(Zeroizing::new(*secret)) }
     }
     /// Its name.
     pub fn id(&self) -> SealKeyId {
@@ -148,13 +153,13 @@ impl SealKey {
     }
     /// The public half, some 0.1 ms of work.
     pub fn public(&self) -> SealPublic {
-        let secret = DecapsulationKeyRejectNonContrib::from(*self.secret);
+        let secret = DecapsulationKeyRejectNonContrib::from(**self.secret);
         SealPublic(Box::new(secret.encapsulation_key().to_bytes().into()))
     }
     /// The shared secret of a KEM ciphertext, some 0.3 ms of work; `None` when its X25519 part is all zero.
     /// A ciphertext that was made for another key gives an unrelated secret, not `None`.
     pub(crate) fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT_BYTES]) -> Option<Zeroizing<[u8; 32]>> {
-        let secret = DecapsulationKeyRejectNonContrib::from(*self.secret);
+        let secret = DecapsulationKeyRejectNonContrib::from(**self.secret);
         let shared = secret.try_decapsulate(&Ciphertext::from(*ciphertext)).ok()?;
         Some(Zeroizing::new(shared.into()))
     }

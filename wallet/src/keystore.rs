@@ -4,6 +4,9 @@
 //! Argon2id makes the key, XChaCha20-Poly1305 encrypts; everything before the ciphertext is associated data. A wrong
 //! passphrase, a changed file and a file of another kind give one and the same error. The file is small and always
 //! written whole: to a new file, fsynced, renamed, directory fsynced. [`seal`] and [`unseal`] are pure.
+//!
+//! An **epoch key** is what makes destruction real: whatever goes on one UTC day is encrypted under the epoch key of that
+//! day, which stands in this file and nowhere else, and which is left out when the day is over.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand_core::CryptoRng;
@@ -16,6 +19,7 @@ use crate::{
 };
 
 pub(crate) mod file;
+pub(crate) mod live;
 
 /// First bytes of a keystore file.
 const MAGIC: &[u8; 8] = b"qsd-keys";
@@ -25,7 +29,9 @@ const VERSION: u8 = 1;
 const PAYLOAD_VERSION: u8 = 1;
 const SALT_BYTES: usize = 16;
 /// magic | version | memory | passes | lanes | salt | nonce: what stands before the ciphertext.
-const HEAD_BYTES: usize = 8 + 1 + 4 + 4 + 4 + SALT_BYTES + NONCE_BYTES;
+const HEAD_BYTES: usize = 8 + 1 + LOCK_BYTES + NONCE_BYTES;
+/// memory | passes | lanes | salt: how a key is made from a passphrase.
+pub(crate) const LOCK_BYTES: usize = 4 + 4 + 4 + SALT_BYTES;
 /// Most epoch keys in a keystore.
 pub const EPOCHS_MAX: usize = 1024;
 /// A longer file is no keystore.
@@ -94,37 +100,22 @@ pub enum KeystoreError {
     Full,
 }
 
-/// A key that lives in the keystore alone, so that dropping it deletes what is encrypted under it. Zeroized on drop.
+/// A key that lives in the keystore alone, so that dropping it deletes what is encrypted under it. Zeroized on drop; the
+/// key has one place in memory for as long as it lives.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Epoch {
+struct Epoch {
     day: u64,
-    key: [u8; 32],
-}
-
-impl Epoch {
-    /// A new random key for a UTC day (days since 1970, not 0).
-    pub fn generate(day: u64, rng: &mut dyn CryptoRng) -> Self {
-        let mut key = [0; 32];
-        rng.fill_bytes(&mut key);
-        Self { day: day.max(1), key }
-    }
-    /// The day from which on it is used.
-    pub fn day(&self) -> u64 {
-        self.day
-    }
-    /// The key.
-    pub(crate) fn key(&self) -> &[u8; 32] {
-        &self.key
-    }
+    key: Box<[u8; 32]>,
 }
 
 /// All that must stay secret and cannot be made anew. Zeroized on drop.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Secrets {
-    entropy: [u8; 32],
+    entropy: Box<[u8; 32]>,
     ledger: [u8; 32],
-    name_key: [u8; 32],
-    record_key: [u8; 32],
+    name_key: Box<[u8; 32]>,
+    record_key: Box<[u8; 32]>,
+    /// Days ascending.
     epochs: Vec<Epoch>,
 }
 
@@ -135,12 +126,12 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
-    /// The secrets of a new wallet for the ledger, with one epoch.
-    pub fn generate(phrase: &Phrase, ledger: [u8; 32], day: u64, rng: &mut dyn CryptoRng) -> Self {
-        let (mut name_key, mut record_key) = ([0; 32], [0; 32]);
-        rng.fill_bytes(&mut name_key);
-        rng.fill_bytes(&mut record_key);
-        Self { entropy: *phrase.entropy(), ledger, name_key, record_key, epochs: vec![Epoch::generate(day, rng)] }
+    /// The secrets of a new wallet for the ledger, with no epoch.
+    pub fn generate(phrase: &Phrase, ledger: [u8; 32], rng: &mut dyn CryptoRng) -> Self {
+        let (mut name_key, mut record_key) = (Box::new([0; 32]), Box::new([0; 32]));
+        rng.fill_bytes(name_key.as_mut());
+        rng.fill_bytes(record_key.as_mut());
+        Self { entropy: Box::new(*phrase.entropy()), ledger, name_key, record_key, epochs: Vec::new() }
     }
     /// The phrase that the identity follows from.
     ///
@@ -161,50 +152,125 @@ impl Secrets {
     pub(crate) fn record_key(&self) -> &[u8; 32] {
         &self.record_key
     }
-    /// Epoch keys, days ascending.
-    pub(crate) fn epochs(&self) -> &[Epoch] {
-        &self.epochs
+    /// The key of what goes on that UTC day (days since 1970), if it has one.
+    pub fn epoch(&self, day: u64) -> Option<&[u8; 32]> {
+        self.epochs.iter().find(|epoch| epoch.day == day).map(|epoch| &*epoch.key)
+    }
+    /// The days that have a key, ascending.
+    pub fn epoch_days(&self) -> impl Iterator<Item = u64> {
+        self.epochs.iter().map(|epoch| epoch.day)
+    }
+    /// Gives a day its key, unless it has one. Day 0 has none.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Full`] when there are [`EPOCHS_MAX`] already.
+    pub(crate) fn add_epoch(&mut self, day: u64, key: Box<[u8; 32]>) -> Result<(), KeystoreError> {
+        let place = match self.epochs.binary_search_by_key(&day, |epoch| epoch.day) {
+            Ok(_) => return Ok(()),
+            Err(place) => place,
+        };
+        if day == 0 || self.epochs.len() >= EPOCHS_MAX {
+            return Err(KeystoreError::Full);
+        }
+        self.epochs.insert(place, Epoch { day, key });
+        Ok(())
+    }
+    /// Drops the keys of all days before `day`; says whether there were any.
+    pub(crate) fn drop_epochs_before(&mut self, day: u64) -> bool {
+        let before = self.epochs.len();
+        self.epochs.retain(|epoch| epoch.day >= day);
+        self.epochs.len() < before
     }
 
-    fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
+    pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
         let count = u16::try_from(self.epochs.len()).ok().filter(|count| usize::from(*count) <= EPOCHS_MAX);
         let count = count.ok_or(KeystoreError::Full)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES as usize));
         bytes.push(PAYLOAD_VERSION);
-        for key in [&self.entropy, &self.ledger, &self.name_key, &self.record_key] {
+        for key in [&*self.entropy, &self.ledger, &*self.name_key, &*self.record_key] {
             bytes.extend_from_slice(key);
         }
         bytes.extend_from_slice(&count.to_le_bytes());
         for epoch in &self.epochs {
             bytes.extend_from_slice(&epoch.day.to_le_bytes());
-            bytes.extend_from_slice(&epoch.key);
+            bytes.extend_from_slice(&*epoch.key);
         }
         Ok(bytes)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes);
         if reader.u8()? != PAYLOAD_VERSION {
             return None;
         }
         let mut secrets = Self {
-            entropy: reader.array()?,
+            entropy: Box::new(reader.array()?),
             ledger: reader.array()?,
-            name_key: reader.array()?,
-            record_key: reader.array()?,
+            name_key: Box::new(reader.array()?),
+            record_key: Box::new(reader.array()?),
             epochs: Vec::new(),
         };
         let count = usize::from(reader.array().map(u16::from_le_bytes)?);
-        if !(1..=EPOCHS_MAX).contains(&count) {
+        if count > EPOCHS_MAX {
             return None;
         }
-        // Reserved at once, so that growing leaves no copies of keys behind.
-        secrets.epochs.reserve_exact(count);
         for _ in 0..count {
-            secrets.epochs.push(Epoch { day: reader.u64()?, key: reader.array()? });
+            secrets.epochs.push(Epoch { day: reader.u64()?, key: Box::new(reader.array()?) });
         }
         let ascending = secrets.epochs.is_sorted_by(|a, b| a.day < b.day);
         (ascending && secrets.epochs.iter().all(|epoch| epoch.day > 0) && reader.rest().is_empty()).then_some(secrets)
+    }
+}
+
+/// What a passphrase came to: the key of a keystore file and how it was made. With it the file can be written again
+/// without the passphrase, which is not kept. Zeroized on drop.
+pub(crate) struct Lock {
+    cost: KdfCost,
+    salt: [u8; SALT_BYTES],
+    key: Box<Zeroizing<[u8; 32]>>,
+}
+
+impl Lock {
+    /// Derives the key of a new file, under a new salt.
+    pub(crate) fn new(passphrase: &str, cost: KdfCost, rng: &mut dyn CryptoRng) -> Result<Self, KeystoreError> {
+        if passphrase.is_empty() {
+            return Err(KeystoreError::EmptyPassphrase);
+        }
+        let mut salt = [0; SALT_BYTES];
+        rng.fill_bytes(&mut salt);
+        Ok(Self { cost, salt, key: Box::new(cost.key(passphrase, &salt)?) })
+    }
+
+    /// The key again, of a file that says how it was made; `None` when the parameters are beyond what is allowed.
+    pub(crate) fn again(passphrase: &str, head: &[u8; LOCK_BYTES]) -> Option<Result<Self, KeystoreError>> {
+        let mut reader = Reader::new(head);
+        let cost = KdfCost::bounded(reader.u32()?, reader.u32()?, reader.u32()?)?;
+        let salt = reader.array()?;
+        Some(cost.key(passphrase, &salt).map(|key| Self { cost, salt, key: Box::new(key) }))
+    }
+
+    /// How the key was made, as it stands in files: memory | passes | lanes | salt.
+    pub(crate) fn head(&self) -> Vec<u8> {
+        let parameters = [self.cost.memory_kib, self.cost.passes, self.cost.lanes];
+        let parameters = parameters.into_iter().flat_map(u32::to_le_bytes);
+        parameters.chain(self.salt).collect()
+    }
+
+    /// The key.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.key
+    }
+
+    /// Encrypts secrets: the bytes of a keystore file. The nonce must be a new random one.
+    pub(crate) fn seal(&self, secrets: &Secrets, nonce: &[u8; NONCE_BYTES]) -> Result<Vec<u8>, KeystoreError> {
+        let mut file = Vec::with_capacity(HEAD_BYTES);
+        file.extend_from_slice(MAGIC);
+        file.push(VERSION);
+        file.extend_from_slice(&self.head());
+        file.extend_from_slice(nonce);
+        let sealed = aead::seal(&self.key, nonce, &file, &secrets.to_bytes()?).map_err(|_| KeystoreError::Full)?;
+        file.extend_from_slice(&sealed);
+        Ok(file)
     }
 }
 
@@ -218,24 +284,10 @@ pub fn seal(
     cost: KdfCost,
     rng: &mut dyn CryptoRng,
 ) -> Result<Vec<u8>, KeystoreError> {
-    if passphrase.is_empty() {
-        return Err(KeystoreError::EmptyPassphrase);
-    }
-    let (mut salt, mut nonce) = ([0; SALT_BYTES], [0; NONCE_BYTES]);
-    rng.fill_bytes(&mut salt);
+    let lock = Lock::new(passphrase, cost, rng)?;
+    let mut nonce = [0; NONCE_BYTES];
     rng.fill_bytes(&mut nonce);
-    let key = cost.key(passphrase, &salt)?;
-    let mut file = Vec::with_capacity(HEAD_BYTES);
-    file.extend_from_slice(MAGIC);
-    file.push(VERSION);
-    for parameter in [cost.memory_kib, cost.passes, cost.lanes] {
-        file.extend_from_slice(&parameter.to_le_bytes());
-    }
-    file.extend_from_slice(&salt);
-    file.extend_from_slice(&nonce);
-    let sealed = aead::seal(&key, &nonce, &file, &secrets.to_bytes()?).map_err(|_| KeystoreError::Full)?;
-    file.extend_from_slice(&sealed);
-    Ok(file)
+    lock.seal(secrets, &nonce)
 }
 
 /// Decrypts the bytes of a keystore file.
@@ -244,6 +296,11 @@ pub fn seal(
 /// [`KeystoreError::Newer`] for a file of a later version; else [`KeystoreError::Unlock`] whatever is wrong with passphrase
 /// or file, [`KeystoreError::Memory`] when Argon2 gets none.
 pub fn unseal(file: &[u8], passphrase: &str) -> Result<Secrets, KeystoreError> {
+    unlock(file, passphrase).map(|(secrets, _)| secrets)
+}
+
+/// [`unseal`], and what is needed to write the file again.
+pub(crate) fn unlock(file: &[u8], passphrase: &str) -> Result<(Secrets, Lock), KeystoreError> {
     // Of a later version nothing but the first nine bytes is known. An older one would be read here; there is none yet.
     if let Some((magic, [version, ..])) = file.split_first_chunk::<8>()
         && magic == MAGIC
@@ -252,19 +309,17 @@ pub fn unseal(file: &[u8], passphrase: &str) -> Result<Secrets, KeystoreError> {
         return Err(KeystoreError::Newer);
     }
     let (head, sealed) = file.split_first_chunk::<HEAD_BYTES>().ok_or(KeystoreError::Unlock)?;
-    let (cost, salt, nonce) = read_head(head).ok_or(KeystoreError::Unlock)?;
-    let key = cost.key(passphrase, &salt)?;
-    let payload = aead::open(&key, &nonce, head, sealed).map_err(|_| KeystoreError::Unlock)?;
-    Secrets::from_bytes(&payload).ok_or(KeystoreError::Unlock)
+    let (lock, nonce) = read_head(head).ok_or(KeystoreError::Unlock)?;
+    let lock = Lock::again(passphrase, &lock).ok_or(KeystoreError::Unlock)??;
+    let payload = aead::open(&lock.key, &nonce, head, sealed).map_err(|_| KeystoreError::Unlock)?;
+    let secrets = Secrets::from_bytes(&payload).ok_or(KeystoreError::Unlock)?;
+    Ok((secrets, lock))
 }
 
-fn read_head(head: &[u8; HEAD_BYTES]) -> Option<(KdfCost, [u8; SALT_BYTES], [u8; NONCE_BYTES])> {
+fn read_head(head: &[u8; HEAD_BYTES]) -> Option<([u8; LOCK_BYTES], [u8; NONCE_BYTES])> {
     let mut reader = Reader::new(head);
-    if &reader.array::<8>()? != MAGIC || reader.u8()? != VERSION {
-        return None;
-    }
-    let cost = KdfCost::bounded(reader.u32()?, reader.u32()?, reader.u32()?)?;
-    Some((cost, reader.array()?, reader.array()?))
+    let known = &reader.array::<8>()? == MAGIC && reader.u8()? == VERSION;
+    known.then_some((reader.array()?, reader.array()?))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! | [`card`] | how a person's public keys travel on the ledger |
 //! | [`inner`], [`envelope`] | what is inside a sealed body, and what every envelope has in common |
 //! | [`keys`], [`phrase`], [`address`], [`contact`] | secret and public keys, the words, names for people |
+//! | [`safety`], `clock` | numbers to compare, and what time it is when clocks may be wrong |
 //! | [`x25519`], [`display`] | Diffie-Hellman, text from strangers made safe to show |
 //!
 //! A message goes [`Wallet::seal`] → stamp (by the node) → [`Wallet::record_sent`] → outbox; it arrives by
@@ -24,6 +25,7 @@ pub mod address;
 mod aead;
 mod bytes;
 pub mod card;
+mod clock;
 pub mod contact;
 pub mod disclose;
 pub mod display;
@@ -33,6 +35,7 @@ pub mod keys;
 pub mod keystore;
 pub mod open;
 pub mod phrase;
+pub mod safety;
 pub mod scan;
 pub mod seal;
 #[cfg(test)]
@@ -45,11 +48,12 @@ pub use card::Card;
 pub use contact::{Contact, ContactName};
 pub use disclose::{Disclosed, Disclosure, DisclosureError};
 pub use envelope::{Draft, Unstamped};
-pub use inner::{Content, InnerId};
-pub use keys::{Keys, SealKey, SealKeyId};
+pub use inner::{Content, InnerId, Message};
+pub use keys::{Account, Keys, SealKey, SealKeyId};
 pub use keystore::KdfCost;
 pub use open::Opened;
 pub use phrase::Phrase;
+pub use safety::SafetyNumber;
 pub use scan::Scanner;
 pub use seal::{SealedMessage, SentRecord};
 pub use wallet::{Wallet, WalletError};

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use qasedak_chain::{
-    Network, Transaction, TxId,
+    Network, Time, Transaction, TxId,
     rules::signature_is_valid,
     transaction::{Core, Kind},
 };
@@ -17,7 +17,7 @@ use crate::{
     address::Address,
     aead,
     envelope::hint_from,
-    inner::{Binding, Content, Inner, InnerError, InnerId},
+    inner::{Binding, Inner, InnerError, InnerId, Message},
     keys::{KEM_CIPHERTEXT_BYTES, Keys, SealKey, SealKeyId, SealPublic},
     seal::{BodyKeys, COMMITMENT_BYTES, body_keys},
 };
@@ -34,10 +34,14 @@ pub struct Opened {
     pub inner_id: InnerId,
     /// Who wrote it.
     pub sender: Address,
-    /// When, by the sender's word, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// What.
-    pub content: Content,
+    /// To whom.
+    pub recipient: Address,
+    /// What was written, and when by the sender's word.
+    pub message: Message,
+    /// The time of the transaction, by its author's word.
+    pub time: Time,
+    /// How long it lives, in seconds.
+    pub lifetime_secs: u32,
     /// Which of the wallet's seal keys it was sealed to.
     pub seal_key: SealKeyId,
 }
@@ -210,8 +214,10 @@ impl<'a> Parts<'a> {
             tx_id: transaction.id(),
             inner_id,
             sender,
-            time_ms: inner.time_ms,
-            content: inner.content,
+            recipient: *to.address,
+            message: inner.message,
+            time: core.time(),
+            lifetime_secs: core.lifetime_secs(),
             seal_key: inner.seal_key,
         })
     }

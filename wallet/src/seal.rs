@@ -6,7 +6,7 @@
 use ed25519_dalek::SigningKey;
 use hkdf::Hkdf;
 use qasedak_chain::{
-    Network,
+    Network, Time,
     hash::{Context, hash},
     rules::RuleError,
     transaction::Kind,
@@ -20,7 +20,7 @@ use crate::{
     aead::{self, NONCE_BYTES, TAG_BYTES},
     card::Card,
     envelope::{Draft, Unstamped, body_len_for, close, hint_for, pad},
-    inner::{Binding, Content, INNER_OVERHEAD_BYTES, Inner, InnerId},
+    inner::{Binding, INNER_OVERHEAD_BYTES, Inner, InnerId, Message},
     keys::{EncapsulationSeed, KEM_CIPHERTEXT_BYTES, Keys, SealPublic},
 };
 
@@ -47,6 +47,12 @@ pub enum SealError {
     /// The recipient's keys cannot be used, which a verified card excludes.
     #[error("the recipient's card has keys that cannot be used; ask them to publish a new one")]
     Card,
+    /// The recipient may have destroyed the key by the time that the message ends.
+    #[error(
+        "the recipient's card is too old for a message that lives so long: they may destroy its key before the message \
+         ends; choose a shorter expiry, or wait until their node has published a new card"
+    )]
+    OldCard,
     /// The draft breaks a rule of form.
     #[error(transparent)]
     Rule(#[from] RuleError),
@@ -66,12 +72,16 @@ pub struct SealedMessage {
 pub struct SentRecord {
     /// The message's identity.
     pub inner_id: InnerId,
+    /// By which of the sender's identities.
+    pub sender: Address,
     /// To whom.
     pub recipient: Address,
-    /// When, in milliseconds since 1970.
-    pub time_ms: u64,
-    /// What.
-    pub content: Content,
+    /// What was written, and when.
+    pub message: Message,
+    /// The time of the transaction.
+    pub time: Time,
+    /// How long it lives, in seconds.
+    pub lifetime_secs: u32,
     /// The seal key that it was sealed to.
     pub seal: SealPublic,
     /// The randomness of the encapsulation.
@@ -104,20 +114,22 @@ pub(crate) fn body_keys(
     })
 }
 
-/// Seals `content`, written by `sender` at `time_ms`, to the holder of `card`.
+/// Seals `message`, written by `sender`, to the holder of `card`. The message ends with the transaction's lifetime.
 ///
 /// # Errors
-/// [`SealError`] when the content is too long or the draft breaks a rule of form.
+/// [`SealError`] when the content is too long, the card too old, or the draft breaks a rule of form.
 pub fn seal(
     network: &Network,
     sender: &Keys,
     card: &Card,
-    content: Content,
-    time_ms: u64,
+    message: Message,
     draft: &Draft,
     rng: &mut dyn CryptoRng,
 ) -> Result<SealedMessage, SealError> {
-    let bytes = content.as_bytes().len();
+    if draft.time.plus(u64::from(draft.lifetime_secs)) > card.opens_until() {
+        return Err(SealError::OldCard);
+    }
+    let bytes = message.content.as_bytes().len();
     let needed = bytes.saturating_add(BODY_OVERHEAD_BYTES).saturating_add(INNER_OVERHEAD_BYTES);
     let body_len = body_len_for(needed, BODY_MIN_BYTES).ok_or(SealError::TooLong { bytes })?;
     let author = SigningKey::generate(rng);
@@ -125,7 +137,7 @@ pub fn seal(
     let encapsulation_seed = EncapsulationSeed::generate(rng);
     let encapsulated = card.seal().encapsulate(&encapsulation_seed).ok_or(SealError::Card)?;
     let hint = hint_for(network.ledger(), &author, card.scan()).ok_or(SealError::Card)?;
-    let inner = Inner { sender: *sender.address().as_bytes(), seal_key: card.sequence(), time_ms, content };
+    let inner = Inner { sender: *sender.address().as_bytes(), seal_key: card.sequence(), message };
     let inner_id = inner.id(&Binding {
         network,
         author: &author_public,
@@ -144,9 +156,11 @@ pub fn seal(
     })?;
     let record = SentRecord {
         inner_id,
+        sender: sender.address(),
         recipient: card.address(),
-        time_ms,
-        content: inner.content,
+        message: inner.message,
+        time: draft.time,
+        lifetime_secs: draft.lifetime_secs,
         seal: card.seal().clone(),
         encapsulation_seed,
     };

@@ -15,7 +15,7 @@ use crate::{
     aead,
     card::Card,
     envelope::{Draft, Unstamped, close, hint_for},
-    inner::Content,
+    inner::{Content, Message},
     keys::{Account, EncapsulationSeed, KEM_CIPHERTEXT_BYTES, Keys, SealKey, SealKeyId},
     phrase::Phrase,
     seal::{BODY_OVERHEAD_BYTES, SealError, body_keys},
@@ -48,6 +48,11 @@ pub(crate) fn draft() -> Draft {
 
 pub(crate) fn text(text: &str) -> Content {
     Content::Text(text.to_owned())
+}
+
+/// A message written at 5 ms past 1970.
+pub(crate) fn message(words: &str) -> Message {
+    Message::new(text(words), 5)
 }
 
 /// A transaction with a stamp that is worth nothing: the wallet leaves stamps to the ledger.

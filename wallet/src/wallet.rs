@@ -2,6 +2,7 @@
 //!
 //! A directory `<data>/<network>/wallet/` with the file `keystore`, the database `db/` and the file `lock`. Everything in
 //! it is encrypted; every change is on disk when the method returns. Methods that change something take `&mut self`.
+//! Everything that is said has an end, and goes with it: [`Wallet::expire`].
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -14,11 +15,11 @@ use rand_core::CryptoRng;
 use crate::{
     address::Address,
     card::Card,
+    clock::WalletClock,
     contact::Contact,
     envelope::Draft,
-    inner::Content,
-    keys::{Account, Keys, SealKey},
-    keystore::{self, KdfCost, Secrets},
+    inner::Message,
+    keystore::{KdfCost, Secrets, file as keystore_file, live::Keystore},
     open::{self, OpenError, Opened},
     phrase::Phrase,
     scan::Scanner,
@@ -29,28 +30,57 @@ mod cards;
 mod contacts;
 mod disclosing;
 mod error;
+mod expiry;
+mod export;
+mod history;
+mod identities;
+mod index;
 mod messages;
+mod requests;
 mod rows;
+mod sent;
 mod vault;
 
+pub use contacts::{CardNews, KeyWarning};
 pub use disclosing::DiscloseError;
 pub use error::WalletError;
-pub use messages::{LogId, Scanned, SentMessage, StoredMessage, UNREAD_MAX};
+pub use expiry::Expired;
+pub use history::HistoryEntry;
+pub use identities::Identity;
+pub use messages::{LogId, Recorded, Scanned, StoredMessage, UNREAD_MAX};
+pub use requests::{REQUEST_BYTES_MAX, REQUESTS_MAX, REQUESTS_PER_SENDER_MAX};
+pub use sent::{OwedReceipt, SentMessage, SentState};
 
-use rows::HeaderRow;
+use identities::Own;
+use index::Index;
+use rows::{ClockRow, CounterRow, HeaderRow};
 use vault::{Changes, Class, Vault};
 
 /// An open wallet.
 pub struct Wallet {
     network: Network,
-    keys: Keys,
-    // Oldest first.
-    seal_keys: Vec<SealKey>,
+    /// The identity that every wallet has.
+    main: Own,
+    others: Vec<Own>,
     // By folded name.
     contacts: std::collections::BTreeMap<String, Contact>,
+    blocked: std::collections::BTreeSet<Address>,
+    index: Index,
+    clock: WalletClock,
+    /// What of the clock is on disk.
+    kept_clock: WalletClock,
     vault: Vault,
     // Held for as long as the wallet is open; last, so that it is let go last.
     _lock: File,
+}
+
+/// What is counted. Numbers are never used again, whatever goes.
+#[derive(Clone, Copy)]
+enum Numbers {
+    /// Messages, received and sent.
+    Messages = 0,
+    /// Own seal keys.
+    SealKeys = 1,
 }
 
 impl std::fmt::Debug for Wallet {
@@ -85,45 +115,58 @@ impl Wallet {
             return Err(WalletError::Exists { path: dir.display().to_string() });
         }
         set_aside(&dir.join("db"))?;
-        let secrets = Secrets::generate(phrase, *network.ledger().as_bytes(), now.day(), rng);
-        let path = dir.join("keystore");
-        let file = keystore::seal(&secrets, passphrase, cost, rng)?;
-        keystore::file::write_new(&path, &file).map_err(WalletError::io("write", &path))?;
-        Self::with_secrets(dir, network, secrets, lock)
+        let secrets = Secrets::generate(phrase, *network.ledger().as_bytes(), rng);
+        let keystore = Keystore::create(&dir.join("keystore"), secrets, passphrase, cost, rng)?;
+        Self::with_keystore(dir, network, keystore, now, lock)
     }
 
-    /// Opens the wallet in `dir`.
+    /// Opens the wallet in `dir`, and lets go what has expired by `now`, the system's clock.
     ///
     /// # Errors
     /// [`WalletError`], among others [`WalletError::Missing`], [`WalletError::InUse`] and, for a wrong passphrase,
     /// [`WalletError::Keystore`].
-    pub fn open(dir: &Path, network: &Network, passphrase: &str) -> Result<Self, WalletError> {
+    pub fn open(dir: &Path, network: &Network, passphrase: &str, now: Time) -> Result<Self, WalletError> {
         if !Self::exists(dir) {
             return Err(WalletError::Missing { path: dir.display().to_string() });
         }
         let lock = take_lock(dir)?;
-        let path = dir.join("keystore");
-        let file = keystore::file::read(&path).map_err(WalletError::io("read", &path))?;
-        Self::with_secrets(dir, network, keystore::unseal(&file, passphrase)?, lock)
+        let keystore = Keystore::open(&dir.join("keystore"), passphrase)?;
+        Self::with_keystore(dir, network, keystore, now, lock)
     }
 
-    fn with_secrets(dir: &Path, network: &Network, secrets: Secrets, lock: File) -> Result<Self, WalletError> {
-        if secrets.ledger() != network.ledger().as_bytes() {
+    fn with_keystore(
+        dir: &Path,
+        network: &Network,
+        keystore: Keystore,
+        now: Time,
+        lock: File,
+    ) -> Result<Self, WalletError> {
+        if keystore.secrets().ledger() != network.ledger().as_bytes() {
             return Err(WalletError::OtherNetwork { path: dir.display().to_string() });
         }
-        let keys = Keys::derive(&secrets.phrase()?, Account::default());
-        let vault = Vault::open(&dir.join("db"), secrets)?;
+        let main = Own::derive(&keystore.secrets().phrase()?, Default::default(), String::new());
+        let vault = Vault::open(&dir.join("db"), keystore)?;
         let mut wallet = Self {
             network: network.clone(),
-            keys,
-            seal_keys: Vec::new(),
+            main,
+            others: Vec::new(),
             contacts: Default::default(),
+            blocked: Default::default(),
+            index: Index::default(),
+            clock: WalletClock::new(now),
+            kept_clock: WalletClock::new(now),
             vault,
             _lock: lock,
         };
         wallet.check_header(dir)?;
-        wallet.load_seal_keys()?;
+        wallet.load_clock(now)?;
+        wallet.vault.load_due()?;
+        wallet.load_identities()?;
         wallet.load_contacts()?;
+        wallet.load_blocked()?;
+        wallet.expire(now)?;
+        wallet.load_seal_keys()?;
+        wallet.load_messages()?;
         Ok(wallet)
     }
 
@@ -137,21 +180,49 @@ impl Wallet {
             Some(HeaderRow { version, .. }) if version > rows::VERSION => {
                 Err(WalletError::Newer { path: dir.display().to_string() })
             }
-            // An older layout is brought up to this one here, before anything else is read. There is none yet.
+            // An older layout is brought up to this one here, before anything else is read. None was ever released.
+            Some(HeaderRow { version: 1, .. }) => Err(WalletError::Older { path: dir.display().to_string() }),
             Some(_) => Err(WalletError::damaged(dir)),
             None if !self.vault.is_empty()? => Err(WalletError::damaged(dir)),
             None => {
                 let mut changes = Changes::default();
                 let row = HeaderRow { version: rows::VERSION, ledger, address };
-                self.vault.put(&mut changes, Class::Header, &key, &row)?;
+                self.vault.put(&mut changes, &key, &row)?;
+                let clock = ClockRow { clock: self.clock };
+                self.vault.put(&mut changes, &Vault::counted_key(Class::Clock, 0), &clock)?;
                 self.vault.commit(changes)
             }
         }
     }
 
-    /// The wallet's own address.
+    /// The greatest number that was given to a row of that kind, 0 for none.
+    fn last_number(&self, kind: Numbers) -> Result<u64, WalletError> {
+        let row = self.vault.get::<CounterRow>(&Vault::counted_key(Class::Counter, kind as u64))?;
+        Ok(row.map_or(0, |row| row.last))
+    }
+
+    /// Notes that numbers up to `last` are given.
+    fn put_last_number(&mut self, changes: &mut Changes, kind: Numbers, last: u64) -> Result<(), WalletError> {
+        self.vault.put(changes, &Vault::counted_key(Class::Counter, kind as u64), &CounterRow { last })
+    }
+
+    /// Encrypts the keystore under another passphrase, under a new salt. Whoever knows the old one opens nothing any more
+    /// but copies of the file that were made before.
+    ///
+    /// # Errors
+    /// [`WalletError::Keystore`] for an empty passphrase or want of memory, [`WalletError::Io`]; the old one holds then.
+    pub fn change_passphrase(
+        &mut self,
+        passphrase: &str,
+        cost: KdfCost,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(), WalletError> {
+        self.vault.keystore().rekey(passphrase, cost, rng)
+    }
+
+    /// The address of the first identity.
     pub fn address(&self) -> Address {
-        self.keys.address()
+        self.main.keys.address()
     }
 
     /// The network that it belongs to.
@@ -159,9 +230,10 @@ impl Wallet {
         &self.network
     }
 
-    /// Finds this wallet's sealed envelopes in the scan column. Independent of the wallet once made.
+    /// Finds this wallet's sealed envelopes, of all its identities, in the scan column. Independent of the wallet once made.
     pub fn scanner(&self) -> Scanner {
-        Scanner::new(&self.network, self.keys.scan())
+        let first = Scanner::new(&self.network, self.main.keys.scan());
+        self.others.iter().fold(first, |scanner, own| scanner.with_key(own.keys.scan()))
     }
 
     /// Opens a transaction that the scanner found. Changes nothing: hand the result to
@@ -170,23 +242,35 @@ impl Wallet {
     /// # Errors
     /// [`OpenError`] names the first check that failed.
     pub fn open_transaction(&self, transaction: &Transaction) -> Result<Opened, OpenError> {
-        open::open(&self.network, &self.keys, &self.seal_keys, transaction)
+        self.unsealed(transaction).map(|(unsealed, _)| unsealed.opened)
     }
 
-    /// Seals a message of this wallet to the holder of `card`. Changes nothing: once stamped, hand its record to
-    /// [`record_sent`](Self::record_sent).
+    /// What a transaction opens to, and for which identity.
+    fn unsealed(&self, transaction: &Transaction) -> Result<(open::Unsealed, &Own), OpenError> {
+        let mut refused = OpenError::NotForUs;
+        for own in self.own() {
+            match open::unseal(&self.network, &own.keys, &own.seal_keys, transaction) {
+                Ok(unsealed) => return Ok((unsealed, own)),
+                Err(OpenError::NotForUs) => {}
+                Err(error) => refused = error,
+            }
+        }
+        Err(refused)
+    }
+
+    /// Seals a message to the holder of `card`, by the identity that the contact knows, else by the first. Changes nothing:
+    /// once stamped, hand its record to [`record_sent`](Self::record_sent).
     ///
     /// # Errors
-    /// [`SealError`] when the content is too long or the draft breaks a rule of form.
+    /// [`SealError`] when the content is too long, the card too old, or the draft breaks a rule of form.
     pub fn seal(
         &self,
         card: &Card,
-        content: Content,
-        time_ms: u64,
+        message: Message,
         draft: &Draft,
         rng: &mut dyn CryptoRng,
     ) -> Result<SealedMessage, SealError> {
-        seal::seal(&self.network, &self.keys, card, content, time_ms, draft, rng)
+        seal::seal(&self.network, &self.known_to(&card.address()).keys, card, message, draft, rng)
     }
 }
 
@@ -197,7 +281,7 @@ fn create_dir(dir: &Path) -> Result<(), WalletError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir).map_err(WalletError::io("create", dir))?;
-    dir.parent().map_or(Ok(()), |parent| keystore::file::sync_dir(parent).map_err(WalletError::io("sync", parent)))
+    dir.parent().map_or(Ok(()), |parent| keystore_file::sync_dir(parent).map_err(WalletError::io("sync", parent)))
 }
 
 fn take_lock(dir: &Path) -> Result<File, WalletError> {

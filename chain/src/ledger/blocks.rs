@@ -17,11 +17,10 @@ pub struct Refreshed {
 }
 
 impl<S: Store> Ledger<S> {
-    /// An hour got a transaction: its block is to be computed anew. The mark survives a restart.
-    pub(super) fn mark_stale(&mut self, hour: u64) -> Change {
-        self.stale_hours.insert(hour);
+    /// An hour got a transaction: its block is to be computed anew. The mark survives a restart; `None` when it is there.
+    pub(super) fn mark_stale(&mut self, hour: u64) -> Option<Change> {
         self.blocks_tree.changed(hour);
-        Change { tree: Tree::Blocks, key: keys::number(hour), value: Some(Vec::new()) }
+        self.stale_hours.insert(hour).then(|| Change::put(Tree::Blocks, keys::number(hour), Vec::new()))
     }
 
     pub(super) fn load_stale_hours(&mut self) -> Result<(), StoreError> {
@@ -58,7 +57,7 @@ impl<S: Store> Ledger<S> {
             refreshed.chained = refreshed.chained.saturating_add(1);
             let block = chained(ledger, chain, number, contents);
             chain = block.chain;
-            changes.push(Change { tree: Tree::Blocks, key, value: Some(write_block(&block)) });
+            changes.push(Change::put(Tree::Blocks, key, write_block(&block)));
         }
         self.store.stage(Batch::of_changes(changes))?;
         self.stale_hours.clear();

@@ -95,9 +95,7 @@ impl<S: Store> Ledger<S> {
     /// The days that changed since the last flush, as changes to the index.
     pub(super) fn take_day_changes(&mut self) -> Vec<Change> {
         let days = std::mem::take(&mut self.days);
-        days.iter()
-            .map(|(number, day)| Change { tree: Tree::Days, key: keys::number(*number), value: Some(day.to_bytes()) })
-            .collect()
+        days.iter().map(|(number, day)| Change::put(Tree::Days, keys::number(*number), day.to_bytes())).collect()
     }
 
     /// At most `max` days from `from` on that have transactions, ascending.

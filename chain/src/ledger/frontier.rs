@@ -6,11 +6,12 @@
 
 use rand_core::Rng;
 
-use super::{Ledger, keys};
+use super::{Ledger, keys, tips::Tips};
 use crate::{
     ids::{Position, TxId},
     store::{Batch, Change, Record, Store, StoreError, Tree},
     time::Time,
+    transaction::Core,
 };
 
 /// How many parents a new transaction names when the frontier has more.
@@ -21,16 +22,15 @@ const SETTLE_PAGE: usize = 1_024;
 impl<S: Store> Ledger<S> {
     /// The index entry of a transaction that waits to settle. Ordered by when it is due, then by position, so that
     /// parents settle before their children.
-    pub(super) fn waits_to_settle(&self, position: Position, record: &Record) -> Change {
-        Change { tree: Tree::Frontier, key: keys::waiting(self.due(record), position), value: Some(Vec::new()) }
+    pub(super) fn waits_to_settle(&mut self, position: Position, core: &Core, arrival: Time) -> Change {
+        let due = self.due(core, arrival);
+        self.next_due = self.next_due.min(due);
+        Change::put_fresh(Tree::Frontier, keys::waiting(due, position), Vec::new())
     }
 
     pub(super) fn load_frontier(&mut self) -> Result<(), StoreError> {
         let pairs = self.store.range(Tree::Frontier, keys::TIPS.0, keys::TIPS.1, usize::MAX)?;
-        self.tips = pairs
-            .iter()
-            .filter_map(|(key, value)| Some((keys::read_id(key)?, Time::from_secs(keys::read_u64(value)?))))
-            .collect();
+        self.tips = Tips::load(&pairs);
         let pairs = self.store.range(Tree::Frontier, keys::ALL_HELD_BACK.0, keys::ALL_HELD_BACK.1, usize::MAX)?;
         self.held_back = pairs.iter().filter_map(|(key, _)| keys::read_id(key)).collect();
         Ok(())
@@ -41,65 +41,80 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the store fails.
     pub fn settle(&mut self, system: Time) -> Result<(), StoreError> {
-        let (from, to) = keys::waiting_until(self.clock(system));
+        let now = self.clock(system);
+        if now < self.next_due {
+            return Ok(());
+        }
+        let (from, to) = keys::waiting_until(now);
         loop {
             let due = self.store.range(Tree::Frontier, &from, &to, SETTLE_PAGE)?;
             if due.is_empty() {
-                return Ok(());
+                break;
             }
             let mut changes = Vec::new();
             for (key, _) in due {
                 if let Some(record) = keys::read_waiting(&key).map(|at| self.store.record(at)).transpose()?.flatten() {
-                    self.settle_one(&record, &mut changes)?;
+                    let core = record.header.core();
+                    self.settle_one(&record.id, core.time(), core.parents(), &mut changes)?;
                 }
-                changes.push(Change { tree: Tree::Frontier, key, value: None });
+                changes.push(Change::remove(Tree::Frontier, key));
             }
+            changes.extend(self.tips.take_changes());
             self.store.stage(Batch::of_changes(changes))?;
         }
+        let next = self.store.range(Tree::Frontier, &from, keys::WAITING_END, 1)?;
+        let never = Time::from_secs(u64::MAX);
+        self.next_due = next.first().and_then(|(key, _)| keys::read_due(key)).unwrap_or(never);
+        Ok(())
     }
 
-    fn settle_one(&mut self, record: &Record, changes: &mut Vec<Change>) -> Result<(), StoreError> {
-        for parent in record.header.core().parents() {
+    /// Whether a transaction that comes now never waits: it is due, and its parents, which were due no later, have settled.
+    pub(super) fn settles_at_once(&mut self, core: &Core, now: Time) -> bool {
+        self.held_back.is_empty() && self.due(core, now) <= now && self.settle(now).is_ok()
+    }
+
+    pub(super) fn settle_one(
+        &mut self,
+        id: &TxId,
+        time: Time,
+        parents: &[TxId],
+        changes: &mut Vec<Change>,
+    ) -> Result<(), StoreError> {
+        for parent in parents {
             // A settled child shows that the world has its parent. The parent was due no later than the child.
             if self.let_go(parent, changes)
                 && let Some(parent) = self.record_of(parent)?
             {
-                self.cover_parents(&parent, changes);
+                self.cover(parent.header.core().parents());
             }
         }
-        if !self.held_back.contains(&record.id) {
-            self.becomes_tip(record, changes);
+        if !self.held_back.contains(id) {
+            self.becomes_tip(id, time, parents);
         }
         Ok(())
     }
 
     /// A settled transaction without settled children takes the place of its parents.
-    fn becomes_tip(&mut self, record: &Record, changes: &mut Vec<Change>) {
-        self.cover_parents(record, changes);
-        let time = record.header.core().time();
-        self.tips.insert(record.id, time);
-        changes.push(Change { tree: Tree::Frontier, key: keys::tip(&record.id), value: Some(keys::time(time)) });
+    pub(super) fn becomes_tip(&mut self, id: &TxId, time: Time, parents: &[TxId]) {
+        self.cover(parents);
+        self.tips.add(*id, time);
     }
 
-    fn cover_parents(&mut self, record: &Record, changes: &mut Vec<Change>) {
-        for parent in record.header.core().parents() {
-            if self.tips.remove(parent).is_some() {
-                changes.push(Change { tree: Tree::Frontier, key: keys::tip(parent), value: None });
-            }
-        }
+    fn cover(&mut self, parents: &[TxId]) {
+        parents.iter().for_each(|parent| self.tips.cover(parent));
     }
 
     /// The index entry of an own transaction that must not become a parent yet. It survives a restart.
     pub(super) fn hold_back(&mut self, id: TxId) -> Change {
         self.held_back.insert(id);
-        Change { tree: Tree::Frontier, key: keys::held_back(&id), value: Some(Vec::new()) }
+        Change::put(Tree::Frontier, keys::held_back(&id), Vec::new())
     }
 
     /// Holds a transaction back no longer; whether it was.
     fn let_go(&mut self, id: &TxId, changes: &mut Vec<Change>) -> bool {
         let was = self.held_back.remove(id);
         if was {
-            changes.push(Change { tree: Tree::Frontier, key: keys::held_back(id), value: None });
+            changes.push(Change::remove(Tree::Frontier, keys::held_back(id)));
         }
         was
     }
@@ -126,16 +141,17 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         }
         if let Some(record) = self.record_of(id)?
-            && self.due(&record) <= self.clock(system)
+            && self.due(record.header.core(), record.arrival) <= self.clock(system)
         {
-            self.becomes_tip(&record, &mut changes);
+            self.becomes_tip(id, record.header.core().time(), record.header.core().parents());
+            changes.extend(self.tips.take_changes());
         }
         self.store.stage(Batch::of_changes(changes))
     }
 
     /// When a transaction settles, as far as time goes.
-    fn due(&self, record: &Record) -> Time {
-        record.header.core().time().max(record.arrival.plus(self.network.settle_secs()))
+    pub(super) fn due(&self, core: &Core, arrival: Time) -> Time {
+        core.time().max(arrival.plus(self.network.settle_secs()))
     }
 
     /// Parents and time for a new transaction: [`draw_parents`](Self::draw_parents), and the own clock to the minute,
@@ -145,7 +161,7 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store fails.
     pub fn next_place(&mut self, system: Time, rng: &mut dyn Rng) -> Result<(Vec<TxId>, Time), StoreError> {
         let parents = self.draw_parents(system, rng)?;
-        let newest = parents.iter().filter_map(|id| self.tips.get(id)).max().copied();
+        let newest = parents.iter().filter_map(|id| self.tips.time_of(id)).max();
         let clock = self.clock(system).rounded_down();
         Ok((parents, newest.map_or(clock, |newest| newest.max(clock))))
     }
@@ -162,7 +178,7 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store fails.
     pub fn draw_parents(&mut self, system: Time, rng: &mut dyn Rng) -> Result<Vec<TxId>, StoreError> {
         self.settle(system)?;
-        let mut tips: Vec<TxId> = self.tips.keys().copied().collect();
+        let mut tips: Vec<TxId> = self.tips.ids().copied().collect();
         if tips.is_empty() {
             return Ok(vec![self.network.genesis()]);
         }

@@ -23,12 +23,18 @@ pub(super) fn number(n: u64) -> Vec<u8> {
     n.to_be_bytes().to_vec()
 }
 
-pub(super) fn time(time: Time) -> Vec<u8> {
-    number(time.secs())
-}
-
 pub(super) fn tip(id: &TxId) -> Vec<u8> {
     [&[TIP], &id.as_bytes()[..]].concat()
+}
+
+/// A page of tips. Shorter than the key of one tip.
+pub(super) fn tip_page(number: u64) -> Vec<u8> {
+    [&[TIP], &number.to_be_bytes()[..]].concat()
+}
+
+/// The number of a page's key.
+pub(super) fn read_tip_page(key: &[u8]) -> Option<u64> {
+    read_u64(key.get(1..)?)
 }
 
 /// The id of a tip's key, or of one that is held back.
@@ -55,6 +61,14 @@ pub(super) fn waiting(due: Time, position: Position) -> Vec<u8> {
 /// All that are due at `now` or before.
 pub(super) fn waiting_until(now: Time) -> (Vec<u8>, Vec<u8>) {
     (vec![WAITING], [&[WAITING], &now.plus(1).secs().to_be_bytes()[..]].concat())
+}
+
+/// Behind all that wait.
+pub(super) const WAITING_END: &[u8] = &[HELD_BACK];
+
+/// When a waiting transaction is due.
+pub(super) fn read_due(key: &[u8]) -> Option<Time> {
+    read_u64(key.get(1..9)?).map(Time::from_secs)
 }
 
 pub(super) fn read_waiting(key: &[u8]) -> Option<Position> {

@@ -62,7 +62,7 @@ impl<S: Store> Ledger<S> {
         if body_day <= self.clock(system).day() {
             return Ok(Attached::Expired);
         }
-        let late = LateBody { position, id, body: Arc::from(body), body_day };
+        let late = LateBody { position, id, body: Arc::new(body.to_vec()), body_day };
         self.store.stage(Batch { late_bodies: vec![late], ..Batch::default() })?;
         Ok(Attached::Taken)
     }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Ledger, blocks_tree::BlocksTree, keys, state::State};
+use super::{Ledger, blocks_tree::BlocksTree, keys, state::State, tips::Tips};
 use crate::{
     ids::Position,
     network::Network,
     retention::Keep,
-    store::{Batch, Change, Store, StoreError, Tree},
+    store::{Batch, Change, Record, Store, StoreError, Tree},
     time::Time,
 };
 
@@ -37,7 +37,8 @@ impl<S: Store> Ledger<S> {
             store,
             state,
             days: BTreeMap::new(),
-            tips: BTreeMap::new(),
+            tips: Tips::default(),
+            next_due: Time::default(),
             held_back: BTreeSet::new(),
             stale_hours: BTreeSet::new(),
             blocks_tree,
@@ -77,7 +78,8 @@ impl<S: Store> Ledger<S> {
         self.store.reset_trees()?;
         self.state = State::new(self.network.ledger());
         self.days.clear();
-        self.tips.clear();
+        self.tips = Tips::default();
+        self.next_due = Time::default();
         self.held_back.clear();
         self.stale_hours.clear();
         self.blocks_tree = BlocksTree::new(self.network.ledger());
@@ -120,16 +122,31 @@ impl<S: Store> Ledger<S> {
                 return Ok(());
             }
             for record in &records {
-                let changes = self.tree_changes(Position::new(self.state.count()), record);
-                self.load_day(record.header.core().time().day())?;
-                self.store.stage(Batch::of_changes(changes))?;
-                self.advance(record);
+                self.derive(record)?;
             }
             progress(self.state.count(), self.store.len());
-            // What was due at the last commit waits no more, and its waiting never reaches the disk.
             self.settle(self.latest)?;
             self.flush_trees()?;
         }
+        Ok(())
+    }
+
+    /// Derives the trees for the next record.
+    fn derive(&mut self, record: &Record) -> Result<(), StoreError> {
+        let (position, core) = (Position::new(self.state.count()), record.header.core());
+        self.load_day(core.time().day())?;
+        let mut changes: Vec<Change> = self.mark_stale(core.time().hour()).into_iter().collect();
+        // What was due at the last commit waits no more, and its waiting never reaches the disk.
+        if self.due(core, record.arrival) <= self.latest {
+            self.settle(self.latest)?;
+            self.settle_one(&record.id, core.time(), core.parents(), &mut changes)?;
+        } else {
+            changes.push(self.waits_to_settle(position, core, record.arrival));
+        }
+        if !changes.is_empty() {
+            self.store.stage(Batch::of_changes(changes))?;
+        }
+        self.advance(&record.id, core.time().day());
         Ok(())
     }
 
@@ -139,13 +156,15 @@ impl<S: Store> Ledger<S> {
             return Ok(());
         };
         let mut changes = self.take_day_changes();
-        changes.push(Change { tree: Tree::State, key: keys::STATE.to_vec(), value: Some(self.state.to_bytes()) });
+        changes.extend(self.tips.take_changes());
+        changes.push(Change::put(Tree::State, keys::STATE.to_vec(), self.state.to_bytes()));
         self.store.stage(Batch::of_changes(changes))?;
         if let Some(flush) = self.store.flush(point)? {
             let result = flush.run();
             self.store.flushed(result.is_ok());
             result?;
         }
+        self.upkeep_now();
         Ok(())
     }
 }

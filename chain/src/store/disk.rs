@@ -16,26 +16,29 @@
 //! write stays there too.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     fmt,
     fs::File,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use self::{
     bodies::Bodies,
     flush::InFlight,
     headers::{ColumnWrite, Headers},
-    index::Index,
+    index::{Index, IndexWrite},
+    log::Stored,
+    recent::{Recent, Staged},
     runs::Runs,
     scan::{EntryBytes, ScanColumn},
     segment::Place,
     tree::TreeColumn,
+    upkeep::UpkeepInFlight,
 };
 use super::{
     Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
-    ScanEntry, Store, StoreError, Tree,
+    ScanEntry, Store, StoreError, Tree, Upkeep,
 };
 use crate::{
     ids::{LedgerId, Position, TxId},
@@ -54,12 +57,14 @@ mod log;
 mod memtable;
 mod outbox;
 mod pieces;
+mod recent;
 pub(crate) mod recover;
 mod runs;
 pub(crate) mod scan;
 pub(crate) mod segment;
 mod stock;
 mod tree;
+mod upkeep;
 
 pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]
@@ -90,14 +95,6 @@ impl Default for DiskOptions {
     }
 }
 
-/// A record whose columns are not written yet, with what was worked out for it.
-struct Staged {
-    record: Record,
-    scan: ScanEntry,
-    entry: EntryBytes,
-    place: Option<Place>,
-}
-
 /// A body that came late and does not stand in the scan column yet.
 struct Late {
     place: Place,
@@ -115,18 +112,25 @@ pub struct DiskStore {
     tree: Arc<TreeColumn>,
     runs: Runs,
     index: Index,
-    /// Records whose columns are not written yet: durable ones, those of the flush under way, then staged ones.
-    recent: VecDeque<Staged>,
-    /// Position of the first of them.
-    recent_first: u64,
+    /// Records whose columns are not written yet.
+    recent: Recent,
     late: BTreeMap<u64, Late>,
     /// Offsets of durable records that could not be written yet.
     offsets: Vec<ColumnWrite>,
+    /// The record that an id was last found to be of: who looks up an id mostly reads that next.
+    found: Mutex<Option<(u64, Stored)>>,
     in_flight: Option<InFlight>,
+    /// Changes of the trees that are to be written once so many records are durable.
+    trees: Option<(u64, Arc<IndexWrite>)>,
+    upkeep: Option<UpkeepInFlight>,
+    /// Upkeep failed, and no flush has succeeded since.
+    upkeep_rests: bool,
     /// Why the last flush failed, if it did.
     failing: Option<String>,
-    /// Why what follows from the log could not be written by the last flush, if it could not.
+    /// Why the columns could not be written by the last flush, if they could not.
     behind: Option<String>,
+    /// Why the last upkeep failed, if it did.
+    upkeep_failed: Option<String>,
     /// Shared with a flush under way and closed last, so that nobody opens what is still being written.
     lock: Arc<File>,
 }
@@ -207,13 +211,17 @@ impl DiskStore {
             tree: Arc::new(tree),
             runs,
             index,
-            recent: VecDeque::new(),
-            recent_first: log.len,
+            recent: Recent::new(log.len),
             late: BTreeMap::new(),
             offsets: Vec::new(),
+            found: Mutex::default(),
             in_flight: None,
+            trees: None,
+            upkeep: None,
+            upkeep_rests: false,
             failing: None,
             behind: None,
+            upkeep_failed: None,
             lock: Arc::new(lock),
         })
     }
@@ -225,19 +233,19 @@ impl DiskStore {
 
     /// Why the disk does not take all in at the moment, if it does not.
     pub fn trouble(&self) -> Option<&str> {
-        self.failing.as_deref().or(self.behind.as_deref())
-    }
-
-    /// A record whose columns are not written yet.
-    fn recent(&self, position: u64) -> Option<&Staged> {
-        self.recent.get(usize::try_from(position.checked_sub(self.recent_first)?).ok()?)
+        self.failing.as_deref().or(self.behind.as_deref()).or(self.upkeep_failed.as_deref())
     }
 
     /// Record and, if it ever came, place of its body when it was written.
     fn stored(&self, position: u64) -> Result<Option<(Record, Option<Place>)>, StoreError> {
-        if let Some(staged) = self.recent(position) {
+        if let Some(staged) = self.recent.get(position) {
             return Ok(Some((staged.record.clone(), staged.place)));
         }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, stored)) = found.take_if(|(at, _)| *at == position) {
+            return Ok(Some((stored.record, stored.place)));
+        }
+        drop(found);
         let stored = self.headers.view().read(Position::new(position))?;
         Ok(stored.map(|stored| (stored.record, stored.place)))
     }
@@ -246,17 +254,16 @@ impl DiskStore {
     fn check_room(&self) -> Result<(), StoreError> {
         let full =
             self.recent.len() >= RECENT_MAX || self.index.len() >= CHANGES_MAX || self.runs.in_memory() >= RECENT_MAX;
-        let cause = self.failing.as_ref().or(self.behind.as_ref().filter(|_| full));
+        let behind = self.behind.as_ref().or(self.upkeep_failed.as_ref());
+        let cause = self.failing.as_ref().or(behind.filter(|_| full));
         cause.map_or(Ok(()), |cause| Err(StoreError::Failing { cause: cause.clone() }))
     }
 
     fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
-        let scan = new.scan_entry();
         let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, body);
         let place = new.body.map(reserve).transpose()?;
-        let entry = scan::entry_bytes(self.len(), new.record.header.core(), &new.author_u, place);
         self.runs.push(&new.record);
-        self.recent.push_back(Staged { scan, record: new.record, entry, place });
+        self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
         Ok(())
     }
 
@@ -276,7 +283,7 @@ impl DiskStore {
     fn places(&self, position: u64, written: Option<Place>) -> Result<[Option<Place>; 2], StoreError> {
         let now = match self.late.get(&position) {
             Some(late) => Some(late.place),
-            None if position >= self.recent_first => written,
+            None if position >= self.recent.first() => written,
             None => self.scan.place(self.headers.view(), position)?,
         };
         Ok([now, written.filter(|written| now != Some(*written))])
@@ -285,7 +292,7 @@ impl DiskStore {
 
 impl Store for DiskStore {
     fn len(&self) -> u64 {
-        self.recent_first.saturating_add(self.recent.len() as u64)
+        self.recent.end()
     }
 
     fn last_commit(&self) -> Option<CommitPoint> {
@@ -310,16 +317,23 @@ impl Store for DiskStore {
         self.end_flush(success);
     }
 
+    fn upkeep(&mut self) -> Option<Upkeep> {
+        self.begin_upkeep()
+    }
+
+    fn upkept(&mut self) {
+        self.end_upkeep();
+    }
+
     fn record(&self, position: Position) -> Result<Option<Record>, StoreError> {
         Ok(self.stored(position.get())?.map(|(record, _)| record))
     }
 
     fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
-        let written = self.headers.view().records(from.get(), self.recent_first, max)?;
+        let written = self.headers.view().records(from.get(), self.recent.first(), max)?;
         let mut records: Vec<Record> = written.into_iter().map(|stored| stored.record).collect();
-        let skip = usize::try_from(from.get().saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
         let room = max.saturating_sub(records.len());
-        records.extend(self.recent.iter().skip(skip).take(room).map(|staged| staged.record.clone()));
+        records.extend(self.recent.from(from.get()).take(room).map(|staged| staged.record.clone()));
         Ok(records)
     }
 
@@ -343,10 +357,9 @@ impl Store for DiskStore {
     }
 
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
-        let mut entries = self.scan.read(self.headers.view(), from.get(), self.recent_first, max)?;
-        let skip = usize::try_from(from.get().saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
+        let mut entries = self.scan.read(self.headers.view(), from.get(), self.recent.first(), max)?;
         let room = max.saturating_sub(entries.len());
-        entries.extend(self.recent.iter().skip(skip).take(room).map(|staged| staged.scan));
+        entries.extend(self.recent.from(from.get()).take(room).map(Staged::scan));
         for position in self.late.range(from.get()..).map(|(position, _)| position) {
             let nth = usize::try_from(position.saturating_sub(from.get())).unwrap_or(usize::MAX);
             if let Some(entry) = entries.get_mut(nth) {
@@ -357,7 +370,17 @@ impl Store for DiskStore {
     }
 
     fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
-        self.runs.find(id, self.headers.view())
+        let Some((found, stored)) = self.runs.find(id, self.headers.view())? else {
+            return Ok(None);
+        };
+        if let Some(stored) = stored {
+            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((found.position.get(), stored));
+        }
+        Ok(Some(found))
+    }
+
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+        self.runs.ids_between(from, to, self.headers.view())
     }
 
     fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
@@ -378,7 +401,7 @@ impl Store for DiskStore {
 
     fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
         let end = index.saturating_add(1).checked_shl(level).unwrap_or(u64::MAX);
-        if end <= self.recent_first {
+        if end <= self.recent.first() {
             return self.tree.node(level, index, self.headers.view());
         }
         if let Some(below) = level.checked_sub(1) {
@@ -387,7 +410,8 @@ impl Store for DiskStore {
             let right = self.node(ledger, below, left.saturating_add(1))?;
             return Ok(merkle::node(ledger, &self.node(ledger, below, left)?, &right));
         }
-        let staged = self.recent(index).ok_or_else(|| super::beyond_the_log(&self.dir.display().to_string(), index))?;
+        let staged =
+            self.recent.get(index).ok_or_else(|| super::beyond_the_log(&self.dir.display().to_string(), index))?;
         Ok(merkle::leaf(ledger, staged.record.id.as_bytes()))
     }
 
@@ -423,9 +447,8 @@ impl Store for DiskStore {
         self.index.reset()?;
         self.tree.reset(self.headers.view())?;
         self.runs.reset(self.headers.view(), progress)?;
-        let durable = self.headers.len().saturating_sub(self.recent_first);
-        let staged = usize::try_from(durable).unwrap_or(usize::MAX);
-        self.recent.iter().skip(staged).for_each(|staged| self.runs.push(&staged.record));
+        let staged = self.recent.from(self.headers.len().max(self.recent.first()));
+        staged.for_each(|staged| self.runs.push(&staged.record));
         Ok(())
     }
 

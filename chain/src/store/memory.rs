@@ -31,7 +31,7 @@ pub struct MemoryStore {
     order: BTreeMap<OrderKey, u64>,
     trees: Index,
     /// Positions whose body came late and is not durable yet, with what was there before.
-    late: Vec<(Position, Option<Arc<[u8]>>)>,
+    late: Vec<(Position, Option<Arc<Vec<u8>>>)>,
     /// What would survive a crash.
     durable: Durable,
     /// What stood in the trees where they changed since the last flush began.
@@ -95,7 +95,7 @@ impl MemoryStore {
         store
     }
 
-    fn set_body(&mut self, position: Position, body: Option<Arc<[u8]>>) -> Option<Arc<[u8]>> {
+    fn set_body(&mut self, position: Position, body: Option<Arc<Vec<u8>>>) -> Option<Arc<Vec<u8>>> {
         let at = usize::try_from(position.get()).ok()?;
         std::mem::replace(&mut self.log.get_mut(at)?.body, body)
     }

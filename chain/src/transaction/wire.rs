@@ -63,41 +63,40 @@ struct WireHeader {
     solution: [u8; 16],
 }
 
-fn wire_core(core: &Core) -> WireCore {
-    WireCore {
-        version: FORMAT_VERSION,
-        parents: WireParents(core.parents.clone()),
-        time: core.time.secs(),
-        lifetime: core.lifetime_secs,
-        kind: core.kind.to_byte(),
-        hint: core.hint,
-        body_hash: core.body_hash,
-        body_len: core.body_len,
-        author: core.author,
+/// Appends the bytes that bincode makes of a [`WireCore`], which need no copy of the parents this way; decoding compares
+/// the two.
+fn write_core(core: &Core, with_body_hash: bool, out: &mut Vec<u8>) {
+    // A core has at most `PARENTS_MAX` parents.
+    out.extend([FORMAT_VERSION, u8::try_from(core.parents.len()).unwrap_or(u8::MAX)]);
+    core.parents.iter().for_each(|parent| out.extend_from_slice(parent.as_bytes()));
+    out.extend_from_slice(&core.time.secs().to_le_bytes());
+    out.extend_from_slice(&core.lifetime_secs.to_le_bytes());
+    out.push(core.kind.to_byte());
+    out.extend_from_slice(&core.hint);
+    if with_body_hash {
+        out.extend_from_slice(&core.body_hash);
     }
-}
-
-/// Encoding cannot fail: a `Core` has at most [`PARENTS_MAX`] parents and so fits the limit.
-fn encode_infallibly<T: Encode>(value: &T) -> Vec<u8> {
-    codec::encode::<HEADER_MAX_BYTES, T>(value).unwrap_or_default()
+    out.extend_from_slice(&core.body_len.to_le_bytes());
+    out.extend_from_slice(&core.author);
 }
 
 pub(super) fn encode_core(core: &Core) -> Vec<u8> {
-    encode_infallibly(&wire_core(core))
+    let mut bytes = Vec::with_capacity(core.header_len());
+    write_core(core, true, &mut bytes);
+    bytes
 }
 
 pub(super) fn encode_core_without_body_hash(core: &Core) -> Vec<u8> {
-    let c = wire_core(core);
-    encode_infallibly(&(c.version, c.parents, c.time, c.lifetime, c.kind, c.hint, c.body_len, c.author))
+    let mut bytes = Vec::with_capacity(core.header_len());
+    write_core(core, false, &mut bytes);
+    bytes
 }
 
-pub(super) fn encode_header(header: &Header) -> Vec<u8> {
-    encode_infallibly(&WireHeader {
-        core: wire_core(&header.signed.core),
-        signature: header.signed.signature,
-        nonce: header.stamp.nonce(),
-        solution: *header.stamp.solution(),
-    })
+pub(super) fn write_header(header: &Header, out: &mut Vec<u8>) {
+    write_core(&header.signed.core, true, out);
+    out.extend_from_slice(&header.signed.signature);
+    out.extend_from_slice(&header.stamp.nonce().to_le_bytes());
+    out.extend_from_slice(header.stamp.solution());
 }
 
 /// Decodes the header at the start of `bytes`; returns what follows it.

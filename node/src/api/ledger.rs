@@ -49,6 +49,12 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         bodies_wanted: engine.repair.wanted,
         bodies_repaired: engine.repair.repaired,
         syncing: engine.syncing.is_some(),
+        sync: engine.syncing.map(|sync| types::Sync { peers: sync.peers, gained: sync.gained, left: sync.left }),
+        intake: types::Intake {
+            daily_bytes: engine.budget.daily_bytes,
+            waiting: engine.budget.waiting,
+            waiting_bytes: engine.budget.waiting_bytes,
+        },
         address: node.mail().map(|mail| mail.address().to_string()),
         listen: listen.iter().map(ToString::to_string).collect(),
         disk: types::Disk {
@@ -87,6 +93,17 @@ pub(super) async fn peers(State(node): State<Arc<Node>>) -> Answer<Vec<types::Pe
         transport: peer.transport.to_string(),
         direction: if peer.inbound { "in" } else { "out" }.to_owned(),
         since: peer.since.secs(),
+    });
+    Ok(Json(shown.collect()))
+}
+
+pub(super) async fn refused(State(node): State<Arc<Node>>) -> Answer<Vec<types::RefusedPeer>> {
+    let peers = node.p2p().refused_peers().await.map_err(Refusal::internal)?;
+    let shown = peers.into_iter().map(|peer| types::RefusedPeer {
+        id: peer.id,
+        reason: peer.reason,
+        since: peer.since.secs(),
+        until: peer.until.secs(),
     });
     Ok(Json(shown.collect()))
 }

@@ -1,4 +1,4 @@
-//! Calls that need a wallet: identity, contacts, sending, the inbox.
+//! Calls that send and read messages.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,12 +6,13 @@ use axum::{
     Json,
     extract::{Query, State, rejection::JsonRejection},
 };
-use qasedak_wallet::WalletError;
+use qasedak_chain::transaction::{LIFETIME_DEFAULT_SECS, LIFETIME_MAX_SECS, LIFETIME_MIN_SECS};
+use qasedak_wallet::{WalletError, wallet::HistoryEntry};
 use serde::Deserialize;
 
 use super::{Answer, Refusal, types};
 use crate::{
-    mail::{Known, Letter, Mail, MailError},
+    mail::{self, Fate, Letter, Mail, MailError, NewLetter},
     node::Node,
 };
 
@@ -39,43 +40,23 @@ pub(super) fn mail(node: &Node) -> Result<&Arc<Mail>, Refusal> {
     })
 }
 
-pub(super) async fn identity(State(node): State<Arc<Node>>) -> Answer<types::Identity> {
-    let mail = mail(&node)?;
-    let card_published = mail.card_published().await?;
-    Ok(Json(types::Identity { address: mail.address().to_string(), card_published }))
-}
-
-pub(super) async fn contacts(State(node): State<Arc<Node>>) -> Answer<Vec<types::Contact>> {
-    Ok(Json(mail(&node)?.contacts().await?.into_iter().map(shown).collect()))
-}
-
-pub(super) async fn add_contact(
-    State(node): State<Arc<Node>>,
-    body: Result<Json<types::NewContact>, JsonRejection>,
-) -> Answer<types::Contact> {
-    let Json(new) = body.map_err(|error| Refusal::usage(error.body_text()))?;
-    Ok(Json(shown(mail(&node)?.add_contact(&new.name, &new.address).await?)))
-}
-
-#[derive(Deserialize)]
-pub(super) struct Named {
-    name: String,
-}
-
-pub(super) async fn remove_contact(
-    State(node): State<Arc<Node>>,
-    Query(named): Query<Named>,
-) -> Answer<types::Contact> {
-    Ok(Json(shown(mail(&node)?.remove_contact(&named.name).await?)))
-}
-
 pub(super) async fn send(
     State(node): State<Arc<Node>>,
     body: Result<Json<types::NewMessage>, JsonRejection>,
 ) -> Answer<types::Sent> {
     let Json(message) = body.map_err(|error| Refusal::usage(error.body_text()))?;
-    let accepted = mail(&node)?.send(&message.to, &message.text).await?;
-    Ok(Json(types::Sent { id: accepted.id.to_string(), stamping_ms: accepted.stamping_ms }))
+    let letter = NewLetter {
+        to: message.to.clone(),
+        text: message.text.clone(),
+        lifetime_secs: message.lifetime.unwrap_or(LIFETIME_DEFAULT_SECS),
+        reply_to: message.reply_to,
+    };
+    if !(LIFETIME_MIN_SECS..=LIFETIME_MAX_SECS).contains(&letter.lifetime_secs) {
+        return Err(Refusal::usage("a message lives for one hour at least and for 90 days at most"));
+    }
+    let accepted = mail(&node)?.send(letter).await?;
+    let warning = mail(&node)?.warning_of(message.to).await?;
+    Ok(Json(types::Sent { id: accepted.id.to_string(), stamping_ms: accepted.stamping_ms, warning }))
 }
 
 #[derive(Deserialize)]
@@ -89,14 +70,11 @@ pub(super) struct Page {
 pub(super) async fn inbox(State(node): State<Arc<Node>>, Query(page): Query<Page>) -> Answer<types::Inbox> {
     let wait = Duration::from_secs(page.wait.min(WAIT_MAX_SECS));
     let letters = mail(&node)?.inbox(page.after, PAGE, wait).await?;
-    Ok(Json(types::Inbox { messages: letters.into_iter().map(message).collect() }))
+    let requests = mail(&node)?.requests_waiting().await?;
+    Ok(Json(types::Inbox { messages: letters.into_iter().map(message).collect(), requests }))
 }
 
-fn shown(known: Known) -> types::Contact {
-    types::Contact { name: known.name, address: known.address.to_string(), card: known.card }
-}
-
-fn message(letter: Letter) -> types::Message {
+pub(super) fn message(letter: Letter) -> types::Message {
     let stored = letter.stored;
     types::Message {
         number: stored.seq,
@@ -105,6 +83,82 @@ fn message(letter: Letter) -> types::Message {
         name: stored.contact.map(|name| name.to_string()),
         time_ms: stored.time_ms,
         received: stored.received_at.secs(),
+        ends: stored.ends.secs(),
+        inner_id: stored.inner_id.to_string(),
+        reply_to: stored.reply_to.map(|id| id.to_string()),
         text: letter.text,
     }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Which {
+    with: String,
+    before: Option<u64>,
+    limit: Option<usize>,
+    search: Option<String>,
+}
+
+pub(super) async fn history(State(node): State<Arc<Node>>, Query(which): Query<Which>) -> Answer<types::History> {
+    let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE);
+    let page = mail(&node)?.history(which.with, which.before, limit, which.search).await?;
+    Ok(Json(types::History { entries: page.into_iter().map(|(entry, fate)| said(entry, fate)).collect() }))
+}
+
+fn said(entry: HistoryEntry, fate: Option<Fate>) -> types::Said {
+    match entry {
+        HistoryEntry::Received(stored) => {
+            let ends = stored.ends.secs();
+            let message = message(Letter::new(stored));
+            types::Said {
+                number: message.number,
+                id: message.id.clone(),
+                sent: false,
+                time_ms: message.time_ms,
+                ends,
+                inner_id: message.inner_id.clone(),
+                reply_to: message.reply_to.clone(),
+                text: Some(message.text.clone()),
+                state: None,
+                delivered: None,
+            }
+        }
+        HistoryEntry::Sent(sent) => {
+            let message = sent.record.map(|record| record.message);
+            types::Said {
+                number: sent.seq,
+                id: sent.tx_id.to_string(),
+                sent: true,
+                time_ms: sent.time_ms,
+                ends: sent.ends.secs(),
+                inner_id: sent.inner_id.to_string(),
+                reply_to: message.as_ref().and_then(|message| message.reply_to).map(|id| id.to_string()),
+                text: message.map(|message| mail::shown(&message.content)),
+                state: fate.map(state).map(str::to_owned),
+                delivered: match fate {
+                    Some(Fate::Delivered(at)) => Some(at),
+                    _ => None,
+                },
+            }
+        }
+    }
+}
+
+fn state(fate: Fate) -> &'static str {
+    match fate {
+        Fate::Waiting => "waiting",
+        Fate::Out => "out",
+        Fate::Delivered(_) => "delivered",
+        Fate::Expired => "expired",
+    }
+}
+
+pub(super) async fn outbox(State(node): State<Arc<Node>>) -> Answer<Vec<types::NotOut>> {
+    let all = mail(&node)?.not_out().await?;
+    let shown = all.into_iter().map(|out| types::NotOut {
+        id: out.id.map(|id| id.to_string()),
+        to: out.to,
+        state: out.state.to_owned(),
+        reason: out.reason.to_owned(),
+    });
+    Ok(Json(shown.collect()))
 }

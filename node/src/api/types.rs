@@ -4,6 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 mod audit;
+mod mail;
+
+pub use mail::{
+    Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said,
+    Verification, Verify,
+};
 
 pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 
@@ -40,6 +46,12 @@ pub struct Status {
     pub bodies_repaired: u64,
     /// Whether transactions are being fetched from a peer right now.
     pub syncing: bool,
+    /// How far that is; absent while nothing is being fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Sync>,
+    /// What is taken in of others' transactions, and what waits for that.
+    #[serde(default)]
+    pub intake: Intake,
     /// Own address, absent on a relay.
     pub address: Option<String>,
     /// Addresses that peers can connect to.
@@ -51,6 +63,28 @@ pub struct Status {
     /// What is wrong with the disk; absent while it is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_failing: Option<DiskFailing>,
+}
+
+/// Catching up with peers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Sync {
+    /// From how many peers.
+    pub peers: usize,
+    /// Transactions that came since this began.
+    pub gained: u64,
+    /// Transactions that are still to come, at least.
+    pub left: u64,
+}
+
+/// The daily budget for others' transactions.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Intake {
+    /// Bytes that are taken in a day.
+    pub daily_bytes: u64,
+    /// Transactions that wait until the budget has room for them, highest work per byte first.
+    pub waiting: usize,
+    /// Bytes of them.
+    pub waiting_bytes: usize,
 }
 
 /// A disk that cannot be written to. Nothing new is taken in until it can; what is here can be read.
@@ -172,34 +206,17 @@ pub struct Peer {
     pub since: u64,
 }
 
-/// The wallet's own identity.
+/// A peer that is refused for a while, since it was provably at fault.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Identity {
-    /// The address.
-    pub address: String,
-    /// When the own card was last published, if it was.
-    pub card_published: Option<u64>,
-}
-
-/// A contact.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Contact {
-    /// The name that the wallet's owner gave.
-    pub name: String,
-    /// The address.
-    pub address: String,
-    /// When the newest card that was found was made; absent while none is found, and then they cannot be written to.
-    #[serde(default)]
-    pub card: Option<u64>,
-}
-
-/// A contact to add.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NewContact {
-    /// The name.
-    pub name: String,
-    /// The address.
-    pub address: String,
+pub struct RefusedPeer {
+    /// Its libp2p peer id.
+    pub id: String,
+    /// What it did, in a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: u64,
+    /// Until when.
+    pub until: u64,
 }
 
 /// A message to send.
@@ -209,6 +226,12 @@ pub struct NewMessage {
     pub to: String,
     /// The text.
     pub text: String,
+    /// How long it lives, in seconds: 1 hour to 90 days. 30 days if it is left out.
+    #[serde(default)]
+    pub lifetime: Option<u32>,
+    /// The number of the message that it answers, as `history` shows it.
+    #[serde(default)]
+    pub reply_to: Option<u64>,
 }
 
 impl std::fmt::Debug for NewMessage {
@@ -224,6 +247,9 @@ pub struct Sent {
     pub id: String,
     /// How long stamping took, in milliseconds.
     pub stamping_ms: u64,
+    /// What is odd about the recipient's keys, in a sentence.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// A message that was received and opened.
@@ -241,6 +267,15 @@ pub struct Message {
     pub time_ms: u64,
     /// When it was opened here.
     pub received: u64,
+    /// When it ends, and is gone from here.
+    #[serde(default)]
+    pub ends: u64,
+    /// The message's identity, which its copies share.
+    #[serde(default)]
+    pub inner_id: String,
+    /// The message that it answers, by its sender's word.
+    #[serde(default)]
+    pub reply_to: Option<String>,
     /// The text, as it was sent: treat it as hostile.
     pub text: String,
 }
@@ -256,6 +291,9 @@ impl std::fmt::Debug for Message {
 pub struct Inbox {
     /// Messages in the order in which they were opened.
     pub messages: Vec<Message>,
+    /// How many messages of strangers wait.
+    #[serde(default)]
+    pub requests: usize,
 }
 
 /// A file that was made for others: a proof or a disclosure.

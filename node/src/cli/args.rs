@@ -46,11 +46,14 @@ pub enum Command {
     },
     /// Run a peer until Ctrl-C
     Run(RunArgs),
-    /// Show your own address
+    /// Show your own addresses
     Id {
         /// Draw the address as a QR code too
         #[arg(long)]
         qr: bool,
+        /// Make a further identity of the same 24 words, with an address of its own
+        #[arg(long, value_name = "NAME", conflicts_with = "qr")]
+        new: Option<String>,
     },
     /// Keep names for addresses
     #[command(subcommand)]
@@ -62,6 +65,12 @@ pub enum Command {
         /// The text; '-' reads it from standard input
         #[arg(allow_hyphen_values = true)]
         text: String,
+        /// When it is gone from both wallets: 1h to 90d
+        #[arg(long, value_name = "TIME", default_value = "30d")]
+        expires: Lifetime,
+        /// The number of the message that this one answers, as `history` shows it
+        #[arg(long, value_name = "NUMBER")]
+        reply_to: Option<u64>,
     },
     /// Show the messages that were opened
     Inbox {
@@ -69,10 +78,36 @@ pub enum Command {
         #[arg(long)]
         follow: bool,
     },
+    /// Show what was said with someone, both ways, the newest last
+    History {
+        /// A contact's name, or an address
+        who: String,
+        /// Only texts that contain this
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Only messages before this number: the page before
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
+        /// How many, at most 200
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show what is not out yet, and why
+    Outbox,
+    /// See what strangers sent, and decide
+    #[command(subcommand)]
+    Request(RequestCommand),
+    /// Look after the wallet's files, while no node runs
+    #[command(subcommand)]
+    Wallet(WalletCommand),
     /// Show the state of the running node
     Status,
-    /// Show who is connected, how, and since when
-    Peers,
+    /// Show who is connected, how, and since when, and who is refused for a while and why
+    Peers {
+        /// Show only those that are refused
+        #[arg(long)]
+        refused: bool,
+    },
     /// Show a block: by default the newest
     Block {
         /// The block's number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH
@@ -133,6 +168,131 @@ pub enum ContactCommand {
         /// The name
         name: String,
     },
+    /// Show the safety number that you and they must both see; with the number, compare it
+    Verify {
+        /// The name
+        name: String,
+        /// The 60 digits that they see, with or without spaces
+        number: Vec<String>,
+    },
+    /// Give a name another address
+    Change {
+        /// The name
+        name: String,
+        /// The new address, qsd1…
+        address: String,
+    },
+    /// Tell them when you have opened their messages, or not
+    Receipts {
+        /// The name
+        name: String,
+        /// on or off
+        #[arg(value_parser = parse_switch)]
+        switch: bool,
+    },
+    /// Say by which of your identities they are written to
+    Identity {
+        /// The name
+        name: String,
+        /// Its name, or its address
+        identity: String,
+    },
+    /// Drop what someone sends from now on
+    Block {
+        /// A contact's name, or an address
+        who: String,
+    },
+    /// Take messages of someone again
+    Unblock {
+        /// A contact's name, or an address
+        who: String,
+    },
+}
+
+fn parse_switch(text: &str) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("say on or off".to_owned()),
+    }
+}
+
+/// Strangers.
+#[derive(Debug, Subcommand)]
+pub enum RequestCommand {
+    /// List what strangers sent
+    List,
+    /// Make a stranger a contact; what they sent moves to the inbox
+    Accept {
+        /// Their address, qsd1…
+        address: String,
+        /// The name, as you want to call them
+        name: String,
+    },
+    /// Remove what a stranger sent
+    Decline {
+        /// Their address, qsd1…
+        address: String,
+    },
+}
+
+/// Upkeep of the wallet's files.
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Change the passphrase
+    Passphrase {
+        /// Read the new one from the first line of this file
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Write the whole wallet to one encrypted file: keys, contacts, messages
+    Export {
+        /// The new file
+        file: PathBuf,
+        /// Read the passphrase for that file from the first line of this one
+        #[arg(long, value_name = "FILE")]
+        export_passphrase_file: Option<PathBuf>,
+    },
+    /// Make the wallet from an export, where there is none
+    Import {
+        /// The export
+        file: PathBuf,
+        /// Read the passphrase of the export from the first line of this file
+        #[arg(long, value_name = "FILE")]
+        export_passphrase_file: Option<PathBuf>,
+    },
+    /// Destroy the wallet: its keys first
+    Wipe {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// How long a message lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetime(u32);
+
+impl Lifetime {
+    /// In seconds, 1 hour to 90 days.
+    pub fn secs(self) -> u32 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Lifetime {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [('h', 3_600), ('d', 86_400), ('m', 60)];
+        let secs = units.iter().find_map(|(unit, secs)| {
+            let count: u32 = text.strip_suffix(*unit)?.parse().ok()?;
+            count.checked_mul(*secs)
+        });
+        secs.filter(|secs| (3_600..=90 * 86_400).contains(secs))
+            .map(Self)
+            .ok_or_else(|| "say how long in hours or days, like 1h, 12h or 30d: 1h to 90d".to_owned())
+    }
 }
 
 /// Upkeep of the ledger's files.

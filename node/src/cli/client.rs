@@ -51,6 +51,24 @@ impl Client {
         self.read(request.call())
     }
 
+    /// Reads something, asking for it by names and values.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_with<T: DeserializeOwned>(&self, path: &str, query: &[(&str, &str)]) -> Outcome<T> {
+        let request = self.agent.get(format!("{}{path}", self.base)).query_pairs(query.iter().copied());
+        self.read(request.header("Authorization", self.bearer()).call())
+    }
+
+    /// Changes the thing of this name.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn patch<B: Serialize, T: DeserializeOwned>(&self, path: &str, name: &str, body: &B) -> Outcome<T> {
+        let request = self.agent.patch(format!("{}{path}", self.base)).query("name", name);
+        self.read(request.header("Authorization", self.bearer()).send_json(body))
+    }
+
     /// Reads something that may take longer to be worked out.
     ///
     /// # Errors

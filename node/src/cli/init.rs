@@ -64,7 +64,8 @@ fn text(made: &Made<'_>) -> String {
         numbered.chunks(4).map(|row| row.iter().map(|w| format!("{w:<16}")).collect::<String>() + "\n").collect();
     format!(
         "Write these 24 words on paper, in this order, and hide it. They are shown this once.\n\
-         Whoever has them can be you. Without them a lost computer is a lost address.\n\n{rows}\n\
+         Whoever has them can be you. Without them a lost computer is a lost address.\n\
+         They give back the address, not old messages: those need an export (qasedak wallet export FILE).\n\n{rows}\n\
          your address: {}",
         made.address
     )

@@ -1,11 +1,15 @@
 //! `run`: the peer, until Ctrl-C or SIGTERM.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    io::{IsTerminal, Write},
+    time::{Duration, Instant},
+};
 
+use qasedak_p2p::driver::Handle;
 use qasedak_wallet::Wallet;
 use serde::Serialize;
 
-use super::{Context, args::RunArgs, init};
+use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
     config::{self, Config},
     failure::{Failure, Outcome},
@@ -13,6 +17,11 @@ use crate::{
     node::{self, Options},
     passphrase,
 };
+
+/// How often it is looked how catching up goes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the log says so.
+const SAY_EVERY: Duration = Duration::from_secs(30);
 
 /// What `run --json` prints once the node is ready.
 #[derive(Debug, Serialize)]
@@ -54,9 +63,35 @@ async fn run_node(context: &Context, options: Options) -> Outcome {
     let result = tokio::select! {
         () = stop => Ok(()),
         ended = running.ended() => ended,
+        () = tell_progress(node.p2p().clone(), context.output.is_json()) => Ok(()),
     };
     let stopped = running.shutdown().await;
     result.and(stopped)
+}
+
+/// Tells how catching up goes: a bar at a terminal, else a line in the log now and then. Ends with the network.
+async fn tell_progress(p2p: Handle, json: bool) {
+    let mut bar = None;
+    let mut said = None;
+    while let Ok(status) = p2p.status().await {
+        match status.syncing {
+            Some(sync) if sync.gained > 0 || sync.left > 0 => {
+                let total = sync.gained.saturating_add(sync.left);
+                bar.get_or_insert_with(|| Bar::start(json)).update(sync.gained, total);
+                if said.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY) {
+                    said = Some(Instant::now());
+                    tracing::info!(peers = sync.peers, came = sync.gained, at_least_left = sync.left, "catching up");
+                }
+            }
+            _ => {
+                // Wiped away when it is dropped.
+                bar = None;
+                said = None;
+            }
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    std::future::pending().await
 }
 
 fn text(ready: &Ready) -> String {
@@ -90,7 +125,7 @@ fn open_wallet(context: &Context) -> Outcome<Wallet> {
         return offer_wallet(context);
     }
     let secret = passphrase::existing(context.passphrase_file.as_deref())?;
-    Wallet::open(&dir, &context.network, &secret).map_err(Failure::failed)
+    Wallet::open(&dir, &context.network, &secret, node::now()).map_err(Failure::failed)
 }
 
 /// There is no wallet yet: on a terminal, make one if the person wants it.

@@ -8,7 +8,7 @@ use super::{
     output::{Output, bytes, fields},
 };
 use crate::{
-    api::types::{Disk, Retention, Status},
+    api::types::{Disk, Intake, Retention, Status, Sync},
     failure::Outcome,
 };
 
@@ -32,7 +32,8 @@ fn text(output: Output, status: &Status) -> String {
         ("outbox", status.outbox.to_string()),
         ("waiting", status.waiting.to_string()),
         ("bodies wanted", format!("{}, {} fetched again", status.bodies_wanted, status.bodies_repaired)),
-        ("peers", format!("{}{}", status.peers, if status.syncing { ", catching up" } else { "" })),
+        ("peers", format!("{}{}", status.peers, status.sync.as_ref().map_or(String::new(), catching_up))),
+        ("daily budget", intake(&status.intake)),
         ("disk", disk(&status.disk)),
         ("bodies", bodies(&status.disk, &status.retention)),
     ];
@@ -47,6 +48,18 @@ fn text(output: Output, status: &Status) -> String {
     rows.extend(early.map(|until| ("dropped early", format!("bodies that were to go up to {}", day(until)))));
     rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
     fields(&rows)
+}
+
+fn catching_up(sync: &Sync) -> String {
+    format!(", catching up from {}: {} came, at least {} to come", sync.peers, sync.gained, sync.left)
+}
+
+fn intake(intake: &Intake) -> String {
+    let waiting = match intake.waiting {
+        0 => String::new(),
+        count => format!("; {count} transactions wait for it, {}", bytes(intake.waiting_bytes as u64)),
+    };
+    format!("{} of others' transactions{waiting}", bytes(intake.daily_bytes))
 }
 
 fn disk(disk: &Disk) -> String {
@@ -93,6 +106,11 @@ mod tests {
         assert_eq!(told, "3.1 KiB: headers 1.0 KiB, bodies 2.0 KiB, scan column 64 B, index 0 B, outbox 1 B");
         assert_eq!(bodies(&disk_use, &retention(false, Some(20 << 30))), "2.0 KiB of at most 20.0 GiB");
         assert!(bodies(&disk_use, &retention(true, None)).contains("archive"));
+        let held = |waiting| Intake { daily_bytes: 4 << 30, waiting, waiting_bytes: 2_048 };
+        assert_eq!(intake(&held(0)), "4.0 GiB of others' transactions");
+        assert_eq!(intake(&held(3)), "4.0 GiB of others' transactions; 3 transactions wait for it, 2.0 KiB");
+        let sync = Sync { peers: 2, gained: 5, left: 7 };
+        assert_eq!(catching_up(&sync), ", catching up from 2: 5 came, at least 7 to come");
         assert_eq!(day(86_400 * 20_000 + 5), "2024-10-04");
     }
 }

@@ -6,7 +6,10 @@ use qasedak_chain::{
     Transaction,
     store::{Outbox, StoreError},
 };
-use qasedak_wallet::{Address, Card, card};
+use qasedak_wallet::{
+    Address, Card, card,
+    wallet::{CardNews, Identity},
+};
 
 use super::{Mail, MailError};
 use crate::node::{now, read, rng};
@@ -16,17 +19,25 @@ use crate::node::{now, read, rng};
 const RANKED_MAX: usize = 65_536;
 
 impl Mail {
-    /// Publishes the own card if it is due.
+    /// Publishes the cards of all own identities that are due.
     pub(super) async fn publish_card(self: &Arc<Self>) -> Result<(), MailError> {
+        let identities: Vec<Identity> = self.wallet().identities().collect();
+        for own in identities {
+            self.publish_card_of(own).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_card_of(self: &Arc<Self>, own: Identity) -> Result<(), MailError> {
         let made = self
-            .off_thread(|mail| {
-                let published = mail.own_card()?;
-                if !mail.wallet().own_card_due(now(), published.as_ref()) {
+            .off_thread(move |mail| {
+                let published = mail.own_card(&own)?;
+                if !mail.wallet().own_card_due(own.account, now(), published.as_ref()) {
                     return Ok(None);
                 }
                 let draft = mail.draft()?;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
-                Ok(Some(mail.wallet().make_card(now(), published.as_ref(), &draft, &mut rng)?))
+                Ok(Some(mail.wallet().make_card(own.account, now(), published.as_ref(), &draft, &mut rng)?))
             })
             .await?;
         let Some(unstamped) = made else {
@@ -36,20 +47,28 @@ impl Mail {
         self.post(stamped, |_, _| Ok(())).await.map(drop)
     }
 
-    /// When the own card was published, in seconds since 1970.
+    /// All own identities, each with when its card was published, in seconds since 1970.
     ///
     /// # Errors
     /// What reading gives.
-    pub async fn card_published(self: &Arc<Self>) -> Result<Option<u64>, MailError> {
-        self.off_thread(|mail| Ok(mail.own_card()?.map(|card| card.sequence().get()))).await
+    pub async fn identities(self: &Arc<Self>) -> Result<Vec<(Identity, Option<u64>)>, MailError> {
+        self.off_thread(|mail| {
+            let identities: Vec<Identity> = mail.wallet().identities().collect();
+            let with_card = |own: Identity| {
+                let card = mail.own_card(&own)?.map(|card| card.sequence().get());
+                Ok((own, card))
+            };
+            identities.into_iter().map(with_card).collect()
+        })
+        .await
     }
 
-    /// The newest own card, in the ledger or in the outbox.
-    fn own_card(&self) -> Result<Option<Card>, MailError> {
-        let mut found = self.find_cards(&self.address)?;
-        let tags = self.wallet().own_card_tags(now());
+    /// The newest card of an own identity, in the ledger or in the outbox.
+    fn own_card(&self, own: &Identity) -> Result<Option<Card>, MailError> {
+        let mut found = self.find_cards(&own.address)?;
+        let tags = self.wallet().own_card_tags(own.account, now());
         found.extend(self.outbox.all()?.into_iter().filter(|kept| tags.contains(kept.core().hint())));
-        Ok(card::newest(&self.network, &self.address, None, &found))
+        Ok(card::newest(&self.network, &own.address, None, &found))
     }
 
     /// The newest valid card of someone; never one that is older than what this wallet has seen before.
@@ -59,7 +78,10 @@ impl Mail {
         let known = wallet.card_of(address)?;
         match card::newest(&self.network, address, known.as_ref(), &found) {
             Some(newest) => {
-                wallet.remember_card(&newest)?;
+                if let CardNews::Odd(warning) = wallet.remember_card(&newest, now())? {
+                    // Said without a name, as everything in the log.
+                    tracing::warn!("the keys of a contact are odd: {warning}; `qasedak contact list` shows whose");
+                }
                 Ok(Some(newest))
             }
             None => Ok(known),

@@ -99,8 +99,17 @@ impl Mail {
                 scanned.unread.len()
             );
         }
-        let new = self.wallet().record_scanned(log, scanned, now())?;
-        if let Some(last) = new.last() {
+        let recorded = self.wallet().record_scanned(log, scanned, now())?;
+        // Said without ids and people, as above.
+        let refused = [
+            (recorded.duplicates, "are known already: copies, replayed or stamped again"),
+            (recorded.ended, "had ended before they came"),
+            (recorded.blocked, "are of people who are blocked"),
+        ];
+        for (count, why) in refused.into_iter().filter(|(count, _)| *count > 0) {
+            tracing::info!("{count} messages are not shown: they {why}");
+        }
+        if let Some(last) = recorded.kept.last() {
             self.received.send_replace(last.seq);
         }
         Ok(())

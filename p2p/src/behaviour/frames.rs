@@ -124,6 +124,8 @@ impl Codec for Frames {
     ) -> io::Result<()> {
         let bytes = response.to_bytes().map_err(too_long)?;
         Traffic::add(&self.traffic.sent, &bytes);
+        // Whoever reads slowly is not to hold a page twice.
+        drop(response);
         write_frame(io, &bytes).await
     }
 }

@@ -22,7 +22,7 @@ use super::{
     task::{Task, system_time},
 };
 use crate::{
-    behaviour::{BehaviourEvent, Malformed},
+    behaviour::{BehaviourEvent, GossipEvent, Malformed},
     engine::{Fault, Input, Peer, Token},
     wire::{Request, Response},
 };
@@ -84,7 +84,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Gossip(event) => self.on_gossip(event),
+            BehaviourEvent::Gossip(GossipEvent::Inner(event)) => self.on_gossip(event),
+            BehaviourEvent::Gossip(GossipEvent::Reopened(peer)) => self.part_from_noisy(&peer),
             BehaviourEvent::Sync(event) => self.on_sync(event),
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, &info);
@@ -159,6 +160,13 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let _ = self.swarm.disconnect_peer_id(*peer);
     }
 
+    /// Lets a peer go with which gossip has come to an end. It may come back: on a bad line an honest one gets there too.
+    fn part_from_noisy(&mut self, peer: &PeerId) {
+        tracing::debug!(%peer, "a peer is let go with which gossip does not get on");
+        self.part_from(peer);
+        self.drain();
+    }
+
     fn on_gossip(&mut self, event: gossipsub::Event) {
         match event {
             gossipsub::Event::Subscribed { peer_id, topic } if topic == self.topic.hash() => {
@@ -168,6 +176,12 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             }
             gossipsub::Event::Message { propagation_source, message_id, message } => {
                 self.on_message(propagation_source, message_id, message.data);
+            }
+            // What found no room in its queue comes by sync, if it is told at once that there is something.
+            gossipsub::Event::SlowPeer { peer_id, .. } => {
+                if let Some(number) = self.announced(&peer_id) {
+                    self.feed(Input::Unheard(number));
+                }
             }
             _ => {}
         }
@@ -186,7 +200,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     pub(super) fn judge(&mut self, waits: &Gossiped, verdict: MessageAcceptance) {
-        self.swarm.behaviour_mut().gossip.report_message_validation_result(&waits.id, &waits.source, verdict);
+        self.swarm.behaviour_mut().gossip().report_message_validation_result(&waits.id, &waits.source, verdict);
     }
 
     pub(super) fn token(&mut self) -> Token {
@@ -283,6 +297,10 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.gossiped.retain(|_, waits| now.saturating_duration_since(waits.at) < VERDICT_TIMEOUT);
         for peer in self.peers.strangers(now, STRANGER_PATIENCE) {
             self.part_from(&peer);
+        }
+        let unheard = self.swarm.behaviour().unheard(self.peers.ids());
+        for peer in unheard {
+            self.part_from_noisy(&peer);
         }
         self.drain();
         for peer in self.refusals.over(now) {

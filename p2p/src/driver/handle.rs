@@ -1,6 +1,6 @@
 //! What the rest of the node holds of the network: a handle that can be cloned, and answers while the driver runs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use libp2p::Multiaddr;
 use qasedak_chain::{Time, book::Book, rules::Verified};
@@ -23,6 +23,7 @@ pub(super) const COMMANDS_MAX: usize = 64;
 pub(super) enum Command {
     Submit(Box<Verified>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Refused(oneshot::Sender<Vec<RefusedPeer>>),
     Status(oneshot::Sender<Status>),
     Book(oneshot::Sender<Box<Book>>),
     Compare(String, oneshot::Sender<Result<Comparison, CompareError>>),
@@ -70,6 +71,19 @@ pub struct PeerInfo {
     pub agent: String,
 }
 
+/// A peer that is refused for a while, since it was provably at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedPeer {
+    /// Its peer id as text.
+    pub id: String,
+    /// What it did, in a sentence.
+    pub reason: String,
+    /// Since when.
+    pub since: Time,
+    /// Until when.
+    pub until: Time,
+}
+
 /// A comparison with a peer, and with which one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
@@ -79,12 +93,22 @@ pub struct Comparison {
     pub report: Report,
 }
 
+/// How long the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Transactions in it, durable or not.
+    pub count: u64,
+    /// When it became so long.
+    pub since: Instant,
+}
+
 /// A handle on the running network. Cheap to clone; the network runs on when all handles are gone.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Receiver<u64>,
+    pub(super) logged: watch::Receiver<Logged>,
     pub(super) listening: watch::Receiver<Vec<Multiaddr>>,
     pub(super) trouble: watch::Receiver<Option<DiskTrouble>>,
     pub(super) ended: watch::Receiver<Option<Result<(), DriverError>>>,
@@ -109,6 +133,14 @@ impl Handle {
     /// [`DriverError::Stopped`] when the driver has ended.
     pub async fn peers(&self) -> Result<Vec<PeerInfo>, DriverError> {
         self.ask(Command::Peers).await
+    }
+
+    /// The peers that are refused at the moment, the longest refused first.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn refused_peers(&self) -> Result<Vec<RefusedPeer>, DriverError> {
+        self.ask(Command::Refused).await
     }
 
     /// What the engine is at.
@@ -167,6 +199,11 @@ impl Handle {
     /// How many transactions of the log are durable, and a signal whenever there are more: what a wallet scans by.
     pub fn durable(&self) -> watch::Receiver<u64> {
         self.durable.clone()
+    }
+
+    /// How long the log is, durable or not, and a signal whenever it has grown.
+    pub fn logged(&self) -> watch::Receiver<Logged> {
+        self.logged.clone()
     }
 
     /// What is wrong with the disk that the ledger is on, `None` when it is well. Meanwhile nothing new is taken in, and

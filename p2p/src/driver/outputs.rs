@@ -9,9 +9,10 @@ use libp2p::{
     PeerId,
     gossipsub::{MessageAcceptance, PublishError},
 };
-use qasedak_chain::{TxId, store::Store};
+use qasedak_chain::{Time, TxId, store::Store};
 
 use super::{
+    RefusedPeer,
     events::Asks,
     task::{Task, system_time},
 };
@@ -24,19 +25,33 @@ const REFUSED_MAX: usize = 1_024;
 
 /// Peers that were at fault, in the order in which they may come back.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(VecDeque<(Instant, PeerId)>);
+pub(super) struct Refusals(VecDeque<Refusal>);
+
+#[derive(Debug)]
+struct Refusal {
+    until: Instant,
+    peer: PeerId,
+    shown: RefusedPeer,
+}
 
 impl Refusals {
     /// Refuses a peer. Returns the one that makes room for it.
-    fn add(&mut self, peer: PeerId, now: Instant) -> Option<PeerId> {
-        self.0.push_back((now + REFUSED_FOR, peer));
-        if self.0.len() > REFUSED_MAX { self.0.pop_front().map(|(_, oldest)| oldest) } else { None }
+    fn add(&mut self, peer: PeerId, fault: Fault, now: Instant, system: Time) -> Option<PeerId> {
+        let until = system.plus(REFUSED_FOR.as_secs());
+        let shown = RefusedPeer { id: peer.to_string(), reason: fault.to_string(), since: system, until };
+        self.0.push_back(Refusal { until: now + REFUSED_FOR, peer, shown });
+        if self.0.len() > REFUSED_MAX { self.0.pop_front().map(|oldest| oldest.peer) } else { None }
+    }
+
+    /// Who is refused, and why.
+    pub(super) fn shown(&self) -> Vec<RefusedPeer> {
+        self.0.iter().map(|refusal| refusal.shown.clone()).collect()
     }
 
     /// Peers that may come back.
     pub(super) fn over(&mut self, now: Instant) -> Vec<PeerId> {
-        let count = self.0.iter().take_while(|(until, _)| *until <= now).count();
-        self.0.drain(..count).map(|(_, peer)| peer).collect()
+        let count = self.0.iter().take_while(|refusal| refusal.until <= now).count();
+        self.0.drain(..count).map(|refusal| refusal.peer).collect()
     }
 }
 
@@ -64,7 +79,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             }
             Output::Keep(entry) => self.keep(*entry),
             Output::Compared { token, result } => self.compared(token, result),
-            Output::Grown => self.flusher.grown(),
+            Output::Grown => self.grown(),
             Output::Released(ids) => self.releases.push(ids),
             Output::StoreFailed(reason) => self.flusher.failed(reason, system_time(), Instant::now()),
             Output::Disconnect { peer, fault } => {
@@ -76,7 +91,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     }
 
     fn publish(&mut self, id: TxId, bytes: Vec<u8>) {
-        let sent = match self.swarm.behaviour_mut().gossip.publish(self.topic.hash(), bytes) {
+        let sent = match self.swarm.behaviour_mut().gossip().publish(self.topic.hash(), bytes) {
             // A duplicate has been sent before.
             Ok(_) | Err(PublishError::Duplicate) => true,
             Err(error) => {
@@ -87,14 +102,14 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         if sent {
             self.last_published = Some(Instant::now());
         }
-        self.inputs.push_back(Input::Published { id, sent });
+        self.sent.push_back(Input::Published { id, sent });
     }
 
     /// Lets a peer go that was at fault, and refuses it for a while.
     pub(super) fn turn_out(&mut self, peer: &PeerId, fault: Fault) {
         tracing::debug!(%peer, ?fault, "a peer is let go");
         self.dialer.unwelcome(peer);
-        if let Some(oldest) = self.refusals.add(*peer, Instant::now()) {
+        if let Some(oldest) = self.refusals.add(*peer, fault, Instant::now(), system_time()) {
             self.swarm.behaviour_mut().blocked.unblock_peer(oldest);
         }
         self.swarm.behaviour_mut().blocked.block_peer(*peer);
@@ -118,11 +133,15 @@ mod tests {
     fn refusals_are_bounded_and_end() {
         let (mut refusals, now) = (Refusals::default(), Instant::now());
         let first = PeerId::random();
-        assert_eq!(refusals.add(first, now), None);
+        let mut add = |peer, now| refusals.add(peer, Fault::Flooding, now, Time::from_secs(1_000));
+        assert_eq!(add(first, now), None);
         for _ in 1..REFUSED_MAX {
-            assert_eq!(refusals.add(PeerId::random(), now), None);
+            assert_eq!(add(PeerId::random(), now), None);
         }
-        assert_eq!(refusals.add(PeerId::random(), now + Duration::from_secs(1)), Some(first));
+        assert_eq!(add(PeerId::random(), now + Duration::from_secs(1)), Some(first));
+        let shown = &refusals.shown()[0];
+        assert_eq!((shown.since.secs(), shown.until.secs()), (1_000, 1_600));
+        assert!(shown.reason.contains("more than its share"), "{}", shown.reason);
         assert!(refusals.over(now).is_empty());
         assert_eq!(refusals.over(now + REFUSED_FOR).len(), REFUSED_MAX - 1);
     }

@@ -158,6 +158,11 @@ impl Peers {
         unknown.map(|(id, _)| *id).collect()
     }
 
+    /// All that the engine knows.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> {
+        self.announced.values().copied()
+    }
+
     pub(super) fn infos(&self) -> Vec<PeerInfo> {
         self.announced.values().filter_map(|id| self.info(id)).collect()
     }

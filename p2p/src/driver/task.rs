@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     io,
     sync::{Arc, RwLock},
+    task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -32,12 +33,13 @@ use super::{
     dialer::Dialer,
     events::{Answers, Asks, Gossiped},
     flusher::{Flushed, Flusher},
-    handle::Command,
+    handle::{Command, Logged},
     listeners::{self, Listeners},
     notary::Notary,
     outbox::{Released, Releases},
     outputs::Refusals,
     peers::Peers,
+    upkeep::Upkeeper,
 };
 use crate::{
     behaviour::{self, Behaviour, Traffic},
@@ -61,6 +63,7 @@ pub(super) struct Wires {
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) stop: CancellationToken,
     pub(super) durable: watch::Sender<u64>,
+    pub(super) logged: watch::Sender<Logged>,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) traffic: Arc<Traffic>,
 }
@@ -79,6 +82,7 @@ pub(super) struct Task<S> {
     pub(super) refusals: Refusals,
     pub(super) checks: Checks,
     pub(super) flusher: Flusher,
+    pub(super) upkeep: Upkeeper,
     pub(super) releases: Releases,
     pub(super) notary: Notary,
     /// Gossip messages that wait for their verdict.
@@ -91,6 +95,10 @@ pub(super) struct Task<S> {
     pub(super) comparing: HashMap<Token, Comparing>,
     pub(super) next_token: u64,
     pub(super) inputs: VecDeque<Input>,
+    /// What became of publications, to be fed once the sockets have had their turn.
+    pub(super) sent: VecDeque<Input>,
+    /// Whether threads may have something to do.
+    work_due: bool,
     pub(super) last_published: Option<Instant>,
     pub(super) failed: Option<DriverError>,
     started: Instant,
@@ -113,7 +121,9 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let swarm_config = swarm::Config::with_tokio_executor().with_idle_connection_timeout(IDLE_TIMEOUT);
         Ok(Self {
             swarm: Swarm::new(transport, behaviour, config.key.id(), swarm_config),
-            engine: Engine::new(network.clone(), config.seed).with_book(book),
+            engine: Engine::new(network.clone(), config.seed)
+                .with_book(book)
+                .with_daily_bytes(config.limits.daily_bytes),
             ledger,
             topic: behaviour::topic(&network),
             identify_protocol: wire::identify_protocol(&network),
@@ -124,6 +134,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             refusals: Refusals::default(),
             checks: Checks::new(network),
             flusher: Flusher::new(),
+            upkeep: Upkeeper::default(),
             releases: Releases::new(outbox),
             notary,
             gossiped: HashMap::new(),
@@ -132,6 +143,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             comparing: HashMap::new(),
             next_token: 0,
             inputs: VecDeque::new(),
+            sent: VecDeque::new(),
+            work_due: false,
             last_published: None,
             failed: None,
             started,
@@ -169,6 +182,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.wires.stop.clone();
         while self.failed.is_none() {
+            self.sockets_first().await;
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -184,6 +198,26 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         self.end().await
     }
 
+    /// Serves the sockets once before anything is done for this node alone: what was published or accepted leaves before
+    /// the own log and disk are thought of.
+    async fn sockets_first(&mut self) {
+        while self.work_due || !self.sent.is_empty() {
+            let polled = futures::poll!(self.swarm.select_next_some());
+            if let Poll::Ready(event) = polled {
+                self.on_event(event);
+            }
+            self.settle();
+        }
+    }
+
+    /// Does what waited for the sockets.
+    fn settle(&mut self) {
+        self.inputs.append(&mut self.sent);
+        self.drain();
+        self.work_due = false;
+        self.start_work();
+    }
+
     /// The ordered end: commands already given are carried out and nothing more is taken in, verdicts under way are
     /// awaited, the log is flushed, the outbox is rid of what that made durable.
     async fn end(mut self) -> Result<(), DriverError> {
@@ -191,6 +225,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         while let Ok(command) = self.wires.commands.try_recv() {
             self.on_command(command);
         }
+        self.settle();
         self.finish_checks().await;
         // One more attempt where the disk fails; what it does not take then is fetched again after the next start.
         self.flusher.hurry(Instant::now());
@@ -210,6 +245,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         while let Some(done) = self.notary.next().await {
             self.on_kept(done);
         }
+        self.upkeep.end().await;
         self.failed.map_or(Ok(()), Err)
     }
 
@@ -230,6 +266,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 Some(done) = self.flusher.next() => self.on_flushed(done),
                 Some(done) = self.releases.next() => self.on_released(done),
             }
+            self.settle();
         }
     }
 
@@ -238,6 +275,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Command::Submit(verified) => self.feed(Input::Own(verified)),
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
+            Command::Refused(answer) => drop(answer.send(self.refusals.shown())),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
             Command::Book(answer) => drop(answer.send(Box::new(self.engine.book().clone()))),
             Command::Compare(peer, answer) => self.compare(&peer, answer),
@@ -261,10 +299,19 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             return self.fail(DriverError::Task);
         };
         self.flusher.ended(&flushed, system_time(), Instant::now());
+        self.upkeep.start(&self.ledger);
         if let Ok(count) = flushed {
             self.wires.durable.send_replace(count);
             self.notary.release(count, system_time());
             self.feed(Input::Durable(Position::new(count)));
+        }
+    }
+
+    /// The log grew: it is to be flushed, and who waits is told.
+    pub(super) fn grown(&mut self) {
+        self.flusher.grown();
+        if let Ok(ledger) = self.ledger.read() {
+            self.wires.logged.send_replace(Logged { count: ledger.summary().count, since: Instant::now() });
         }
     }
 
@@ -305,7 +352,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 self.apply(output);
             }
         }
-        self.start_work();
+        self.checks.start();
+        self.work_due = true;
     }
 
     /// Starts what is due on threads that are free.

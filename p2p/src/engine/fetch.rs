@@ -141,7 +141,7 @@ impl Engine {
             .map(|(peer, _)| peer)
             .collect();
         for peer in due {
-            if !self.checks.has_room() {
+            if !self.checks.has_room() || self.budget.is_full() {
                 return;
             }
             let Some(state) = self.peers.get_mut(peer) else {

@@ -24,6 +24,12 @@ impl Engine {
     pub(super) fn on_gossip<S: Store>(&mut self, turn: &mut Turn<'_, S>, from: Peer, token: Token, bytes: &[u8]) {
         let waiter = Waiter { token, from, until_ms: turn.now.elapsed_ms.saturating_add(VERDICT_MS) };
         let origin = Origin { peer: from, via: Via::Gossip, waiter: Some(waiter) };
+        if let Some(peer) = self.peers.get_mut(from) {
+            if !peer.relayed.has_any(turn.now.elapsed_ms) {
+                return self.judge(turn, Some(origin), Verdict::Ignore);
+            }
+            peer.relayed.spend(bytes.len() as u64);
+        }
         match Transaction::from_bytes(&self.network, bytes) {
             Ok(transaction) => self.relayed(turn, transaction, origin, waiter),
             Err(rule) => self.reject(turn, waiter, rule),
@@ -44,6 +50,9 @@ impl Engine {
         if let Some(verified) = self.outbox.verified(&id) {
             return self.offered(turn, verified, origin);
         }
+        if self.budget.contains(&id) {
+            return self.judge(turn, Some(origin), Verdict::Ignore);
+        }
         if self.checks.contains(&id) || self.orphans.contains(&id) {
             if !self.checks.attach(&id, waiter) && !self.orphans.attach(&id, waiter) {
                 self.judge(turn, Some(origin), Verdict::Ignore);
@@ -52,7 +61,12 @@ impl Engine {
         }
         match turn.ledger.position(&id) {
             Ok(None) => {
-                if !self.check(turn, transaction, origin) {
+                let has_share = self.peers.get_mut(origin.peer).is_none_or(|peer| {
+                    let any = peer.checked.has_any(turn.now.elapsed_ms);
+                    peer.checked.spend(u64::from(any));
+                    any
+                });
+                if !has_share || !self.check(turn, transaction, origin) {
                     self.judge(turn, Some(origin), Verdict::Ignore);
                 }
             }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use qasedak_chain::{
-    Transaction, TxId,
+    Time, Transaction, TxId,
     ledger::{AppendError, Refusal},
     rules::{RuleError, Verified},
     store::{Store, StoreError},
@@ -16,13 +16,14 @@ use qasedak_chain::{
 
 use super::{
     Engine, Fault, Output, Peer, Token, Turn, Verdict,
+    budget::wire_bytes,
     checks::{Origin, Via, Waiter},
 };
 
 impl Engine {
     /// Whether a transaction is in the ledger, under verification, or waiting for its parents.
     pub(super) fn known<S: Store>(&self, turn: &Turn<'_, S>, id: &TxId) -> Result<bool, StoreError> {
-        if self.checks.contains(id) || self.orphans.contains(id) {
+        if self.checks.contains(id) || self.orphans.contains(id) || self.budget.contains(id) {
             return Ok(true);
         }
         Ok(turn.ledger.position(id)?.is_some())
@@ -66,14 +67,36 @@ impl Engine {
             match missing_parents(turn, verified.transaction().core()) {
                 Err(error) => self.store_failed(turn, origin, &error),
                 Ok(missing) if !missing.is_empty() => self.make_orphan(turn, verified, origin, missing),
-                Ok(_) => {
-                    if self.append(turn, verified, origin) {
-                        let adopted = self.orphans.adopt(&id);
-                        queue.extend(adopted.into_iter().map(|orphan| (orphan.verified, Some(orphan.origin))));
+                Ok(_) => match origin {
+                    Some(origin) if !self.may_enter(turn, &id, Some(&origin)) => {
+                        self.wait_for_budget(turn, verified, origin);
                     }
-                }
+                    origin => queue.extend(self.append_and_adopt(turn, verified, origin)),
+                },
             }
         }
+    }
+
+    /// Appends a transaction that has waited for the budget, and places every orphan that waited for it.
+    pub(super) fn enter<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified, origin: Option<Origin>) {
+        for (verified, origin) in self.append_and_adopt(turn, verified, origin) {
+            self.place(turn, verified, origin);
+        }
+    }
+
+    /// Appends a transaction. Returns the orphans that lack nothing any more.
+    fn append_and_adopt<S: Store>(
+        &mut self,
+        turn: &mut Turn<'_, S>,
+        verified: Verified,
+        origin: Option<Origin>,
+    ) -> Vec<(Verified, Option<Origin>)> {
+        let id = verified.transaction().id();
+        if !self.append(turn, verified, origin) {
+            return Vec::new();
+        }
+        let adopted = self.orphans.adopt(&id);
+        adopted.into_iter().map(|orphan| (orphan.verified, Some(orphan.origin))).collect()
     }
 
     /// Appends a transaction whose parents are in the ledger.
@@ -81,14 +104,17 @@ impl Engine {
         let id = verified.transaction().id();
         let day = verified.transaction().core().time().day();
         let own = self.outbox.is_waiting(&id);
-        let header_alone = verified.transaction().body().is_none();
         let now = turn.ledger.clock(turn.now.system);
+        let bytes = wire_bytes(&verified);
+        let lacks_body = verified.transaction().body().is_none() && is_alive(verified.transaction().core(), now);
         match turn.ledger.append(verified, now, own) {
             Ok(position) => {
                 turn.grown = true;
-                // By this clock it needs no body yet: it lies far ahead. By another one it does, and others have it.
-                if header_alone && let Err(error) = self.look_at(turn, position) {
-                    self.failures.note_unread(&error);
+                if origin.is_some() && !own {
+                    self.charge_budget(bytes);
+                }
+                if lacks_body {
+                    self.repair.want(id);
                 }
                 if own {
                     self.outbox.logged(id, position, day, self.network.is_main());
@@ -189,6 +215,11 @@ impl Engine {
             self.give_up(turn, origin.peer);
         }
     }
+}
+
+/// Whether a transaction's lifetime is not over: then its body is worth having.
+fn is_alive(core: &Core, now: Time) -> bool {
+    core.time().plus(u64::from(core.lifetime_secs())) > now
 }
 
 /// The parents that are not in the ledger.

@@ -1,5 +1,7 @@
 //! What goes into the engine and what comes out of it: the whole of its contact with the world.
 
+use std::fmt;
+
 use qasedak_chain::{
     Position, Transaction, TxId,
     book::Entry,
@@ -41,6 +43,8 @@ pub enum Input {
         /// The message.
         bytes: Vec<u8>,
     },
+    /// Gossip to a peer found no room in its queue: it may lack what was relayed.
+    Unheard(Peer),
     /// A peer asks something.
     Asked {
         /// Who.
@@ -128,6 +132,17 @@ pub enum Fault {
     Malformed,
     /// Asked more than its share, again and again.
     Flooding,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidTransaction(rule) => write!(f, "sent a transaction that breaks a rule: {rule}"),
+            Self::WrongAnswer => f.write_str("answered something else than what was asked"),
+            Self::Malformed => f.write_str("broke the framing of a protocol"),
+            Self::Flooding => f.write_str("asked more than its share, again and again"),
+        }
+    }
 }
 
 /// What is to be done.

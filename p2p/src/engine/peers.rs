@@ -39,6 +39,13 @@ const BACK_OFF_MS: u64 = 5_000;
 /// Up to 20 s: when a bad network is well again, what was missed is to come within a minute.
 const BACK_OFF_DOUBLINGS: u32 = 2;
 
+/// Bytes of answers to a peer: a newcomer takes over a whole ledger with them.
+const SERVED: quota::Rate = quota::Rate { burst: 256 << 20, per_second: 16 << 20 };
+/// Bytes of gossip from a peer.
+const RELAYED: quota::Rate = quota::Rate { burst: 64 << 20, per_second: 4 << 20 };
+/// Transactions in gossip from a peer that are verified. A relay of an honest network passes on a few a second.
+const CHECKED: quota::Rate = quota::Rate { burst: 4_096, per_second: 512 };
+
 /// A session that brought nothing although the digests differed: mostly the peer is the one that lacks something.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fruitless {
@@ -55,6 +62,12 @@ pub(super) struct PeerState {
     pub(super) subscribed: bool,
     /// What it may still ask.
     pub(super) bucket: Bucket,
+    /// Bytes that it may still be sent in answers.
+    pub(super) served: quota::Bucket,
+    /// Bytes that it may still relay.
+    pub(super) relayed: quota::Bucket,
+    /// Transactions that may still be verified because it relayed them.
+    pub(super) checked: quota::Bucket,
     /// What its reconciliations may still cost.
     pub(super) work: quota::Bucket,
     /// Whether the protocol that was agreed on knows no reconciliation.
@@ -98,6 +111,9 @@ impl PeerState {
         Self {
             subscribed: false,
             bucket: Bucket::new(now_ms),
+            served: quota::Bucket::full(SERVED, now_ms),
+            relayed: quota::Bucket::full(RELAYED, now_ms),
+            checked: quota::Bucket::full(CHECKED, now_ms),
             work: quota::Bucket::full(WORK_OF_PEER, now_ms),
             lists_only: false,
             digest: [0; 32],

@@ -2,7 +2,7 @@
 //!
 //! What is in the log is served, durable or not: whoever gets it verifies it. The outbox is never looked at.
 //! Each peer has a bucket of questions; one that finds it empty is told to come again later, and let go when
-//! it does not stop. Byte budgets come on top of it here.
+//! it does not stop; so has it one of bytes.
 
 use qasedak_chain::{
     Ledger, Position, Time, Transaction, TxId,
@@ -69,7 +69,10 @@ impl Engine {
     /// A peer asks something.
     pub(super) fn on_asked<S: Store>(&mut self, turn: &mut Turn<'_, S>, from: Peer, token: Token, request: &Request) {
         let share = match self.peers.get_mut(from) {
-            Some(peer) => peer.bucket.take(turn.now.elapsed_ms),
+            Some(peer) => match peer.bucket.take(turn.now.elapsed_ms) {
+                Share::Within if !peer.served.has_any(turn.now.elapsed_ms) => Share::Over,
+                share => share,
+            },
             None => Share::Over,
         };
         let response = match share {
@@ -83,6 +86,9 @@ impl Engine {
             },
             Share::Over | Share::Flooding => Response::Busy,
         };
+        if let Some(peer) = self.peers.get_mut(from) {
+            peer.served.spend(bytes_of(&response));
+        }
         turn.out.push(Output::Answer { token, response });
         match request {
             _ if share == Share::Flooding => self.let_go(turn, from, Fault::Flooding),
@@ -179,6 +185,18 @@ impl Engine {
         }
         page.map(Response::Transactions)
     }
+}
+
+/// Bytes of an answer, near enough.
+fn bytes_of(response: &Response) -> u64 {
+    let bytes = match response {
+        Response::Days(days) => days.len().saturating_mul(size_of::<DayDigest>()),
+        Response::Day(places) => places.len().saturating_mul(size_of::<Place>()),
+        Response::Transactions(list) => list.iter().map(|bytes| bytes.len().saturating_add(LENGTH_BYTES)).sum(),
+        Response::Reconciled(message) => message.as_ref().map_or(0, Vec::len),
+        Response::Digest { .. } | Response::Busy | Response::Checkpoint { .. } => 0,
+    };
+    bytes.saturating_add(FRAME_BYTES) as u64
 }
 
 /// Transactions that could not be read, and why.

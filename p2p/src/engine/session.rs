@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) asked: Option<Token>,
     /// How many transactions it brought into the ledger.
     pub(super) gained: u64,
+    /// How many more transactions than this node the peer has on the days that it listed, at least.
+    expected: u64,
     /// First day of the next page of days.
     days_from: Option<u64>,
     /// What to do about days that differ, ascending.
@@ -74,6 +76,7 @@ impl Session {
         Self {
             asked: None,
             gained: 0,
+            expected: 0,
             days_from: Some(0),
             works: VecDeque::new(),
             listing: None,
@@ -88,9 +91,9 @@ impl Session {
         }
     }
 
-    /// How many transactions it knows the peer to have that are not here.
-    pub(super) fn left(&self) -> usize {
-        self.todo.len()
+    /// How many transactions the peer is known to have that are not here, at least.
+    pub(super) fn left(&self) -> u64 {
+        (self.todo.len() as u64).max(self.expected.saturating_sub(self.gained))
     }
 
     /// The peer was too busy for a question: it is to be asked again. `false` when that happened too often.
@@ -172,7 +175,8 @@ impl Engine {
         let page_bytes = self.peers.get(peer).map_or(0, |state| state.page_bytes);
         if !session.todo.is_empty() {
             let blocked = session.blocked_at == Some(self.landed);
-            if blocked || self.checks.asked_of(peer) >= PIPELINE || !self.checks.has_room() {
+            let full = self.budget.is_full() || !self.checks.has_room();
+            if blocked || full || self.checks.asked_of(peer) >= PIPELINE {
                 return Ok(Step::Wait);
             }
             let wants = self.next_wanted(turn, peer, session)?;
@@ -255,6 +259,7 @@ impl Engine {
         };
         let mut works: VecDeque<Work> = VecDeque::new();
         let mut between = 0_u64;
+        let mut expected = 0_u64;
         for day in days {
             let ours = match turn.ledger.days(day.day, 1) {
                 Ok(ours) => ours.into_iter().find(|ours| ours.day == day.day),
@@ -267,7 +272,11 @@ impl Engine {
             if same {
                 between = between.saturating_add(day.count);
                 self.holds_all(turn, peer, Some(day.day));
-            } else if lists_only {
+                continue;
+            }
+            let lacked = day.count.saturating_sub(ours.as_ref().map_or(0, |ours| ours.count));
+            expected = expected.saturating_add(lacked);
+            if lists_only {
                 works.push_back(Work::List(day.day));
             } else {
                 let ours = ours.map_or(0, |ours| ours.count);
@@ -279,6 +288,7 @@ impl Engine {
         if let Some(session) = self.session(peer) {
             session.busy = 0;
             session.works.extend(works);
+            session.expected = session.expected.saturating_add(expected);
             let last = days.last().filter(|_| days.len() == DAYS_MAX);
             session.days_from = last.map(|day| day.day.saturating_add(1));
         }

@@ -3,7 +3,7 @@
 use qasedak_chain::store::StoreError;
 
 use super::Peer;
-pub use super::repair::RepairStatus;
+pub use super::{budget::BudgetStatus, repair::RepairStatus};
 
 /// The engine at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Status {
     pub refused: u64,
     /// Bodies that are missing or damaged here.
     pub repair: RepairStatus,
+    /// What others' transactions may still cost, and what waits for that.
+    pub budget: BudgetStatus,
     /// Failures of the store.
     pub failures: Failures,
 }
@@ -48,8 +50,8 @@ pub struct Syncing {
     pub peers: usize,
     /// How many transactions came since the oldest of these sessions began.
     pub gained: u64,
-    /// How many transactions they are known to have beyond that; more may follow.
-    pub left: usize,
+    /// How many transactions they are known to have beyond that, at least.
+    pub left: u64,
 }
 
 /// Failures of the store since the start. The input that met one was dropped, and nobody blamed.

@@ -286,6 +286,7 @@ impl Engine {
 
     /// Does what is due: sessions, missing parents, comparisons. Called at the end of every turn.
     pub(super) fn run<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        self.let_in(turn);
         self.begin_sessions(turn);
         for peer in self.peers.in_session() {
             self.step(turn, peer);
@@ -300,7 +301,8 @@ impl Engine {
 
     fn begin_sessions<S: Store>(&mut self, turn: &Turn<'_, S>) {
         let (now, ours) = (turn.now, *turn.ledger.summary().digest.as_bytes());
-        let mut free = SESSIONS_MAX.saturating_sub(self.peers.in_session().len());
+        let most = if self.budget.is_full() { 0 } else { SESSIONS_MAX };
+        let mut free = most.saturating_sub(self.peers.in_session().len());
         while free > 0 {
             let due = self.peers.iter().filter(|(_, state)| {
                 state.session.is_none() && state.session_from_ms <= now.elapsed_ms && state.differs_since_ms.is_some()
@@ -348,6 +350,14 @@ impl Engine {
         self.told_ms = now.elapsed_ms;
         for (_, state) in self.peers.iter_mut() {
             let soon_ms = state.compared_ms.saturating_add(PAUSE_MS).max(now.elapsed_ms).max(state.session_from_ms);
+            state.compare_at_ms = state.compare_at_ms.min(soon_ms);
+        }
+    }
+
+    /// A peer may lack what was relayed to it: ask it for its digest soon, so that it learns this node's.
+    pub(super) fn tell_one(&mut self, now: Now, peer: Peer) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            let soon_ms = state.compared_ms.saturating_add(PAUSE_MS).max(now.elapsed_ms);
             state.compare_at_ms = state.compare_at_ms.min(soon_ms);
         }
     }

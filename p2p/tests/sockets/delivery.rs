@@ -1,6 +1,6 @@
 //! What one node sends, the others get: each transaction once, and in the end the same digest.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use qasedak_chain::{Network, store::Outbox};
 
@@ -62,6 +62,19 @@ async fn many_at_once_arrive_each_once() {
     b.durable(100).await;
     assert_eq!(b.summary().count, 100);
     assert_eq!(a.summary().digest, b.summary().digest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_transactions_in_a_row_are_gossiped() {
+    let b = Node::start(&[TCP], &[]).await;
+    let mut a = Node::start(&[], &[b.address()]).await;
+    a.connected(1).await;
+    for _ in 0..20 {
+        a.send_of(65_536, b"as large as they get").await;
+    }
+    // Sync compares when the two meet and not before 15 s later, so what comes earlier came by gossip.
+    let early = tokio::time::timeout(Duration::from_secs(12), b.durable(20)).await;
+    assert!(early.is_ok(), "{} of 20 came by gossip", b.summary().count);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

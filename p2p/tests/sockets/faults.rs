@@ -104,6 +104,22 @@ async fn a_disk_that_fails_stops_nothing_and_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_is_relayed_before_it_is_on_disk() {
+    let full = Arc::new(AtomicBool::new(true));
+    let disk = FullDisk(MemoryStore::new(), Arc::clone(&full));
+    let relay = Node::start_on(disk, Network::dev(), config(&[TCP], &[]), Arc::default()).await.unwrap();
+    let mut sender = Node::start(&[], &[relay.address()]).await;
+    let receiver = Node::start(&[], &[relay.address()]).await;
+    relay.connected(2).await;
+    let id = sender.send(b"through a node that cannot write").await;
+    receiver.durable(1).await;
+    assert!(receiver.holds(&id) && relay.holds(&id));
+    assert_eq!(*relay.handle.durable().borrow(), 0, "the relay has nothing on disk yet");
+    full.store(false, Ordering::SeqCst);
+    relay.durable(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_stops_while_its_disk_fails_says_why() {
     let b = Node::start(&[TCP], &[]).await;
     let disk = FullDisk(MemoryStore::new(), Arc::new(AtomicBool::new(true)));

@@ -90,7 +90,12 @@ impl<S: Store + Send + Sync + 'static> Node<S> {
 
     /// Writes a transaction over this node's frontier, keeps it in the outbox, and sends it off.
     pub async fn send(&mut self, text: &[u8]) -> TxId {
-        let verified = write(&self.ledger, text, &mut self.rng);
+        self.send_of(512, text).await
+    }
+
+    /// The same, with a body of so many bytes.
+    pub async fn send_of(&mut self, body_len: u32, text: &[u8]) -> TxId {
+        let verified = write(&self.ledger, body_len, text, &mut self.rng);
         let id = verified.transaction().id();
         self.outbox.put(verified.transaction()).unwrap();
         self.handle.submit(verified).await.unwrap();
@@ -129,14 +134,14 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
 }
 
 /// A transaction over the frontier of a ledger.
-pub fn write<S: Store>(ledger: &RwLock<Ledger<S>>, text: &[u8], rng: &mut StdRng) -> Verified {
+pub fn write<S: Store>(ledger: &RwLock<Ledger<S>>, body_len: u32, text: &[u8], rng: &mut StdRng) -> Verified {
     let (network, (parents, time)) = {
         let mut ledger = ledger.write().unwrap();
         (ledger.network().clone(), ledger.next_place(now(), rng).unwrap())
     };
     let key = SigningKey::from_bytes(&random());
     let mut body = text.to_vec();
-    body.resize(512, 0);
+    body.resize(body_len as usize, 0);
     let fields = CoreFields {
         parents,
         time,
@@ -144,7 +149,7 @@ pub fn write<S: Store>(ledger: &RwLock<Ledger<S>>, text: &[u8], rng: &mut StdRng
         kind: Kind::Sealed,
         hint: [0; 16],
         body_hash: body_hash(&network, &body),
-        body_len: 512,
+        body_len,
         author: key.verifying_key().to_bytes(),
     };
     let signed = Core::new(fields).unwrap().sign(&network, &key).unwrap();

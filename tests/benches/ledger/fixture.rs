@@ -3,7 +3,11 @@
 //! Everything but the stamps follows from a transaction's number, so the stamps alone are kept, 24 bytes each, in
 //! `tests/fixtures/stamps-20000.bin`. They were searched for once; a file that no longer fits the format is made anew.
 
-use std::{ops::ControlFlow, path::PathBuf, thread};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use ed25519_dalek::SigningKey;
 use qasedak_chain::{
@@ -89,10 +93,15 @@ fn stored(bytes: &[u8], nth: usize) -> Option<Stamp> {
 
 /// The fixture, in wire form, parents before children.
 pub fn load(network: &Network) -> Vec<Vec<u8>> {
-    let found = std::fs::read(path()).unwrap_or_default();
-    let (wire, stamps) = make(network, COUNT, &found);
+    load_from(network, COUNT, &path())
+}
+
+/// So many of them, with the stamps in a file of one's own: those that are not there are searched for.
+pub fn load_from(network: &Network, count: usize, path: &Path) -> Vec<Vec<u8>> {
+    let found = std::fs::read(path).unwrap_or_default();
+    let (wire, stamps) = make(network, count, &found);
     if stamps != found {
-        std::fs::write(path(), stamps).unwrap();
+        std::fs::write(path, stamps).unwrap();
     }
     wire
 }

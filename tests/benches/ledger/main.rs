@@ -16,6 +16,7 @@ mod million;
 mod pipeline;
 mod proofs;
 mod raw;
+#[path = "../shared/report.rs"]
 mod report;
 
 use report::Report;
@@ -29,7 +30,7 @@ fn main() {
         return;
     }
     let chosen = |part: &str| args.is_empty() || args.iter().any(|arg| arg == part);
-    let mut report = Report::new();
+    let mut report = Report::new("ledger");
     if chosen("ingest") {
         ingest::checked(&mut report);
     }

@@ -1,6 +1,8 @@
 //! As many transactions as are wanted, with 1 KiB bodies and three parents, valid but for signature and stamp: what stands
 //! behind the checks is measured with them, through [`Verified::unchecked`].
 
+use std::collections::VecDeque;
+
 use ed25519_dalek::SigningKey;
 use qasedak_chain::{
     Network, Time, Transaction, TxId,
@@ -13,8 +15,8 @@ use crate::fixture::{BODY_BYTES, bytes_of};
 
 /// How many authors take turns: their keys cost more to make than all else.
 const AUTHORS: usize = 512;
-/// Parents are drawn from so many ids before.
-const REACH: usize = 1_024;
+/// So many transactions are on their way at a time: one a second, and ten minutes until it settles.
+const SETTLING: usize = 600;
 
 /// How the transactions lie in time.
 #[derive(Clone, Copy)]
@@ -35,7 +37,10 @@ pub struct Million {
     next: u64,
     spread: Spread,
     authors: Vec<[u8; 32]>,
-    recent: Vec<TxId>,
+    /// Not settled yet, oldest first, with the parents that each covers.
+    settling: VecDeque<(TxId, Vec<TxId>)>,
+    /// Settled ones without settled children, from which parents are drawn as nodes do.
+    frontier: Vec<TxId>,
 }
 
 impl Million {
@@ -45,22 +50,33 @@ impl Million {
             SigningKey::from_bytes(&seed).verifying_key().to_bytes()
         };
         let authors = (0..AUTHORS).map(author).collect();
-        Self { network: network.clone(), count, next: 0, spread, authors, recent: Vec::new() }
+        let (settling, frontier) = (VecDeque::new(), Vec::new());
+        Self { network: network.clone(), count, next: 0, spread, authors, settling, frontier }
     }
 
+    /// Three of the frontier, drawn uniformly; all of it where there are no more.
     fn parents(&self, seed: &[u8]) -> Vec<TxId> {
-        if self.recent.len() < 3 {
+        if self.frontier.is_empty() {
             return vec![self.network.genesis()];
         }
-        let pick = |at: usize| {
-            let draw = u16::from_le_bytes([seed[2 * at], seed[2 * at + 1]]);
-            self.recent[usize::from(draw) % self.recent.len()]
+        let pick = |draw: &[u8]| {
+            let draw = u64::from_le_bytes(draw.try_into().unwrap());
+            self.frontier[(draw % self.frontier.len() as u64) as usize]
         };
-        let mut parents: Vec<TxId> = (0..6).map(pick).collect();
+        let mut parents: Vec<TxId> = seed.chunks_exact(8).take(3).map(pick).collect();
         parents.sort_unstable();
         parents.dedup();
-        parents.truncate(3);
         parents
+    }
+
+    /// One more is on its way; the oldest of too many settles, and covers its parents.
+    fn sent(&mut self, id: TxId, parents: &[TxId]) {
+        self.settling.push_back((id, parents.to_vec()));
+        if self.settling.len() > SETTLING {
+            let (settled, covered) = self.settling.pop_front().unwrap();
+            self.frontier.retain(|tip| !covered.contains(tip));
+            self.frontier.push(settled);
+        }
     }
 }
 
@@ -87,7 +103,7 @@ impl Iterator for Million {
         let body = bytes_of(nth, "body of many", BODY_BYTES);
         let time = self.network.start().secs() + nth * self.spread.secs / self.count;
         let core = Core::new(CoreFields {
-            parents: self.parents(&seed[100..]),
+            parents: self.parents(&seed[96..120]),
             time: Time::from_secs(time).rounded_down(),
             lifetime_secs: self.spread.lifetime_secs,
             kind: if nth.is_multiple_of(4) { Kind::Tagged } else { Kind::Sealed },
@@ -98,11 +114,7 @@ impl Iterator for Million {
         })
         .unwrap();
         let transaction = Transaction::new(&self.network, header(core, &seed), Some(body)).unwrap();
-        if self.recent.len() < REACH {
-            self.recent.push(transaction.id());
-        } else {
-            self.recent[nth as usize % REACH] = transaction.id();
-        }
+        self.sent(transaction.id(), transaction.core().parents());
         Some(Verified::unchecked(transaction))
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use qasedak_chain::{
     Ledger, Network, Time, Transaction,
     rules::{self, Verified},
-    store::{Flush, StoreError, disk::DiskStore},
+    store::{Flush, StoreError, Upkeep, disk::DiskStore},
 };
 
 /// Threads that check.
@@ -40,6 +40,9 @@ pub struct Writer<'a> {
     work: mpsc::Sender<Flush>,
     done: mpsc::Receiver<Result<(), StoreError>>,
     running: bool,
+    upkeep: mpsc::Sender<Upkeep>,
+    kept: mpsc::Receiver<()>,
+    keeping: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -50,11 +53,26 @@ impl<'a> Writer<'a> {
             let (work, works) = mpsc::channel::<Flush>();
             let (tell, done) = mpsc::channel();
             scope.spawn(move || works.into_iter().for_each(|flush| tell.send(flush.run()).unwrap()));
-            let mut writer = Writer { ledger, now, work, done, running: false };
+            let (upkeep, steps) = mpsc::channel::<Upkeep>();
+            let (tell, kept) = mpsc::channel();
+            scope.spawn(move || {
+                steps.into_iter().for_each(|step| {
+                    step.run();
+                    tell.send(()).unwrap();
+                });
+            });
+            let mut writer = Writer { ledger, now, work, done, running: false, upkeep, kept, keeping: false };
             feed(&mut writer);
             writer.wait();
             writer.flush();
             writer.wait();
+            if !writer.keeping {
+                writer.keep_up();
+            }
+            while writer.keeping {
+                writer.kept.recv().unwrap();
+                writer.kept();
+            }
         });
     }
 
@@ -75,6 +93,25 @@ impl<'a> Writer<'a> {
             self.work.send(flush).unwrap();
             self.running = true;
         }
+        if !self.keeping {
+            self.keep_up();
+        } else if self.kept.try_recv().is_ok() {
+            self.kept();
+        }
+    }
+
+    /// Starts the next step of upkeep if there is one.
+    fn keep_up(&mut self) {
+        if let Some(step) = self.ledger.upkeep() {
+            self.upkeep.send(step).unwrap();
+            self.keeping = true;
+        }
+    }
+
+    fn kept(&mut self) {
+        self.ledger.upkept();
+        self.keeping = false;
+        self.keep_up();
     }
 
     /// Waits for the flush under way.

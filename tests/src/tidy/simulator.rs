@@ -22,8 +22,9 @@ pub fn other_engines(files: &[File]) -> Vec<String> {
         let code = stripped(&file.text, false);
         for (name, home) in ONCE.iter().filter(|(_, home)| file.path != *home) {
             let declares = |word: &str| {
-                let declared = code.match_indices(&format!("{word} {name}")).map(|(at, found)| at + found.len());
-                declared.into_iter().any(|end| {
+                let declaration = format!("{word} {name}");
+                let mut declared = code.match_indices(&declaration).map(|(at, found)| at + found.len());
+                declared.any(|end| {
                     code.get(end..).is_none_or(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
                 })
             };
@@ -51,7 +52,9 @@ fn is_one_crate(root: &str) -> bool {
     let dependencies = root.get("workspace").and_then(|workspace| workspace.get("dependencies"));
     let field = |name: &str, field: &str| dependencies?.get(name)?.get(field).and_then(Value::as_str);
     let path = field("qasedak-p2p", "path");
-    path.is_some() && field("qasedak-engine", "path") == path && field("qasedak-engine", "package") == Some("qasedak-p2p")
+    path.is_some()
+        && field("qasedak-engine", "path") == path
+        && field("qasedak-engine", "package") == Some("qasedak-p2p")
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use qasedak_chain::{
     },
 };
 use qasedak_wallet::{
-    Content, InnerId, KdfCost, Opened, Phrase, SealKeyId, Wallet,
+    Content, InnerId, KdfCost, Message, Opened, Phrase, SealKeyId, Wallet,
     wallet::{LogId, Scanned},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -58,7 +58,7 @@ fn open_outbox(dir: &Path) -> DiskOutbox {
 fn open_wallet(dir: &Path) -> Wallet {
     let dir = dir.join("wallet");
     if Wallet::exists(&dir) {
-        return Wallet::open(&dir, &dev(), PASSPHRASE).unwrap();
+        return Wallet::open(&dir, &dev(), PASSPHRASE, time(0)).unwrap();
     }
     let phrase = Phrase::from_entropy(&[3; 32]).unwrap();
     let cost = KdfCost::for_tests();
@@ -73,8 +73,10 @@ fn message(nth: u64, wallet: &Wallet) -> Opened {
         tx_id: TxId::from_bytes(id),
         inner_id: InnerId::from_bytes(id),
         sender: wallet.address(),
-        time_ms: nth,
-        content: Content::Text(format!("message {nth}, and what it says at some length")),
+        recipient: wallet.address(),
+        message: Message::new(Content::Text(format!("message {nth}, and what it says at some length")), nth),
+        time: time(nth),
+        lifetime_secs: 90 * 86_400,
         seal_key: SealKeyId::new(1),
     }
 }

@@ -22,7 +22,7 @@ use qasedak_chain::{
     },
 };
 use qasedak_wallet::{
-    Card, Content, Draft, KdfCost, Phrase, Unstamped, Wallet,
+    Account, Card, Content, Draft, KdfCost, Message, Phrase, Unstamped, Wallet,
     wallet::{LogId, Scanned},
 };
 use rand::{SeedableRng, rngs::StdRng};
@@ -79,9 +79,10 @@ fn make_fixture() {
     let mut wallet =
         Wallet::create(&wallet_dir, &dev(), &phrase, PASSPHRASE, KdfCost::for_tests(), now, &mut rng).unwrap();
     let draft = Draft::new(vec![last], now);
-    let card_transaction = stamped(wallet.make_card(now, None, &draft, &mut rng).unwrap());
+    let card_transaction = stamped(wallet.make_card(Account::default(), now, None, &draft, &mut rng).unwrap());
     let card = Card::open(&dev(), &wallet.address(), &card_transaction).unwrap();
-    let sealed = wallet.seal(&card, Content::Text("kept since format 1".into()), 1, &draft, &mut rng).unwrap();
+    let sealed =
+        wallet.seal(&card, Message::new(Content::Text("kept since format 1".into()), 1), &draft, &mut rng).unwrap();
     let message = stamped(sealed.unstamped);
     wallet.record_sent(message.id(), &sealed.record).unwrap();
     for transaction in [&card_transaction, &message] {
@@ -180,7 +181,7 @@ fn an_outbox_and_a_wallet_of_every_released_format_open() {
         let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();
         let kept: BTreeSet<String> = outbox.all().unwrap().iter().map(|kept| kept.id().to_string()).collect();
         assert_eq!(expected["outbox"], json!(kept));
-        let wallet = Wallet::open(&home.path().join("wallet"), &dev(), PASSPHRASE).unwrap();
+        let wallet = Wallet::open(&home.path().join("wallet"), &dev(), PASSPHRASE, after()).unwrap();
         assert_eq!(expected["address"], wallet.address().to_string());
         assert_eq!(wallet.contact("nasrin").unwrap().address, wallet.address());
         let text = Content::Text("kept since format 1".into());
@@ -188,7 +189,10 @@ fn an_outbox_and_a_wallet_of_every_released_format_open() {
             wallet.inbox(None, 9).unwrap().into_iter().map(|m| m.content).collect::<Vec<_>>(),
             std::slice::from_ref(&text)
         );
-        assert_eq!(wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.content).collect::<Vec<_>>(), [text]);
+        assert_eq!(
+            wallet.sent(None, 9).unwrap().into_iter().map(|m| m.record.unwrap().message.content).collect::<Vec<_>>(),
+            [text]
+        );
         assert_eq!(wallet.cursor(&LogId::from_bytes(LOG_ID)).unwrap(), Position::new(PLAIN + 2));
     }
 }

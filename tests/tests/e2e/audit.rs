@@ -13,7 +13,7 @@ use std::{
 };
 
 use qasedak_chain::{Ledger, Network, Time, Transaction, rules, stamp, store::disk::DiskStore, time::HOUR_SECS};
-use qasedak_wallet::{Card, Content, Draft, Unstamped, Wallet};
+use qasedak_wallet::{Account, Card, Content, Draft, Message, Unstamped, Wallet};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
@@ -54,16 +54,16 @@ fn past(home: &Path) -> Past {
     let mut rng = StdRng::seed_from_u64(9);
     // On the hour, so that all of it lies in one block.
     let time = Time::from_secs(hours_ago(10).hour() * HOUR_SECS);
-    let wallet = |node: &Node| Wallet::open(&node.data.join("dev").join("wallet"), &dev(), PASSPHRASE).unwrap();
+    let wallet = |node: &Node| Wallet::open(&node.data.join("dev").join("wallet"), &dev(), PASSPHRASE, time).unwrap();
     let draft = |parents| Draft::new(parents, time);
     let (mut from, mut to) = (wallet(&a), wallet(&b));
-    let card = stamped(to.make_card(time, None, &draft(vec![dev().genesis()]), &mut rng).unwrap());
+    let card = stamped(to.make_card(Account::default(), time, None, &draft(vec![dev().genesis()]), &mut rng).unwrap());
     let keys = Card::open(&dev(), &to.address(), &card).unwrap();
     let mut all = vec![card];
     for text in [TEXT, OTHER] {
-        let content = Content::Text(text.to_owned());
+        let message = Message::new(Content::Text(text.to_owned()), time.secs() * 1_000);
         let place = draft(vec![all.last().unwrap().id()]);
-        let sealed = from.seal(&keys, content, time.secs() * 1_000, &place, &mut rng).unwrap();
+        let sealed = from.seal(&keys, message, &place, &mut rng).unwrap();
         let transaction = stamped(sealed.unstamped);
         from.record_sent(transaction.id(), &sealed.record).unwrap();
         all.push(transaction);

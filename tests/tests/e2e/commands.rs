@@ -24,6 +24,7 @@ fn two_nodes(home: &std::path::Path) -> (Node, Node) {
 fn texts_come_from_standard_input_and_are_followed_as_they_arrive() {
     let home = tempfile::tempdir().unwrap();
     let (a, b) = two_nodes(home.path());
+    b.json(&["contact", "add", "a", &a.address]);
     a.send(&b.address, "opens the way");
     let mut follow = command(&b.data, &["--json", "inbox", "--follow"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();

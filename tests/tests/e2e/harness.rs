@@ -90,6 +90,7 @@ pub struct Node {
     listen: String,
     running: Option<Child>,
     log: PathBuf,
+    log_level: String,
 }
 
 impl Node {
@@ -106,21 +107,26 @@ impl Node {
     pub fn relay(home: &Path, name: &str) -> Self {
         let data = home.join(name);
         let (log, listen) = (data.with_extension("log"), "/ip4/127.0.0.1/tcp/0".to_owned());
-        Self { data, words: None, address: String::new(), listen, running: None, log }
+        Self { data, words: None, address: String::new(), listen, running: None, log, log_level: "debug".to_owned() }
     }
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
     pub fn start(&mut self, peers: &[&Node]) {
+        let peers: Vec<String> = peers.iter().map(|peer| peer.listen.clone()).collect();
+        self.start_towards(&peers);
+    }
+
+    /// The same, with the addresses of its peers.
+    pub fn start_towards(&mut self, peers: &[String]) {
         assert!(self.running.is_none(), "runs already");
         let mut args = vec!["--json", "run", "--listen", &self.listen];
-        let peers: Vec<&str> = peers.iter().map(|peer| peer.listen.as_str()).collect();
         peers.iter().for_each(|peer| args.extend(["--peer", peer]));
         if self.words.is_none() {
             args.push("--no-wallet");
         }
         let log = File::options().create(true).append(true).open(self.log()).expect("log file");
         let mut command = command(&self.data, &args);
-        command.env("QASEDAK_LOG", "debug").stdout(Stdio::piped()).stderr(log);
+        command.env("QASEDAK_LOG", &self.log_level).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
         let ready = first_line(&mut child);
         let ready: Value = serde_json::from_str(&ready)
@@ -137,6 +143,27 @@ impl Node {
     /// Sends them elsewhere.
     pub fn log_to(&mut self, path: PathBuf) {
         self.log = path;
+    }
+
+    /// Logs this and what is worse, instead of everything.
+    pub fn log_level(&mut self, level: &str) {
+        level.clone_into(&mut self.log_level);
+    }
+
+    /// Where the node listens, once it has run.
+    pub fn listening(&self) -> &str {
+        &self.listen
+    }
+
+    /// The running process.
+    pub fn pid(&self) -> u32 {
+        self.running.as_ref().expect("runs").id()
+    }
+
+    /// Sends the process a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status();
+        assert!(sent.expect("kill runs").success());
     }
 
     /// Stops the process as `kill` does, and waits for its clean end.
@@ -169,11 +196,20 @@ impl Node {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
-    /// Texts in the inbox, oldest first.
+    /// Texts in the inbox and among the requests, oldest first: in most tests the two are strangers to each other.
     pub fn texts(&self) -> Vec<String> {
-        let inbox = self.json(&["inbox"]);
-        let messages = inbox["messages"].as_array().expect("messages").iter();
-        messages.map(|message| message["text"].as_str().expect("text").to_owned()).collect()
+        let mut all = Vec::new();
+        for args in [&["inbox"][..], &["request", "list"]] {
+            let page = self.json(args);
+            for message in page["messages"].as_array().expect("messages") {
+                all.push((
+                    message["number"].as_u64().expect("number"),
+                    message["text"].as_str().expect("text").to_owned(),
+                ));
+            }
+        }
+        all.sort();
+        all.into_iter().map(|(_, text)| text).collect()
     }
 
     /// Waits until a text is in the inbox.

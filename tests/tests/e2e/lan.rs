@@ -104,5 +104,5 @@ fn nodes_of_main_find_each_other_on_a_local_network() {
     wait_for("peer on the local network", PATIENCE, || a.text(&["peers"]).contains("10.77.0.2").then_some(()));
     let address = wait_for("address", PATIENCE, || Some(b.text(&["id"]).trim().to_owned()).filter(|id| !id.is_empty()));
     wait_for("card", PATIENCE, || a.run(&["send", &address, TEXT]).status.success().then_some(()));
-    wait_for("message", Duration::from_secs(10), || b.text(&["inbox"]).contains(TEXT).then_some(()));
+    wait_for("message", Duration::from_secs(10), || b.text(&["request", "list"]).contains(TEXT).then_some(()));
 }

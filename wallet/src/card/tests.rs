@@ -3,7 +3,7 @@
 use qasedak_chain::{stamp::Stamp, transaction::body_hash};
 
 use super::*;
-use crate::testing::{NOW, draft, every_flip, person, rng, text, with_idle_stamp};
+use crate::testing::{NOW, draft, every_flip, person, rng, with_idle_stamp};
 
 fn published(card: &Card, at: Time) -> Transaction {
     let draft = Draft { time: at.rounded_down(), ..draft() };
@@ -62,7 +62,9 @@ fn each_refusal_has_its_error() {
     assert_eq!(Card::open(&Network::main(), &address, &transaction), Err(CardError::OtherTag));
     let gone = Transaction::new(&network, transaction.header().clone(), None).unwrap();
     assert_eq!(open(&gone), Err(CardError::NoBody));
-    let sealed = crate::seal::seal(&network, &bob.keys, &ann.card, text("hi"), 0, &draft(), &mut rng(3)).unwrap();
+    let sealed =
+        crate::seal::seal(&network, &bob.keys, &ann.card, crate::testing::message("hi"), &draft(), &mut rng(3))
+            .unwrap();
     assert_eq!(open(&with_idle_stamp(sealed.unstamped)), Err(CardError::NotTagged));
     // Someone who knows the address publishes their own card under its tag.
     let forged = Card { address, ..bob.card.clone() };

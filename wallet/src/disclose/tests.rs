@@ -13,10 +13,10 @@ use qasedak_chain::{
 use super::*;
 use crate::{
     envelope::Draft,
-    inner::{Binding, Inner},
+    inner::{Binding, Inner, Message},
     keys::KEM_CIPHERTEXT_BYTES,
     seal::{SealedMessage, seal},
-    testing::{CRAFTED_SEED, NOW, Person, crafted, draft, person, rng, stamped, text, with_idle_stamp},
+    testing::{CRAFTED_SEED, NOW, Person, crafted, draft, message, person, rng, stamped, text, with_idle_stamp},
 };
 
 fn dev() -> Network {
@@ -39,7 +39,8 @@ fn shared(transaction: &Transaction, to: &Person) -> Opening {
 }
 
 fn case(from: &Person, to: &Person, content: &str, seed: u64) -> Case {
-    let sealed = seal(&dev(), &from.keys, &to.card, text(content), 1_800_000_000_123, &draft(), &mut rng(seed));
+    let sealed =
+        seal(&dev(), &from.keys, &to.card, Message::new(text(content), 1_800_000_000_123), &draft(), &mut rng(seed));
     let SealedMessage { unstamped, record } = sealed.unwrap();
     let transaction = stamped(unstamped);
     Case {
@@ -168,7 +169,7 @@ fn parts_that_do_not_belong_together_are_refused() {
 #[test]
 fn a_transaction_that_no_node_would_take_is_refused() {
     let (ann, bob) = (person(1), person(2));
-    let sealed = seal(&dev(), &ann.keys, &bob.card, text("hi"), 5, &draft(), &mut rng(7)).unwrap();
+    let sealed = seal(&dev(), &ann.keys, &bob.card, message("hi"), &draft(), &mut rng(7)).unwrap();
     let transaction = with_idle_stamp(sealed.unstamped);
     let made = disclosure(&transaction, &bob, shared(&transaction, &bob));
     assert!(matches!(made.check().unwrap_err(), DisclosureError::Transaction(_)));
@@ -181,8 +182,8 @@ fn a_message_in_anothers_name_does_not_verify() {
     let (ann, bob, eve) = (person(1), person(2), person(3));
     let make = |sender: &Address, author: &[u8; 32], ciphertext: &[u8; KEM_CIPHERTEXT_BYTES]| {
         let (recipient, seal) = (bob.card.address(), bob.card.seal());
-        let content = text("as if by Ann");
-        let inner = Inner { sender: *sender.as_bytes(), seal_key: bob.card.sequence(), time_ms: 5, content };
+        let message = message("as if by Ann");
+        let inner = Inner { sender: *sender.as_bytes(), seal_key: bob.card.sequence(), message };
         let id = inner.id(&Binding { network: &dev(), author, recipient: &recipient, seal, ciphertext });
         [inner.signed_bytes().as_slice(), &eve.keys.sign(id.as_bytes())].concat()
     };
@@ -202,7 +203,7 @@ fn a_message_in_anothers_name_does_not_verify() {
 fn proven_case() -> (Case, String) {
     let (ann, bob, network) = (person(1), person(2), dev());
     let place = Draft::new(vec![network.genesis()], NOW.rounded_down());
-    let sealed = seal(&network, &ann.keys, &bob.card, text("hi"), 5, &place, &mut rng(7)).unwrap();
+    let sealed = seal(&network, &ann.keys, &bob.card, message("hi"), &place, &mut rng(7)).unwrap();
     let transaction = stamped(sealed.unstamped);
     let (id, number) = (transaction.id(), transaction.core().time().hour());
     let contents = block::contents(network.ledger(), vec![id]);

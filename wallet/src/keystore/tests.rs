@@ -5,8 +5,14 @@ use std::fs;
 use super::*;
 use crate::testing::rng;
 
+fn with_epoch(day: u64) -> Secrets {
+    let mut secrets = Secrets::generate(&Phrase::from_entropy(&[3; 32]).unwrap(), [4; 32], &mut rng(1));
+    secrets.add_epoch(day, Box::new([day as u8; 32])).unwrap();
+    secrets
+}
+
 fn secrets() -> Secrets {
-    Secrets::generate(&Phrase::from_entropy(&[3; 32]).unwrap(), [4; 32], 20_000, &mut rng(1))
+    with_epoch(20_000)
 }
 
 fn sealed() -> Vec<u8> {
@@ -18,7 +24,7 @@ fn round_trip() {
     let opened = unseal(&sealed(), "correct horse").unwrap();
     assert_eq!(opened, secrets());
     assert_eq!(opened.phrase().unwrap().entropy(), &[3; 32]);
-    assert_eq!(opened.epochs().len(), 1);
+    assert_eq!(opened.epoch_days().collect::<Vec<_>>(), [20_000]);
 }
 
 #[test]
@@ -88,18 +94,32 @@ fn payloads_are_read_strictly() {
     assert_eq!(change(&|b| b[0] = 2), None);
     assert_eq!(change(&|b| b.push(0)), None);
     assert_eq!(change(&|b| b[129] = 0), None);
+    assert!(
+        change(&|b| {
+            b.truncate(131);
+            b[129] = 0
+        })
+        .is_some()
+    );
     assert_eq!(change(&|b| b[129] = 2), None);
     assert_eq!(change(&|b| b[131..139].fill(0)), None);
     let mut two = secrets();
-    two.epochs.push(Epoch::generate(20_000, &mut rng(9)));
+    two.epochs.push(Epoch { day: 20_000, key: Box::new([1; 32]) });
     assert_eq!(Secrets::from_bytes(&two.to_bytes().unwrap()), None);
-    let mut many = secrets();
-    many.epochs = (1..=EPOCHS_MAX as u64).map(|day| Epoch::generate(day, &mut rng(day))).collect();
+    let mut many = Secrets::generate(&Phrase::from_entropy(&[3; 32]).unwrap(), [4; 32], &mut rng(1));
+    // In no order: the keystore keeps them in theirs.
+    for day in (1..=EPOCHS_MAX as u64).rev() {
+        many.add_epoch(day, Box::new([7; 32])).unwrap();
+    }
     let file = seal(&many, "x", KdfCost::for_tests(), &mut rng(2)).unwrap();
     assert!(file.len() as u64 <= FILE_MAX_BYTES);
     assert_eq!(unseal(&file, "x"), Ok(many.clone()));
-    many.epochs.push(Epoch::generate(5_000, &mut rng(1)));
-    assert_eq!(seal(&many, "x", KdfCost::for_tests(), &mut rng(2)), Err(KeystoreError::Full));
+    assert_eq!(many.add_epoch(5, Box::new([1; 32])), Ok(()));
+    assert_eq!(many.epoch(5), Some(&[7; 32]));
+    assert_eq!(many.add_epoch(5_000, Box::new([1; 32])), Err(KeystoreError::Full));
+    assert_eq!(many.add_epoch(0, Box::new([1; 32])), Err(KeystoreError::Full));
+    assert!(many.drop_epochs_before(1_000) && !many.drop_epochs_before(1_000));
+    assert_eq!(many.epoch_days().collect::<Vec<_>>(), (1_000..=EPOCHS_MAX as u64).collect::<Vec<_>>());
 }
 
 #[test]
@@ -125,4 +145,27 @@ fn a_file_is_written_once_and_for_its_owner_only() {
 #[test]
 fn debug_shows_nothing() {
     assert_eq!(format!("{:?}", secrets()), "Secrets(…)");
+}
+
+/// Whoever holds the old file open reads zeros from it: its bytes were overwritten, not only unlinked.
+#[cfg(unix)]
+#[test]
+fn a_replaced_file_is_overwritten() {
+    use std::io::Read;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keystore");
+    file::write_new(&path, &sealed()).unwrap();
+    let mut old = fs::File::open(&path).unwrap();
+    let newer = seal(&with_epoch(30_000), "x", KdfCost::for_tests(), &mut rng(5)).unwrap();
+    file::replace(&path, &newer).unwrap();
+    assert_eq!(file::read(&path).unwrap(), newer);
+    let mut left = Vec::new();
+    old.read_to_end(&mut left).unwrap();
+    assert!(left.len() == sealed().len() && left.iter().all(|byte| *byte == 0));
+    let mut open = fs::File::open(&path).unwrap();
+    file::remove(&path).unwrap();
+    file::remove(&path).unwrap();
+    left.clear();
+    open.read_to_end(&mut left).unwrap();
+    assert!(!path.exists() && left.iter().all(|byte| *byte == 0));
 }

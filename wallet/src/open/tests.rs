@@ -7,7 +7,7 @@ use qasedak_chain::{stamp::Stamp, transaction::Kind};
 use super::*;
 use crate::{
     envelope::{close, hint_for},
-    inner::INNER_OVERHEAD_BYTES,
+    inner::{Content, INNER_OVERHEAD_BYTES},
     seal::{BODY_OVERHEAD_BYTES, CONTENT_MAX_BYTES, SealError, SealedMessage, seal},
     testing::{Person, draft, every_flip, person, rng, text, with_idle_stamp},
 };
@@ -17,7 +17,7 @@ fn dev() -> Network {
 }
 
 fn sealed(from: &Person, to: &Person, content: Content) -> SealedMessage {
-    seal(&dev(), &from.keys, &to.card, content, 1_800_000_000_123, &draft(), &mut rng(7)).unwrap()
+    seal(&dev(), &from.keys, &to.card, Message::new(content, 1_800_000_000_123), &draft(), &mut rng(7)).unwrap()
 }
 
 fn opened(by: &Person, transaction: &Transaction) -> Result<Opened, OpenError> {
@@ -30,8 +30,8 @@ fn round_trip() {
     let message = sealed(&ann, &bob, text("سلام، قاصدک"));
     let transaction = with_idle_stamp(message.unstamped);
     let read = opened(&bob, &transaction).unwrap();
-    assert_eq!(read.content.text(), Some("سلام، قاصدک"));
-    assert_eq!((read.sender, read.time_ms), (ann.card.address(), 1_800_000_000_123));
+    assert_eq!(read.message.content.text(), Some("سلام، قاصدک"));
+    assert_eq!((read.sender, read.message.time_ms), (ann.card.address(), 1_800_000_000_123));
     assert_eq!((read.tx_id, read.inner_id), (transaction.id(), message.record.inner_id));
     assert_eq!((read.seal_key, message.record.recipient), (bob.card.sequence(), bob.card.address()));
     assert_eq!(transaction.core().body_len(), 2048);
@@ -52,7 +52,8 @@ fn the_same_randomness_gives_the_same_transaction() {
     let (ann, bob) = (person(1), person(2));
     let (one, two) = (sealed(&ann, &bob, text("hi")), sealed(&ann, &bob, text("hi")));
     assert_eq!((&one.unstamped, &one.record), (&two.unstamped, &two.record));
-    let other = seal(&dev(), &ann.keys, &bob.card, text("hi"), 1_800_000_000_123, &draft(), &mut rng(8)).unwrap();
+    let other =
+        seal(&dev(), &ann.keys, &bob.card, Message::new(text("hi"), 1_800_000_000_123), &draft(), &mut rng(8)).unwrap();
     assert_ne!(one.unstamped.signed().core().author(), other.unstamped.signed().core().author());
     assert_ne!(one.record.inner_id, other.record.inner_id);
 }
@@ -121,8 +122,7 @@ fn honest(from: &Person, to: &Person, author: &[u8; 32], ciphertext: &[u8; KEM_C
     let inner = Inner {
         sender: *from.card.address().as_bytes(),
         seal_key: to.card.sequence(),
-        time_ms: 5,
-        content: Content::Text("hi".into()),
+        message: Message::new(Content::Text("hi".into()), 5),
     };
     signed(from, to, &inner, author, ciphertext)
 }
@@ -172,15 +172,18 @@ fn crafted_plaintexts_have_their_errors() {
         );
         opened(&bob, &transaction)
     };
-    assert_eq!(with(&|_| ()).unwrap().content, text("hi"));
+    assert_eq!(with(&|_| ()).unwrap().message.content, text("hi"));
     assert_eq!(with(&|p| p[0] = 2), Err(OpenError::Version));
     assert_eq!(with(&|p| p[1..33].copy_from_slice(carol.card.address().as_bytes())), Err(OpenError::Signature));
     assert_eq!(with(&|p| p[1..33].fill(0)), Err(OpenError::Signature));
     assert_eq!(with(&|p| p[33] ^= 1), Err(OpenError::OtherSealKey));
     assert_eq!(with(&|p| p[42] ^= 1), Err(OpenError::Signature));
-    assert_eq!(with(&|p| p[50..54].fill(0xff)), Err(OpenError::Layout));
-    assert_eq!(with(&|p| p[54] = 0xff), Err(OpenError::Text));
-    assert_eq!(with(&|p| p[54] = b'H'), Err(OpenError::Signature));
+    assert_eq!(with(&|p| p[50] ^= 1), Err(OpenError::Signature));
+    // A text of two bytes is no receipt.
+    assert_eq!(with(&|p| p[41] = 1), Err(OpenError::Layout));
+    assert_eq!(with(&|p| p[82..86].fill(0xff)), Err(OpenError::Layout));
+    assert_eq!(with(&|p| p[86] = 0xff), Err(OpenError::Text));
+    assert_eq!(with(&|p| p[86] = b'H'), Err(OpenError::Signature));
     assert_eq!(with(&|p| p.extend_from_slice(b"hidden")), Err(OpenError::Layout));
     let honest_plaintext = |author: &_, ciphertext: &_| honest(&ann, &bob, author, ciphertext);
     assert_eq!(opened(&bob, &crafted(&bob, honest_plaintext, true)), Err(OpenError::Commitment));
@@ -191,7 +194,7 @@ fn unknown_types_are_kept() {
     let (ann, bob) = (person(1), person(2));
     let content = Content::Unsupported { kind: 200, bytes: vec![0xff, 0] };
     let message = sealed(&ann, &bob, content.clone());
-    assert_eq!(opened(&bob, &with_idle_stamp(message.unstamped)).unwrap().content, content);
+    assert_eq!(opened(&bob, &with_idle_stamp(message.unstamped)).unwrap().message.content, content);
 }
 
 #[test]
@@ -213,9 +216,9 @@ fn the_limit_is_exact_and_named() {
     assert_eq!(longest.unstamped.body().len(), 65_536);
     assert!(opened(&bob, &with_idle_stamp(longest.unstamped)).is_ok());
     let long = text(&"x".repeat(CONTENT_MAX_BYTES + 1));
-    let error = seal(&dev(), &ann.keys, &bob.card, long, 0, &draft(), &mut rng(1)).unwrap_err();
+    let error = seal(&dev(), &ann.keys, &bob.card, Message::new(long, 0), &draft(), &mut rng(1)).unwrap_err();
     assert_eq!(error, SealError::TooLong { bytes: CONTENT_MAX_BYTES + 1 });
-    assert!(error.to_string().contains("64250"), "{error}");
+    assert!(error.to_string().contains("64218"), "{error}");
 }
 
 proptest! {
@@ -230,6 +233,6 @@ proptest! {
         let needed = written.len() + BODY_OVERHEAD_BYTES + INNER_OVERHEAD_BYTES;
         prop_assert!(needed <= len && (len == 2048 || needed > len / 2));
         let read = opened(&bob, &transaction).unwrap();
-        prop_assert_eq!(read.content.text(), Some(written.as_str()));
+        prop_assert_eq!(read.message.content.text(), Some(written.as_str()));
     }
 }

@@ -4,7 +4,8 @@ use qasedak_chain::Time;
 use rand_core::CryptoRng;
 
 use super::{
-    Wallet, WalletError,
+    Numbers, Wallet, WalletError,
+    contacts::{CardNews, KeyWarning},
     rows::{CardRow, SealKeyRow},
     vault::{Changes, Class, Vault},
 };
@@ -12,73 +13,100 @@ use crate::{
     address::Address,
     card::{self, Card},
     envelope::{Draft, Unstamped},
-    keys::{SealKey, SealKeyId},
+    keys::{Account, SealKey, SealKeyId},
 };
+
+/// How much earlier than due a contact's card may be new before that is odd: clocks differ, and nodes look by the hour.
+const EARLY_SLACK_SECS: u64 = 86_400;
 
 impl Wallet {
     pub(super) fn load_seal_keys(&mut self) -> Result<(), WalletError> {
-        let rows = self.vault.counted::<SealKeyRow>(Class::SealKey, 0, usize::MAX)?;
-        self.seal_keys = rows.iter().map(|(id, row)| SealKey::from_bytes(SealKeyId::new(*id), &row.secret)).collect();
+        for (number, row) in self.vault.all_counted::<SealKeyRow>()? {
+            let (account, id) = (Account::new(row.account), SealKeyId::new(row.id));
+            let key = SealKey::from_bytes(id, &row.secret);
+            self.index.seal_keys.insert(number, (account, id));
+            if let Some(own) = self.own_mut().find(|own| own.account == account) {
+                own.seal_keys.push(key);
+                own.seal_keys.sort_by_key(SealKey::id);
+            }
+        }
         Ok(())
     }
 
-    /// The tags under which this wallet's own card would be found now, newest week first.
-    pub fn own_card_tags(&self, now: Time) -> Vec<[u8; 16]> {
-        card::tags(&self.network, &self.address(), now)
+    /// The tags under which an identity's own card would be found now, newest week first.
+    pub fn own_card_tags(&self, of: Account, now: Time) -> Vec<[u8; 16]> {
+        card::tags(&self.network, &self.own_of(of).keys.address(), now)
     }
 
-    /// Whether a card should be published: there is none in the ledger, this wallet lacks its seal key (it was restored
-    /// from the words), or it is older than 25 days. `published` is the newest own card in the ledger or the outbox.
-    pub fn own_card_due(&self, now: Time, published: Option<&Card>) -> bool {
+    /// Whether an identity's card should be published: there is none in the ledger, this wallet lacks its seal key (it was
+    /// restored from the words), or it is older than 25 days. `published` is the newest own card in the ledger or the outbox.
+    pub fn own_card_due(&self, of: Account, now: Time, published: Option<&Card>) -> bool {
         published.is_none_or(|card| {
             let made = card.sequence();
-            let known = self.seal_keys.iter().any(|key| key.id() == made);
+            let known = self.own_of(of).seal_keys.iter().any(|key| key.id() == made);
             !known || now.since(Time::from_secs(made.get())) >= card::RENEW_AFTER_SECS
         })
     }
 
-    /// Makes a card with a new seal key. The key is on disk when this returns; then the card may be published.
-    /// Its sequence number is `now`, or one more than the greatest that is known, so that it outranks `published`.
+    /// Makes a card with a new seal key. The key is on disk when this returns; then the card may be published. Its sequence
+    /// number is `now`, or one more than the greatest that is known, so that it outranks `published`. The key is destroyed
+    /// [`card::SEAL_KEY_KEPT_SECS`] from now.
     ///
     /// # Errors
     /// [`WalletError::Rule`] when the draft breaks a rule of form, or what writing gives.
     pub fn make_card(
         &mut self,
+        of: Account,
         now: Time,
         published: Option<&Card>,
         draft: &Draft,
         rng: &mut dyn CryptoRng,
     ) -> Result<Unstamped, WalletError> {
-        let last = self.seal_keys.last().map(SealKey::id).max(published.map(Card::sequence));
+        self.clock.tick(now);
+        let own = self.own_of(of);
+        let account = own.account;
+        let last = own.seal_keys.last().map(SealKey::id).max(published.map(Card::sequence));
         let id = last.map_or(0, |last| last.get().saturating_add(1)).max(now.secs());
         let seal_key = SealKey::generate(SealKeyId::new(id), rng);
-        let unstamped = Card::sign(&self.network, &self.keys, &seal_key).publish(&self.network, draft, rng)?;
+        let unstamped = Card::sign(&self.network, &own.keys, &seal_key).publish(&self.network, draft, rng)?;
         let mut changes = Changes::default();
-        let row = SealKeyRow { secret: *seal_key.secret() };
-        self.vault.put(&mut changes, Class::SealKey, &Vault::counted_key(Class::SealKey, id), &row)?;
+        let number = self.last_number(Numbers::SealKeys)?.saturating_add(1);
+        self.put_last_number(&mut changes, Numbers::SealKeys, number)?;
+        let until = self.clock.arrival().plus(card::SEAL_KEY_KEPT_SECS);
+        let row = SealKeyRow { until: until.secs(), account: account.get(), id, secret: *seal_key.secret() };
+        self.vault.put(&mut changes, &Vault::counted_key(Class::SealKey, number), &row)?;
         self.vault.commit(changes)?;
-        self.seal_keys.push(seal_key);
+        self.index.seal_keys.insert(number, (account, seal_key.id()));
+        if let Some(own) = self.own_mut().find(|own| own.account == account) {
+            own.seal_keys.push(seal_key);
+        }
         Ok(unstamped)
     }
 
-    /// Names of the wallet's seal keys, oldest first.
-    pub fn seal_keys(&self) -> impl Iterator<Item = SealKeyId> {
-        self.seal_keys.iter().map(SealKey::id)
+    /// Names of an identity's seal keys, oldest first.
+    pub fn seal_keys(&self, of: Account) -> impl Iterator<Item = SealKeyId> {
+        self.own_of(of).seal_keys.iter().map(SealKey::id)
     }
 
-    /// Keeps someone's card, unless one that is as new is kept already. Returns whether it was kept.
+    /// Keeps someone's card, unless one that is as new is kept already, and says what is odd about it. What is odd about a
+    /// contact's card stays with the contact until their safety number is compared.
     ///
     /// # Errors
     /// What reading and writing give.
-    pub fn remember_card(&mut self, card: &Card) -> Result<bool, WalletError> {
-        if self.card_of(&card.address())?.is_some_and(|known| !card.is_newer_than(&known)) {
-            return Ok(false);
+    pub fn remember_card(&mut self, card: &Card, now: Time) -> Result<CardNews, WalletError> {
+        let known = self.card_of(&card.address())?;
+        if known.as_ref().is_some_and(|known| !card.is_newer_than(known)) {
+            return Ok(CardNews::Known);
         }
+        let odd = known.as_ref().and_then(|known| oddity(known, card));
         let mut changes = Changes::default();
         let key = self.vault.named_key(Class::Card, card.address().as_bytes());
-        self.vault.put(&mut changes, Class::Card, &key, &CardRow { card: card.to_bytes() })?;
+        self.vault.put(&mut changes, &key, &CardRow { card: card.to_bytes() })?;
+        if let Some(warning) = odd {
+            self.warn_of(&mut changes, &card.address(), warning, now)?;
+        }
         self.vault.commit(changes)?;
-        Ok(true)
+        Ok(odd.map_or(CardNews::New, CardNews::Odd))
     }
 
     /// The newest card of someone that is known.
@@ -89,4 +117,13 @@ impl Wallet {
         let row = self.vault.get::<CardRow>(&self.vault.named_key(Class::Card, address.as_bytes()))?;
         row.map(|row| Card::from_bytes(&self.network, &row.card).map_err(WalletError::from)).transpose()
     }
+}
+
+/// What is odd when `new` follows `known`.
+fn oddity(known: &Card, new: &Card) -> Option<KeyWarning> {
+    if new.scan() != known.scan() {
+        return Some(KeyWarning::OtherScanKey);
+    }
+    let after = new.sequence().get().saturating_sub(known.sequence().get());
+    (after < card::RENEW_AFTER_SECS.saturating_sub(EARLY_SLACK_SECS)).then_some(KeyWarning::EarlyCard)
 }

@@ -5,7 +5,7 @@ use qasedak_chain::{Transaction, TxId};
 use super::{SentMessage, Wallet, WalletError};
 use crate::{
     disclose::{Disclosure, DisclosureError, Opening},
-    open::{self, OpenError},
+    open::OpenError,
 };
 
 /// Why a message cannot be disclosed.
@@ -23,6 +23,9 @@ pub enum DiscloseError {
     /// The seal key is destroyed, or was never in this wallet.
     #[error("the key that opens {0} is not in this wallet any more, so this side cannot disclose it; its sender can")]
     KeyGone(TxId),
+    /// Its lifetime is over, and with it what the wallet kept.
+    #[error("the message {0} has ended, and what it takes to disclose it was destroyed then; disclose in time")]
+    Ended(TxId),
     /// It would not check.
     #[error("what would be disclosed does not check, so no file was made: {0}")]
     Check(#[from] DisclosureError),
@@ -43,13 +46,13 @@ impl Wallet {
             return Err(DiscloseError::NoBody(id));
         }
         let (recipient, seal, opening) = match self.sent_by(&id)? {
-            Some(SentMessage { record, .. }) => {
+            Some(SentMessage { record: Some(record), .. }) => {
                 (record.recipient, record.seal, Opening::EncapsulationSeed(record.encapsulation_seed))
             }
+            Some(_) => return Err(DiscloseError::Ended(id)),
             None => {
-                let unsealed = open::unseal(&self.network, &self.keys, &self.seal_keys, transaction);
-                let unsealed = unsealed.map_err(|error| refusal(id, error))?;
-                (self.address(), unsealed.seal, Opening::SharedSecret(unsealed.shared))
+                let (unsealed, own) = self.unsealed(transaction).map_err(|error| refusal(id, error))?;
+                (own.keys.address(), unsealed.seal, Opening::SharedSecret(unsealed.shared))
             }
         };
         let disclosure = Disclosure::new(&self.network, transaction.clone(), recipient, seal, opening, proof);

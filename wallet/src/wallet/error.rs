@@ -68,10 +68,28 @@ pub enum WalletError {
         /// The directory.
         path: String,
     },
+    /// The database has the layout of a test version.
+    #[error(
+        "the wallet in {path} was made by a test version, whose messages this one cannot read; move the directory away and \
+         make the wallet again from its 24 words: qasedak init --phrase-file FILE"
+    )]
+    Older {
+        /// The directory.
+        path: String,
+    },
     /// A value is not what was written, or belongs to another keystore.
     #[error("the wallet's database in {path} is damaged or belongs to another keystore; restore it from a copy")]
     Damaged {
         /// The directory.
+        path: String,
+    },
+    /// The export cannot be read.
+    #[error(
+        "{path} is no export of a wallet, the passphrase is another, or the file was changed or cut short; nothing was \
+         imported: try the passphrase again, else take another copy"
+    )]
+    BadExport {
+        /// The file.
         path: String,
     },
     /// An earlier write could not be made durable, so nothing more is taken.
@@ -95,6 +113,12 @@ pub enum WalletError {
     /// No contact of that name.
     #[error("there is no contact of that name; `qasedak contact list` shows all, or give an address (qsd1…)")]
     UnknownContact,
+    /// No identity of that name or address.
+    #[error("this wallet has no identity of that name; `qasedak id` shows all")]
+    UnknownIdentity,
+    /// More identities than a wallet has.
+    #[error("a wallet has at most 16 identities; each makes every scan slower")]
+    TooManyIdentities,
     /// The address is malformed.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -110,7 +134,7 @@ pub enum WalletError {
 }
 
 impl WalletError {
-    pub(super) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
         let path = path.display().to_string();
         move |source| Self::Io { what, path, source }
     }

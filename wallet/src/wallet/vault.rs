@@ -1,32 +1,28 @@
-//! The wallet's database: sled with encrypted values and keys that show no names; a commit is on disk when it returns.
+//! The wallet's database: encrypted values under keys that show no names; a commit is on disk when it returns.
 //!
 //! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
-//! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database").
-//! sled 0.34's `flush()` makes no fsync on Linux and never fsyncs the files that it puts large pages into, so each commit
-//! does both itself. A sled that failed to write takes nothing more, ever, and shows what it could not keep: it is closed
-//! at once and opened again, so that nobody builds on that. The next commit first looks whether there is space. After a
-//! failed fsync nothing more is taken until the next start: what a second fsync says of the first one's data is no
-//! promise. sled panics on some damage: its calls are fenced, and a panic becomes an error.
+//! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database"). What
+//! goes one day is encrypted under the epoch key of that day, which is in the keystore file, durably, before the value is
+//! committed; when the day is over the key is dropped, and what sled still holds of the value opens never again.
 
 use std::{
-    collections::BTreeSet,
-    ffi::OsString,
-    fs::{self, File, OpenOptions},
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
 };
 
 use bincode::{Decode, Encode};
-use qasedak_chain::codec;
+use qasedak_chain::{Time, codec};
 use zeroize::Zeroizing;
 
 use super::{error::WalletError, rows::ROW_MAX_BYTES};
 use crate::{
     aead::{self, NONCE_BYTES},
-    keystore::{Secrets, file::sync_dir},
+    keystore::{Secrets, live::Keystore},
 };
+
+mod disk;
+
+pub(super) use disk::Disk;
 
 /// What a key is for: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,121 +36,151 @@ pub(super) enum Class {
     Known = 7,
     Sent = 8,
     Unread = 9,
+    Counter = 10,
+    Clock = 11,
+    SentText = 12,
+    Request = 13,
+    Blocked = 14,
+    Identity = 15,
+    Receipt = 16,
 }
 
 impl Class {
     const fn byte(self) -> u8 {
         self as u8
     }
-    /// Whether its values are encrypted under the current epoch key, which can be destroyed, or under the record key.
-    const fn under_epoch(self) -> bool {
-        matches!(self, Class::SealKey | Class::Received | Class::Sent)
+    fn of(key: &[u8]) -> Option<Self> {
+        const ALL: [Class; 16] = [
+            Class::Header,
+            Class::Cursor,
+            Class::Contact,
+            Class::Card,
+            Class::SealKey,
+            Class::Received,
+            Class::Known,
+            Class::Sent,
+            Class::Unread,
+            Class::Counter,
+            Class::Clock,
+            Class::SentText,
+            Class::Request,
+            Class::Blocked,
+            Class::Identity,
+            Class::Receipt,
+        ];
+        ALL.into_iter().find(|class| key.first() == Some(&class.byte()))
+    }
+    /// What becomes of its rows.
+    const fn keeping(self) -> Keeping {
+        match self {
+            Class::SealKey | Class::Received | Class::Sent | Class::SentText | Class::Request | Class::Receipt => {
+                Keeping::Epoch
+            }
+            Class::Known => Keeping::Dated,
+            _ => Keeping::Lasting,
+        }
+    }
+}
+
+/// How long rows of a class are kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    /// Under the record key, for as long as the wallet exists.
+    Lasting,
+    /// Under the record key, until their time.
+    Dated,
+    /// Under the epoch key of the day on which they go, until their time.
+    Epoch,
+}
+
+/// What a value of the database holds.
+pub(super) trait Row: Encode + Decode<()> {
+    /// The class of its key.
+    const CLASS: Class;
+    /// From when on it must not exist any more; only for classes whose rows go. It is the first field of the row.
+    fn until(&self) -> Option<Time> {
+        None
     }
 }
 
 /// Names the record key in a value; epoch keys are named by their day, which is never 0.
 const RECORD_KEY_ID: u64 = 0;
-/// Memory that sled may use for pages: a wallet is small.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Before a sled that failed is written to again, so much is written beside it: two of its segments.
-const PROBE_BYTES: usize = 1024 * 1024;
-
-/// How long a closed sled may take to let go of its file.
-const UNLOCKED_WITHIN: Duration = Duration::from_secs(2);
-
-/// An open database.
-pub(super) struct Vault {
-    /// `None` only while it is opened again, or after that failed.
-    open: Mutex<Option<Open>>,
-    dir: PathBuf,
-    synced_blobs: BTreeSet<OsString>,
-    secrets: Secrets,
-    health: Health,
-}
-
-/// sled, and the file that it keeps its log in.
-struct Open {
-    db: sled::Db,
-    file: Arc<File>,
-}
-
-/// What became of the last commit.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Well,
-    /// sled failed to write.
-    Failed,
-    /// An fsync failed.
-    Unsynced,
-}
-
-/// Runs a call of sled; its errors and its panics name the directory.
-fn fenced<T>(dir: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, WalletError> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(WalletError::database(dir)),
-        Err(_) => Err(WalletError::Database {
-            path: dir.display().to_string(),
-            what: "sled broke off on what it found".to_owned(),
-        }),
-    }
-}
-
-/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
-/// before it is still there.
-fn remove_unfinished_snapshots(dir: &Path) -> std::io::Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        if name.to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn open_sled(dir: &Path) -> Result<Open, WalletError> {
-    remove_unfinished_snapshots(dir).map_err(WalletError::io("clean up", dir))?;
-    let config = sled::Config::new().path(dir).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    let until = Instant::now() + UNLOCKED_WITHIN;
-    let db = loop {
-        match fenced(dir, || config.open()) {
-            // A sled that was closed lets go of its file a little later, when its threads have ended.
-            Err(error) if error.to_string().contains("could not acquire lock") && Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            opened => break opened?,
-        }
-    };
-    let path = dir.join("db");
-    // Some systems fsync only through a handle that may write.
-    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(WalletError::io("open", &path))?;
-    Ok(Open { db, file: Arc::new(file) })
+/// The day under whose epoch key lies what goes at `until`: the one whose end is the first not before it.
+fn last_day(until: Time) -> u64 {
+    Time::from_secs(until.secs().saturating_sub(1)).day().max(1)
 }
 
 /// Changes that become durable together or not at all.
 #[derive(Default)]
-pub(super) struct Changes(sled::Batch);
+pub(super) struct Changes {
+    batch: sled::Batch,
+    /// Rows that are written, and until when they are kept.
+    dated: Vec<(Vec<u8>, Time)>,
+    removed: Vec<Vec<u8>>,
+}
 
 impl Changes {
     pub(super) fn remove(&mut self, key: &[u8]) {
-        self.0.remove(key);
+        self.batch.remove(key);
+        self.removed.push(key.to_vec());
     }
 }
 
+/// When rows go.
+#[derive(Default)]
+struct Due {
+    by_time: BTreeSet<(Time, Vec<u8>)>,
+    by_key: BTreeMap<Vec<u8>, Time>,
+}
+
+impl Due {
+    fn set(&mut self, key: Vec<u8>, until: Time) {
+        self.clear(&key);
+        self.by_time.insert((until, key.clone()));
+        self.by_key.insert(key, until);
+    }
+    fn clear(&mut self, key: &[u8]) {
+        if let Some((key, until)) = self.by_key.remove_entry(key) {
+            self.by_time.remove(&(until, key));
+        }
+    }
+    fn by(&self, time: Time) -> Vec<Vec<u8>> {
+        self.by_time.iter().take_while(|(until, _)| *until <= time).map(|(_, key)| key.clone()).collect()
+    }
+}
+
+/// Most epoch keys for days so far ahead that only a wrong clock and transactions from the future lead there.
+const FAR_EPOCHS_MAX: usize = 256;
+/// From how many days ahead on a day is far. Whatever is made in time goes within 126 days.
+const FAR_DAYS: u64 = 200;
+
+/// An open database.
+pub(super) struct Vault {
+    disk: Disk,
+    keystore: Keystore,
+    due: Due,
+    /// The UTC day before which nothing is kept.
+    today: u64,
+}
+
+/// A key and its value as they stand in the database.
+pub(super) type Entry = (Vec<u8>, Vec<u8>);
+
 impl Vault {
     /// Opens the database in `dir`, or starts an empty one.
-    pub(super) fn open(dir: &Path, secrets: Secrets) -> Result<Self, WalletError> {
-        let open = open_sled(dir)?;
-        for dir in [Some(dir), dir.parent()].into_iter().flatten() {
-            sync_dir(dir).map_err(WalletError::io("sync", dir))?;
-        }
-        let (dir, synced_blobs) = (dir.to_owned(), BTreeSet::new());
-        Ok(Self { open: Mutex::new(Some(open)), dir, synced_blobs, secrets, health: Health::Well })
+    pub(super) fn open(dir: &Path, keystore: Keystore) -> Result<Self, WalletError> {
+        Ok(Self { disk: Disk::open(dir)?, keystore, due: Due::default(), today: 0 })
+    }
+
+    /// The keystore beside it.
+    pub(super) fn keystore(&mut self) -> &mut Keystore {
+        &mut self.keystore
+    }
+
+    /// What the keystore holds.
+    pub(super) fn secrets(&self) -> &Secrets {
+        self.keystore.secrets()
     }
 
     /// Whether nothing was ever committed.
@@ -162,33 +188,17 @@ impl Vault {
     /// # Errors
     /// [`WalletError::Database`].
     pub(super) fn is_empty(&self) -> Result<bool, WalletError> {
-        self.read(|db| Ok(db.is_empty()))
-    }
-
-    fn opened(&self) -> MutexGuard<'_, Option<Open>> {
-        // A panic of sled is caught before it gets here; what it left behind shows in the next call.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Works with sled, opening it where a failure closed it.
-    fn read<T>(&self, call: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, WalletError> {
-        let mut opened = self.opened();
-        let open = match opened.take() {
-            Some(open) => open,
-            None => open_sled(&self.dir)?,
-        };
-        let open = opened.insert(open);
-        fenced(&self.dir, || call(&open.db))
+        self.disk.read(|db| Ok(db.is_empty()))
     }
 
     /// What is said when a value is not what was written.
     pub(super) fn damaged(&self) -> WalletError {
-        WalletError::damaged(&self.dir)
+        WalletError::damaged(self.disk.dir())
     }
 
     /// The key of something that has a name or an id, which the key does not show.
     pub(super) fn named_key(&self, class: Class, name: &[u8]) -> Vec<u8> {
-        let mut hasher = blake3::Hasher::new_keyed(self.secrets.name_key());
+        let mut hasher = blake3::Hasher::new_keyed(self.keystore.secrets().name_key());
         hasher.update(&[class.byte()]).update(name);
         let mut key = vec![class.byte()];
         key.extend_from_slice(hasher.finalize().as_bytes());
@@ -202,147 +212,159 @@ impl Vault {
         key
     }
 
-    /// The greatest counter in use, 0 if there is none.
-    pub(super) fn last_counter(&self, class: Class) -> Result<u64, WalletError> {
-        let last = self.read(|db| db.scan_prefix([class.byte()]).next_back().transpose())?;
-        last.map_or(Ok(0), |(key, _)| counter(&key).ok_or_else(|| self.damaged()))
-    }
-
     /// The value of a key.
-    pub(super) fn get<T: Encode + Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, WalletError> {
-        let value = self.read(|db| db.get(key))?;
+    pub(super) fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, WalletError> {
+        let value = self.disk.read(|db| db.get(key))?;
         value.map(|value| self.decrypt(key, &value)).transpose()
     }
 
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool, WalletError> {
-        self.read(|db| db.contains_key(key))
+        self.disk.read(|db| db.contains_key(key))
     }
 
-    /// All values of a class, in order of their keys.
-    pub(super) fn all<T: Encode + Decode<()>>(&self, class: Class) -> Result<Vec<T>, WalletError> {
-        let pairs: Vec<_> = self.read(|db| db.scan_prefix([class.byte()]).collect())?;
-        pairs.iter().map(|(key, value)| self.decrypt(key, value)).collect()
+    /// All values of a class, in order of their keys. What is only waiting to be removed is left out.
+    pub(super) fn all<R: Row>(&self) -> Result<Vec<(Vec<u8>, R)>, WalletError> {
+        let pairs: Vec<_> = self.disk.read(|db| db.scan_prefix([R::CLASS.byte()]).collect())?;
+        self.rows(&pairs)
     }
 
-    /// At most `limit` counted values behind the counter `after`, ascending.
-    pub(super) fn counted<T: Encode + Decode<()>>(
-        &self,
-        class: Class,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<(u64, T)>, WalletError> {
-        let from = Self::counted_key(class, after.saturating_add(1));
-        let to = vec![class.byte().saturating_add(1)];
-        let pairs: Vec<_> = self.read(|db| db.range(from..to).take(limit).collect())?;
-        let row = |(key, value): &(sled::IVec, sled::IVec)| {
-            let row = self.decrypt(key, value)?;
-            Ok((counter(key).ok_or_else(|| self.damaged())?, row))
-        };
-        pairs.iter().map(row).collect()
+    /// All values of a class whose rows are counted, in order.
+    pub(super) fn all_counted<R: Row>(&self) -> Result<Vec<(u64, R)>, WalletError> {
+        let rows = self.all::<R>()?;
+        rows.into_iter().map(|(key, row)| Ok((counter(&key).ok_or_else(|| self.damaged())?, row))).collect()
     }
 
-    /// Encrypts a value and adds it to `changes`.
-    pub(super) fn put<T: Encode>(
-        &self,
-        changes: &mut Changes,
-        class: Class,
-        key: &[u8],
-        row: &T,
-    ) -> Result<(), WalletError> {
-        let plaintext = codec::encode::<ROW_MAX_BYTES, T>(row).map_err(|_| self.damaged())?;
+    /// Keys and values as they stand in the database, at most `limit` behind a key.
+    pub(super) fn entries(&self, behind: &[u8], limit: usize) -> Result<Vec<Entry>, WalletError> {
+        let bounds = (std::ops::Bound::Excluded(behind.to_vec()), std::ops::Bound::Unbounded);
+        let pairs: Vec<_> = self.disk.read(|db| db.range::<Vec<u8>, _>(bounds).take(limit).collect())?;
+        Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
+    }
+
+    /// Keys and values of a class as they stand in the database.
+    #[cfg(test)]
+    pub(super) fn raw(&self, class: Class) -> Result<Vec<Entry>, WalletError> {
+        let pairs: Vec<_> = self.disk.read(|db| db.scan_prefix([class.byte()]).collect())?;
+        Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
+    }
+
+    fn rows<R: Row>(&self, pairs: &[(sled::IVec, sled::IVec)]) -> Result<Vec<(Vec<u8>, R)>, WalletError> {
+        let live = pairs.iter().filter(|(key, value)| !self.has_gone(key, value));
+        live.map(|(key, value)| Ok((key.to_vec(), self.decrypt(key, value)?))).collect()
+    }
+
+    /// Whether a value is encrypted under an epoch key that has been dropped. Only a crash between the two leaves one.
+    fn has_gone(&self, key: &[u8], value: &[u8]) -> bool {
+        let id = value.first_chunk::<8>().map(|id| u64::from_le_bytes(*id));
+        Class::of(key).is_some_and(|class| class.keeping() == Keeping::Epoch)
+            && id.is_some_and(|id| (1..self.today).contains(&id) && self.keystore.secrets().epoch(id).is_none())
+    }
+
+    /// Encrypts a value and adds it to `changes`. An epoch key that it needs is made here, in memory; [`commit`](Self::commit)
+    /// writes it first.
+    pub(super) fn put<R: Row>(&mut self, changes: &mut Changes, key: &[u8], row: &R) -> Result<(), WalletError> {
+        let plaintext = codec::encode::<ROW_MAX_BYTES, R>(row).map_err(|_| self.damaged())?;
         let plaintext = Zeroizing::new(plaintext);
-        let (id, secret) = match self.secrets.epochs().last() {
-            Some(epoch) if class.under_epoch() => (epoch.day(), epoch.key()),
-            _ => (RECORD_KEY_ID, self.secrets.record_key()),
-        };
+        let until = row.until().unwrap_or(Time::from_secs(u64::MAX));
         let mut nonce = [0; NONCE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| WalletError::Randomness)?;
-        let sealed = aead::seal(secret, &nonce, &associated(key, id), &plaintext).map_err(|_| self.damaged())?;
-        changes.0.insert(key, [id.to_le_bytes().as_slice(), &nonce, &sealed].concat());
+        let (id, sealed) = match R::CLASS.keeping() {
+            Keeping::Epoch => {
+                let day = self.epoch_day(until);
+                let secret = self.keystore.epoch_for(day)?;
+                (day, aead::seal(secret, &nonce, &associated(key, day), &plaintext))
+            }
+            Keeping::Dated | Keeping::Lasting => {
+                let secret = self.keystore.secrets().record_key();
+                (RECORD_KEY_ID, aead::seal(secret, &nonce, &associated(key, RECORD_KEY_ID), &plaintext))
+            }
+        };
+        let sealed = sealed.map_err(|_| self.damaged())?;
+        changes.batch.insert(key, [id.to_le_bytes().as_slice(), &nonce, &sealed].concat());
+        if R::CLASS.keeping() != Keeping::Lasting {
+            changes.dated.push((key.to_vec(), until));
+        }
         Ok(())
     }
 
-    fn decrypt<T: Encode + Decode<()>>(&self, key: &[u8], value: &[u8]) -> Result<T, WalletError> {
-        self.decrypted(key, value).ok_or_else(|| self.damaged())
+    fn decrypt<R: Row>(&self, key: &[u8], value: &[u8]) -> Result<R, WalletError> {
+        let row = self.plaintext(key, value).and_then(|bytes| codec::decode::<ROW_MAX_BYTES, R>(&bytes).ok());
+        row.ok_or_else(|| self.damaged())
     }
 
-    fn decrypted<T: Encode + Decode<()>>(&self, key: &[u8], value: &[u8]) -> Option<T> {
+    fn plaintext(&self, key: &[u8], value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (id, rest) = value.split_first_chunk::<8>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
         let id = u64::from_le_bytes(*id);
         let secret = match id {
-            RECORD_KEY_ID => self.secrets.record_key(),
-            day => self.secrets.epochs().iter().find(|epoch| epoch.day() == day)?.key(),
+            RECORD_KEY_ID => self.keystore.secrets().record_key(),
+            day => self.keystore.secrets().epoch(day)?,
         };
-        let plaintext = aead::open(secret, nonce, &associated(key, id), sealed).ok()?;
-        codec::decode::<ROW_MAX_BYTES, T>(&plaintext).ok()
+        aead::open(secret, nonce, &associated(key, id), sealed).ok()
     }
 
-    /// Makes changes durable, all or none. When this returns they survive a power cut.
+    /// Makes changes durable, all or none: first the keystore with the epoch keys that are new, then the rows. When this
+    /// returns they survive a power cut.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
-        match self.health {
-            Health::Well => {}
-            Health::Unsynced => return Err(WalletError::Poisoned),
-            Health::Failed => self.probe()?,
+        self.keystore.save()?;
+        self.disk.commit(changes.batch)?;
+        for (key, until) in changes.dated {
+            self.due.set(key, until);
         }
-        let written = self.read(|db| {
-            db.apply_batch(changes.0)?;
-            db.flush()
-        });
-        if let Err(error) = written {
-            self.health = Health::Failed;
-            self.close();
-            return Err(error);
+        for key in &changes.removed {
+            self.due.clear(key);
         }
-        self.health = Health::Well;
-        self.make_durable().inspect_err(|_| self.health = Health::Unsynced)
+        Ok(())
     }
 
-    fn make_durable(&mut self) -> Result<(), WalletError> {
-        self.sync_blobs()?;
-        let file = self.opened().as_ref().map(|open| Arc::clone(&open.file));
-        file.map_or(Ok(()), |file| file.sync_all()).map_err(WalletError::io("sync", &self.dir))
-    }
-
-    /// Whether there is space again.
-    fn probe(&self) -> Result<(), WalletError> {
-        let path = self.dir.join("probe");
-        let probed = fs::write(&path, vec![0x5a; PROBE_BYTES]).and_then(|()| File::open(&path)?.sync_all());
-        let removed = fs::remove_file(&path);
-        probed.and(removed).map_err(WalletError::io("write", &path))
-    }
-
-    /// Closes a sled that failed; the next call opens it again.
-    fn close(&self) {
-        let old = self.opened().take();
-        // sled may panic over what it could not write.
-        drop(fenced(&self.dir, || {
-            drop(old);
-            Ok(())
-        }));
-    }
-
-    /// fsyncs the files of large pages that are new. sled writes each once, under a name that it never uses again.
-    fn sync_blobs(&mut self) -> Result<(), WalletError> {
-        let dir = self.dir.join("blobs");
-        let mut present = BTreeSet::new();
-        for entry in fs::read_dir(&dir).map_err(WalletError::io("read", &dir))? {
-            present.insert(entry.map_err(WalletError::io("read", &dir))?.file_name());
+    /// The day under whose epoch key something is put that goes at `until`. Of far days only some get a key of their own; the
+    /// rest share, so that no stranger can fill the keystore by transactions from the future.
+    fn epoch_day(&self, until: Time) -> u64 {
+        let (day, far) = (last_day(until), self.today.saturating_add(FAR_DAYS));
+        let secrets = self.keystore.secrets();
+        if day <= far || secrets.epoch(day).is_some() {
+            return day;
         }
-        for name in present.difference(&self.synced_blobs) {
-            let path = dir.join(name);
-            match OpenOptions::new().read(true).write(true).open(&path) {
-                Ok(file) => file.sync_all().map_err(WalletError::io("sync", &path))?,
-                // sled may drop one at any time that it has replaced.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(WalletError::io("open", &path)(error)),
+        let taken: Vec<u64> = secrets.epoch_days().filter(|day| *day > far).collect();
+        if taken.len() < FAR_EPOCHS_MAX {
+            return day;
+        }
+        taken.iter().find(|taken| **taken > day).or(taken.last()).copied().unwrap_or(day)
+    }
+
+    /// Finds out when each row goes. To be called once, after the header was checked.
+    pub(super) fn load_due(&mut self) -> Result<(), WalletError> {
+        let pairs: Vec<_> = self.disk.read(|db| db.iter().collect())?;
+        for (key, value) in &pairs {
+            if Class::of(key).is_none_or(|class| class.keeping() == Keeping::Lasting) {
+                continue;
+            }
+            if self.has_gone(key, value) {
+                self.due.set(key.to_vec(), Time::from_secs(0));
+                continue;
+            }
+            // What is damaged is reported by whoever reads it.
+            let plaintext = self.plaintext(key, value);
+            if let Some(until) = plaintext.as_deref().and_then(|bytes| bytes.first_chunk::<8>()) {
+                self.due.set(key.to_vec(), Time::from_secs(u64::from_le_bytes(*until)));
             }
         }
-        if present != self.synced_blobs {
-            sync_dir(&dir).map_err(WalletError::io("sync", &dir))?;
-        }
-        self.synced_blobs = present;
         Ok(())
+    }
+
+    /// The keys of all rows whose time has come.
+    pub(super) fn due_by(&self, time: Time) -> Vec<Vec<u8>> {
+        self.due.by(time)
+    }
+
+    /// Says what day it is, by what the wallet believes.
+    pub(super) fn set_today(&mut self, time: Time) {
+        self.today = time.day();
+    }
+
+    /// Drops the epoch keys of all days that are over. What was encrypted under them is gone for good.
+    pub(super) fn drop_epochs(&mut self) -> Result<bool, WalletError> {
+        self.keystore.drop_before(self.today)
     }
 }
 
@@ -350,6 +372,6 @@ fn associated(key: &[u8], id: u64) -> Vec<u8> {
     [key, &id.to_le_bytes()].concat()
 }
 
-fn counter(key: &[u8]) -> Option<u64> {
+pub(super) fn counter(key: &[u8]) -> Option<u64> {
     key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
 }

@@ -35,11 +35,15 @@ mod write;
 pub(crate) const UNLINKS_MAX: usize = 16;
 
 /// A body that is not durable yet.
-#[derive(Clone)]
 struct Pending {
+    /// Where it is to stand in its part.
+    at: u64,
     id: TxId,
-    body: Arc<[u8]>,
+    body: Arc<Vec<u8>>,
 }
+
+/// Bodies that are not durable yet, by part, in their order.
+type PendingParts = BTreeMap<Part, Vec<Pending>>;
 
 /// All body files.
 pub(crate) struct Bodies {
@@ -51,9 +55,9 @@ pub(crate) struct Bodies {
     parts: BTreeMap<Part, u64>,
     /// Parts whose head and length were looked at before anything was reserved in them.
     seen: BTreeSet<Part>,
-    /// Bodies to be written, those of the last [`take_writes`](Self::take_writes) apart.
-    pending: BTreeMap<Place, Pending>,
-    taken: BTreeMap<Place, Pending>,
+    /// Bodies to be written, those apart that [`take_writes`](Self::take_writes) took.
+    pending: PendingParts,
+    taken: Vec<Arc<PendingParts>>,
 }
 
 impl Bodies {
@@ -79,7 +83,7 @@ impl Bodies {
             parts: BTreeMap::new(),
             seen: BTreeSet::new(),
             pending: BTreeMap::new(),
-            taken: BTreeMap::new(),
+            taken: Vec::new(),
         }
     }
 
@@ -91,14 +95,14 @@ impl Bodies {
     /// Takes room for a body at the end of its day's last part; writes nothing.
     ///
     /// A day that was dropped gets no new file: its bodies go with the first part that is left.
-    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, body: Arc<[u8]>) -> Result<Place, StoreError> {
+    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, body: Arc<Vec<u8>>) -> Result<Place, StoreError> {
         let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
         let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
         let Some(place) = part.place(*end) else {
             return Err(self.dir.full(part));
         };
         *end = end.saturating_add(body.len().saturating_add(id.as_bytes().len()).saturating_add(FRAME_BYTES) as u64);
-        self.pending.insert(place, Pending { id: *id, body });
+        self.pending.entry(part).or_default().push(Pending { at: place.at(), id: *id, body });
         Ok(place)
     }
 
@@ -128,25 +132,26 @@ impl Bodies {
     }
 
     /// A body that is not durable yet.
-    pub(crate) fn pending(&self, place: Place) -> Option<Arc<[u8]>> {
-        let pending = self.pending.get(&place).or_else(|| self.taken.get(&place))?;
-        Some(Arc::clone(&pending.body))
+    fn pending(&self, place: Place) -> Option<&Pending> {
+        self.taken.iter().map(Arc::as_ref).chain([&self.pending]).find_map(|parts| {
+            let bodies = parts.get(&place.part())?;
+            bodies.get(bodies.binary_search_by_key(&place.at(), |pending| pending.at).ok()?)
+        })
     }
 
     /// All bodies that are to be written, before records that refer to them are.
     pub(crate) fn take_writes(&mut self) -> BodyWrites {
         // What was taken before and is not known to be written is written again.
-        self.pending.append(&mut self.taken);
-        self.taken = std::mem::take(&mut self.pending);
-        BodyWrites::new(Arc::clone(&self.dir), &self.taken)
+        if !self.pending.is_empty() {
+            self.taken.push(Arc::new(std::mem::take(&mut self.pending)));
+        }
+        BodyWrites::new(Arc::clone(&self.dir), self.taken.clone())
     }
 
     /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again.
     pub(crate) fn written(&mut self, success: bool) {
         if success {
             self.taken.clear();
-        } else {
-            self.pending.append(&mut self.taken);
         }
     }
 
@@ -155,8 +160,8 @@ impl Bodies {
         if place.part() < self.line.kept {
             return Ok(Body::Dropped { day: place.day.into(), early: place.part() < self.line.early });
         }
-        if let Some(body) = self.pending(place) {
-            return Ok(Body::Present(body.to_vec()));
+        if let Some(pending) = self.pending(place) {
+            return Ok(Body::Present(pending.body.to_vec()));
         }
         self.dir.read(place, id, len)
     }
@@ -190,9 +195,7 @@ impl Bodies {
         if line != self.line {
             self.dir.write_line(line)?;
             self.line = line;
-            let first = line.kept.first_place();
-            self.pending = self.pending.split_off(&first);
-            self.taken = self.taken.split_off(&first);
+            self.pending = self.pending.split_off(&line.kept);
             self.seen = self.seen.split_off(&line.kept);
         }
         self.unlink_dropped(UNLINKS_MAX)

@@ -82,6 +82,14 @@ impl DiskFile {
             .map_err(|error| io_error("cannot write", &self.path, error))
     }
 
+    /// Makes a file durable that was [begun](create_unfinished), and gives it its name.
+    pub(crate) fn finish(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.sync()?;
+        rename(&self.path, path)?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
+
     /// Cuts the file to `len` bytes.
     pub(crate) fn truncate(&self, len: u64) -> Result<(), StoreError> {
         let cut = fault::truncate(&self.file, &self.path, len).and_then(|()| self.file.set_len(len));
@@ -149,16 +157,20 @@ pub(crate) fn unfinished(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
-pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+/// Begins a file that is to be called `path` once it is whole: see [`DiskFile::finish`].
+pub(crate) fn create_unfinished(path: &Path) -> Result<DiskFile, StoreError> {
     let unfinished = unfinished(path);
     let created = fault::check(Op::Create, &unfinished).and_then(|()| private().truncate(true).open(&unfinished));
     let file = created.map_err(|error| io_error("cannot create", &unfinished, error))?;
-    let file = DiskFile { file, path: unfinished };
+    Ok(DiskFile { file, path: unfinished })
+}
+
+/// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
+pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+    let mut file = create_unfinished(path)?;
     file.write_at(bytes, 0)?;
-    file.sync()?;
-    rename(&file.path, path)?;
-    Ok(DiskFile { path: path.to_owned(), ..file })
+    file.finish(path)?;
+    Ok(file)
 }
 
 /// A lock on a directory, held until this is dropped.

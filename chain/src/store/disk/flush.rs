@@ -1,95 +1,122 @@
 //! One flush: what it writes, in which order, and what came of it.
 //!
 //! Order: bodies fsynced, then records and commit marker fsynced: from then on they are acknowledged. All that follows
-//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush.
+//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush. What can be worked
+//! out beforehand is worked out while the bodies are written, on the thread of the flush and on one beside it.
 
 use std::{
     fs::File,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use super::{
     DiskStore,
     bodies::BodyWrites,
     files::{self, DiskFile},
-    headers::{ColumnWrite, HeaderWrite},
+    headers::{ColumnWrite, HeaderWrite, LogWork},
     index::IndexWrite,
     log::LogView,
-    runs::{RunJob, RunsDone},
-    scan::entry_at,
-    tree::TreeColumn,
+    recent::Group,
+    runs::{RunDone, RunJob},
+    scan::{ENTRY_BYTES, entry_at, entry_bytes},
+    tree::{LEAVES, TreeColumn},
 };
 use crate::{
     ids::TxId,
     store::{CommitPoint, Flush, Store, StoreError},
 };
 
+/// From so many records on it is worth a second thread to work out what is to be written.
+const MANY: u64 = 256;
+
 /// A flush under way.
 pub(super) struct InFlight {
-    log: Option<Arc<HeaderWrite>>,
+    /// Whether it commits anything.
+    point: Option<CommitPoint>,
     /// Records that are in the columns once it has succeeded.
     count: u64,
     /// Positions whose late bodies it writes.
     late: Vec<u64>,
+    index: Option<Arc<IndexWrite>>,
+    makes_run: bool,
     outcome: Arc<Mutex<Outcome>>,
+}
+
+impl InFlight {
+    /// Whether it makes a run of a table.
+    pub(super) fn makes_run(&self) -> bool {
+        self.makes_run
+    }
 }
 
 /// What came of a flush so far.
 #[derive(Default)]
-pub(super) struct Outcome {
-    /// Records and bodies are durable.
-    pub(super) logged: bool,
+struct Outcome {
+    /// Records and bodies are durable; the log as it is now, and the offsets of the new records.
+    logged: Option<(LogView, Option<ColumnWrite>)>,
     /// The columns are written.
-    pub(super) columns: bool,
+    columns: bool,
     /// The trees are written.
-    pub(super) index: bool,
-    pub(super) runs: Option<RunsDone>,
+    index: bool,
+    runs: Option<RunDone>,
     /// The first failure.
-    pub(super) failure: Option<String>,
-}
-
-/// Ids that the tree column is to take in.
-pub(super) struct TreeWork {
-    pub(super) tree: Arc<TreeColumn>,
-    /// Position of the first, a multiple of 16.
-    pub(super) from: u64,
-    pub(super) ids: Vec<TxId>,
-    pub(super) log: LogView,
+    failure: Option<String>,
 }
 
 /// What one flush writes.
-pub(super) struct Work {
-    pub(super) bodies: BodyWrites,
-    pub(super) log: Option<Arc<HeaderWrite>>,
-    pub(super) columns: Vec<ColumnWrite>,
-    pub(super) tree: Option<TreeWork>,
-    /// Columns whose segment is full: they are not compared with the log at every start any more.
-    pub(super) settled: Vec<Arc<DiskFile>>,
-    pub(super) runs: Option<RunJob>,
-    pub(super) index: Option<IndexWrite>,
-    pub(super) outcome: Arc<Mutex<Outcome>>,
-    pub(super) _lock: Arc<File>,
+struct Work {
+    bodies: BodyWrites,
+    log: Option<LogWork>,
+    columns: Option<ColumnWork>,
+    runs: Option<RunJob>,
+    index: Option<Arc<IndexWrite>>,
+    /// The log before.
+    before: LogView,
+    outcome: Arc<Mutex<Outcome>>,
+    _lock: Arc<File>,
+}
+
+/// What the columns lack.
+struct ColumnWork {
+    /// Offsets of durable records that could not be written yet.
+    offsets: Vec<ColumnWrite>,
+    /// Records that have no entries yet.
+    groups: Vec<Group>,
+    late: Vec<ColumnWrite>,
+    scan: Arc<DiskFile>,
+    tree: Arc<TreeColumn>,
+}
+
+/// All that is worked out before the commit.
+struct Prepared {
+    log: Option<HeaderWrite>,
+    columns: Vec<ColumnWrite>,
 }
 
 impl Work {
     /// Does all of it; an error means that nothing may be acknowledged.
-    pub(super) fn run(&self) -> Result<(), StoreError> {
-        let logged = self.write_log();
-        self.note(&logged, |outcome| outcome.logged = true);
-        logged?;
-        let columns = self.write_columns();
-        self.note(&columns, |outcome| outcome.columns = true);
-        if let Some(runs) = &self.runs {
-            let (mut done, mut made) = (None, Ok(()));
-            match runs.run() {
-                Ok(runs) => done = Some(runs),
-                Err(error) => made = Err(error),
+    fn run(&self) -> Result<(), StoreError> {
+        let committed = self.commit();
+        let columns = match committed {
+            Ok(Prepared { log, columns }) => {
+                let after = log.as_ref().map_or_else(|| self.before.clone(), |log| log.after.clone());
+                let offsets = log.map(|log| log.offsets);
+                let columns: Vec<ColumnWrite> = columns.into_iter().chain(offsets.clone()).collect();
+                self.note(&Ok(()), |outcome| outcome.logged = Some((after, offsets)));
+                columns
             }
-            self.note(&made, |outcome| outcome.runs = done);
-        }
+            Err(error) => {
+                let failed = Err(error);
+                self.note(&failed, |_| {});
+                return failed;
+            }
+        };
+        self.note(&self.write_columns(&columns), |outcome| outcome.columns = true);
         if let Some(index) = &self.index {
             self.note(&index.apply(), |outcome| outcome.index = true);
         }
+        self.make_run();
         Ok(())
     }
 
@@ -101,17 +128,88 @@ impl Work {
         }
     }
 
-    fn write_log(&self) -> Result<(), StoreError> {
-        self.bodies.run()?;
-        self.log.as_ref().map_or(Ok(()), |log| log.commit())
+    /// Bodies first, then records and commit marker.
+    fn commit(&self) -> Result<Prepared, StoreError> {
+        let new = self.log.as_ref().map_or(0, |log| log.point.count.saturating_sub(self.before.len));
+        let prepared = thread::scope(|scope| {
+            let prepare = || self.prepare();
+            let beside = (new >= MANY).then(|| thread::Builder::new().spawn_scoped(scope, prepare));
+            let written = self.bodies.run();
+            // Without a second thread the first one does it.
+            let prepared = match beside {
+                Some(Ok(beside)) => beside.join().unwrap_or_else(|_| self.prepare()),
+                _ => self.prepare(),
+            };
+            written.and(prepared)
+        })?;
+        prepared.log.as_ref().map_or(Ok(()), HeaderWrite::commit)?;
+        Ok(prepared)
     }
 
-    fn write_columns(&self) -> Result<(), StoreError> {
-        self.columns.iter().try_for_each(ColumnWrite::write)?;
-        if let Some(TreeWork { tree, from, ids, log }) = &self.tree {
-            tree.prepare(*from, ids, log)?.write()?;
+    fn prepare(&self) -> Result<Prepared, StoreError> {
+        let log = self.log.as_ref().map(LogWork::prepare).transpose()?;
+        let columns = self.columns.as_ref().map(|columns| columns.prepare(&self.before)).transpose()?;
+        Ok(Prepared { log, columns: columns.unwrap_or_default() })
+    }
+
+    fn write_columns(&self, columns: &[ColumnWrite]) -> Result<(), StoreError> {
+        columns.iter().try_for_each(ColumnWrite::write)?;
+        self.settled().iter().try_for_each(|file| file.sync())
+    }
+
+    /// The columns of what lies before a segment that was just begun: they are not compared with the log at every start
+    /// any more.
+    fn settled(&self) -> Vec<Arc<DiskFile>> {
+        let outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        let (before, after) = (&self.before.segments, outcome.logged.as_ref().map(|(after, _)| &after.segments));
+        let Some(columns) = self.columns.as_ref().filter(|_| after.is_some_and(|after| after.len() > before.len()))
+        else {
+            return Vec::new();
+        };
+        let offsets = before.last().map(|segment| Arc::clone(&segment.offsets));
+        [Arc::clone(&columns.scan), Arc::clone(columns.tree.file())].into_iter().chain(offsets).collect()
+    }
+
+    /// Makes a run of a table that has waited too long.
+    fn make_run(&self) {
+        let Some(job) = &self.runs else {
+            return;
+        };
+        match job.run(&self.before) {
+            Ok(done) => self.note(&Ok(()), |outcome| outcome.runs = Some(done)),
+            Err(error) => self.note(&Err(error), |_| {}),
         }
-        self.settled.iter().try_for_each(|file| file.sync())
+    }
+}
+
+impl ColumnWork {
+    fn prepare(&self, before: &LogView) -> Result<Vec<ColumnWrite>, StoreError> {
+        let mut writes = self.offsets.clone();
+        if let Some(Group { first, .. }) = self.groups.first() {
+            writes.push(self.scan_entries(*first));
+            writes.push(self.tree_roots(*first, before)?);
+        }
+        writes.extend(self.late.iter().cloned());
+        Ok(writes)
+    }
+
+    fn scan_entries(&self, first: u64) -> ColumnWrite {
+        let count = self.groups.iter().map(|group| group.records.len()).fold(0, usize::saturating_add);
+        let mut bytes = Vec::with_capacity(count.saturating_mul(ENTRY_BYTES));
+        let records = self.groups.iter().flat_map(|group| group.records.iter());
+        for (position, staged) in (first..).zip(records) {
+            let core = staged.record.header.core();
+            bytes.extend_from_slice(&entry_bytes(position, core, &staged.author_u, staged.place));
+        }
+        ColumnWrite { file: Arc::clone(&self.scan), at: entry_at(first), bytes }
+    }
+
+    fn tree_roots(&self, first: u64, before: &LogView) -> Result<ColumnWrite, StoreError> {
+        let from = first / LEAVES * LEAVES;
+        let written: Vec<u64> = (from..first).collect();
+        let mut ids: Vec<TxId> = before.ids_at(&written)?;
+        ids.extend(self.groups.iter().flat_map(|group| group.records.iter()).map(|staged| staged.record.id));
+        self.tree.prepare(from, &ids, before)
     }
 }
 
@@ -129,105 +227,92 @@ impl DiskStore {
         if self.in_flight.is_some() {
             return Err(self.cannot_flush("an earlier flush is still under way"));
         }
-        let (news, columns) = (self.has_news(), !self.recent.is_empty() || !self.late.is_empty());
-        if !news && !columns && !self.runs.wants_work() && !self.index.is_due(self.len()) {
+        let (news, columns) = (self.has_news(), self.recent.len() > 0 || !self.late.is_empty());
+        let runs = self.runs.overdue(self.headers.view()).filter(|_| self.upkeep.is_none());
+        self.collect_trees();
+        if !news && !columns && runs.is_none() && !self.index.is_urgent() {
             return Ok(None);
         }
         if point.count != self.len() {
             return Err(self.cannot_flush("the commit point does not count the records that are here"));
         }
-        let segments = self.headers.view().segments.len();
-        let log = match news.then(|| self.prepare_log(point)).transpose() {
-            Ok(log) => log.map(Arc::new),
-            Err(error) => {
-                self.failing = Some(error.to_string());
-                return Err(error);
-            }
-        };
-        let after = log.as_ref().map_or_else(|| self.headers.view().clone(), |log| log.after.clone());
+        self.runs.end_table();
         let outcome = Arc::<Mutex<Outcome>>::default();
+        let groups = self.recent.close();
+        let index = if self.index.is_urgent() { self.take_trees() } else { None };
         let work = Work {
-            columns: self.column_writes(log.as_deref()),
-            tree: columns.then(|| self.tree_work(&after)).transpose()?,
-            settled: self.settled(segments),
-            runs: self.runs.job(&after),
+            log: news.then(|| self.log_work(&groups, point)),
+            columns: columns.then(|| self.column_work(groups)),
             bodies: self.bodies.take_writes(),
-            index: if self.index.is_due(self.len()) { self.index.take(self.len()) } else { None },
-            log: log.clone(),
+            before: self.headers.view().clone(),
+            runs,
+            index: index.clone(),
             outcome: Arc::clone(&outcome),
             _lock: Arc::clone(&self.lock),
         };
-        self.in_flight = Some(InFlight { log, count: self.len(), late: self.late.keys().copied().collect(), outcome });
+        let (late, makes_run) = (self.late.keys().copied().collect(), work.runs.is_some());
+        let (point, count) = (news.then_some(point), self.len());
+        self.in_flight = Some(InFlight { point, count, late, index, makes_run, outcome });
         Ok(Some(Flush::new(move || work.run())))
     }
 
-    fn prepare_log(&mut self, point: CommitPoint) -> Result<HeaderWrite, StoreError> {
-        let durable = usize::try_from(self.headers.len().saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
-        let records = self.recent.iter().skip(durable).map(|staged| (&staged.record, staged.place));
+    fn log_work(&self, groups: &[Group], point: CommitPoint) -> LogWork {
+        let groups = groups.iter().filter(|group| group.first >= self.headers.len()).cloned().collect();
         let late = self.late.iter().filter(|(_, late)| !late.logged).map(|(position, late)| (*position, late.place));
-        self.headers.prepare(records, late, point)
+        self.headers.work(groups, late.collect(), point)
     }
 
-    /// Offsets and entries of the scan column for all records that have none yet.
-    fn column_writes(&self, log: Option<&HeaderWrite>) -> Vec<ColumnWrite> {
-        let mut writes = self.offsets.clone();
-        writes.extend(log.map(|log| log.offsets.clone()));
-        writes.push(self.scan.prepare(self.recent_first, self.recent.iter().map(|staged| &staged.entry)));
-        for (position, late) in &self.late {
-            let file = Arc::clone(self.scan.file());
-            writes.push(ColumnWrite { file, at: entry_at(*position), bytes: late.entry.to_vec() });
+    /// Offsets, entries of the scan column and roots for all records that have none yet.
+    fn column_work(&self, groups: Vec<Group>) -> ColumnWork {
+        let scan = Arc::clone(self.scan.file());
+        let write = |(position, late): (&u64, &super::Late)| {
+            let (at, bytes) = (entry_at(*position), late.entry.to_vec());
+            ColumnWrite { file: Arc::clone(&scan), at, bytes }
+        };
+        let late = self.late.iter().map(write).collect();
+        ColumnWork {
+            offsets: self.offsets.clone(),
+            groups,
+            late,
+            scan: Arc::clone(&scan),
+            tree: Arc::clone(&self.tree),
         }
-        writes
-    }
-
-    fn tree_work(&self, after: &LogView) -> Result<TreeWork, StoreError> {
-        let from = self.recent_first / 16 * 16;
-        let before: Vec<u64> = (from..self.recent_first).collect();
-        let mut ids = self.headers.view().ids_at(&before)?;
-        ids.extend(self.recent.iter().map(|staged| staged.record.id));
-        Ok(TreeWork { tree: Arc::clone(&self.tree), from, ids, log: after.clone() })
-    }
-
-    /// The columns of what lies before a segment that was just begun.
-    fn settled(&self, segments_before: usize) -> Vec<Arc<DiskFile>> {
-        let segments = &self.headers.view().segments;
-        if segments.len() == segments_before {
-            return Vec::new();
-        }
-        let offsets = segments.get(segments_before.saturating_sub(1)).map(|segment| Arc::clone(&segment.offsets));
-        [Arc::clone(self.scan.file()), Arc::clone(self.tree.file())].into_iter().chain(offsets).collect()
     }
 
     pub(super) fn end_flush(&mut self, success: bool) {
-        let Some(InFlight { log, count, late, outcome }) = self.in_flight.take() else {
+        let Some(InFlight { point, count, late, index, outcome, .. }) = self.in_flight.take() else {
             return;
         };
         let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
-        let logged = success && outcome.logged;
-        self.bodies.written(logged);
-        if !logged {
-            self.index.give_back();
+        let logged = outcome.logged.filter(|_| success);
+        self.bodies.written(logged.is_some());
+        let Some((after, offsets)) = logged else {
+            if index.is_some() {
+                self.index.give_back();
+            }
             let unknown = || "a flush broke off".to_owned();
             self.failing = Some(outcome.failure.unwrap_or_else(unknown));
             return;
+        };
+        if let Some(index) = &index {
+            self.index.applied(index, outcome.index);
         }
-        self.index.applied(outcome.index);
         self.failing = None;
         self.behind = outcome.failure;
-        if let Some(log) = &log {
-            self.headers.committed(log);
+        // The disk may be well again.
+        self.upkeep_rests = false;
+        if let Some(point) = point {
+            self.headers.committed(after, point);
         }
-        if let Some(runs) = outcome.runs {
-            self.runs.done(runs);
+        if let Some(done) = outcome.runs {
+            self.runs.done(done);
         }
         if outcome.columns {
-            let written = usize::try_from(count.saturating_sub(self.recent_first)).unwrap_or(usize::MAX);
-            self.recent.drain(..written.min(self.recent.len()));
-            self.recent_first = count;
+            self.recent.let_go(count);
             self.offsets.clear();
             self.late.retain(|position, _| late.binary_search(position).is_err());
         } else {
-            self.offsets.extend(log.map(|log| log.offsets.clone()));
+            self.offsets.extend(offsets);
             late.iter()
                 .filter_map(|position| self.late.get_mut(position).map(|late| late.logged = true))
                 .for_each(drop);

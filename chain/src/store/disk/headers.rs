@@ -13,9 +13,11 @@ use super::{
     files::{self, DiskFile},
     log::{LogView, OFFSET_BYTES, Segment, damaged, offset_bytes, rebuild_offsets},
     pieces::Pieces,
+    recent::{Group, Staged},
     recover::scan,
     segment::{
-        COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FileHeader, FileKind, PAYLOAD_MAX_BYTES, Place, TransactionEntry,
+        COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FileHeader, FileKind, KIND_TRANSACTION, PAYLOAD_MAX_BYTES,
+        Place, TransactionEntry,
     },
 };
 use crate::{
@@ -23,6 +25,9 @@ use crate::{
     link::first_link,
     store::{CommitPoint, Record, StoreError},
 };
+
+/// Room for a record of a transaction with three parents.
+const RECORD_BYTES: usize = 384;
 
 /// All header segments.
 pub(super) struct Headers {
@@ -36,6 +41,20 @@ pub(super) struct Headers {
     last_commit: Option<CommitPoint>,
 }
 
+/// What a flush is to commit, not yet in the form in which it is written.
+pub(super) struct LogWork {
+    dir: PathBuf,
+    ledger: LedgerId,
+    log_id: [u8; 16],
+    segment_bytes: u64,
+    /// The log before.
+    view: LogView,
+    link: Link,
+    groups: Vec<Group>,
+    late: Vec<(u64, Place)>,
+    pub(super) point: CommitPoint,
+}
+
 /// A batch ready to be written: bytes and where they go.
 pub(super) struct HeaderWrite {
     file: Arc<DiskFile>,
@@ -43,7 +62,6 @@ pub(super) struct HeaderWrite {
     bytes: Vec<u8>,
     /// The offsets, which can be made anew and which show that the batch was committed.
     pub(super) offsets: ColumnWrite,
-    point: CommitPoint,
     /// The log once this is durable.
     pub(super) after: LogView,
 }
@@ -223,62 +241,63 @@ impl Headers {
         files::bytes_under(&self.dir)
     }
 
-    /// Prepares records, whose positions follow the durable ones, bodies that came late, and their commit marker for
-    /// writing. Starts a new segment when the last one is full.
-    pub(super) fn prepare<'a>(
-        &mut self,
-        records: impl Iterator<Item = (&'a Record, Option<Place>)>,
-        late: impl Iterator<Item = (u64, Place)>,
-        point: CommitPoint,
-    ) -> Result<HeaderWrite, StoreError> {
-        if self.view.end >= self.segment_bytes {
-            let (file, header) = create_segment(&self.dir, self.ledger, self.log_id, self.len(), self.link)?;
-            let offsets = Arc::new(open_offsets(&self.dir, &header)?);
-            let framing = header.framing();
-            let segment = Segment { first: self.len(), file: Arc::new(file), offsets, framing };
-            self.add(segment, self.len(), FILE_HEADER_BYTES as u64);
-        }
-        let missing = || damaged(&self.dir, 0, "there is no header segment");
-        let segment = self.view.segments.last().ok_or_else(missing)?;
-        let (mut bytes, mut offsets) = (Vec::new(), Vec::new());
-        let frame = |bytes: &mut Vec<u8>, entry: Entry<'_>| {
-            let at = self.view.end.saturating_add(bytes.len() as u64);
-            let (kind, payload) = entry.to_payload();
-            bytes.extend_from_slice(&segment.framing.frame(at, kind, &payload));
-            u32::try_from(at).unwrap_or(u32::MAX)
-        };
-        for (nth, (record, place)) in records.enumerate() {
-            let header = record.header.to_bytes();
-            let entry = TransactionEntry {
-                position: self.len().saturating_add(nth as u64),
-                id: record.id,
-                arrival: record.arrival,
-                depth: record.depth,
-                place,
-                header: &header,
-            };
-            offsets.push(frame(&mut bytes, Entry::Transaction(entry)));
-        }
-        for (position, place) in late {
-            frame(&mut bytes, Entry::LateBody { position, place });
-        }
-        frame(&mut bytes, Entry::Commit(point));
-        let before = self.len().saturating_sub(segment.first).saturating_mul(OFFSET_BYTES as u64);
-        let offsets = ColumnWrite {
-            file: Arc::clone(&segment.offsets),
-            at: before.saturating_add(FILE_HEADER_BYTES as u64),
-            bytes: offset_bytes(&offsets),
-        };
-        let end = self.view.end.saturating_add(bytes.len() as u64);
-        let after = LogView { segments: Arc::clone(&self.view.segments), len: point.count, end };
-        Ok(HeaderWrite { file: Arc::clone(&segment.file), at: self.view.end, bytes, offsets, point, after })
+    /// What is to be committed: groups of records that follow the durable ones, and bodies that came late.
+    pub(super) fn work(&self, groups: Vec<Group>, late: Vec<(u64, Place)>, point: CommitPoint) -> LogWork {
+        let (dir, view) = (self.dir.clone(), self.view.clone());
+        let (ledger, log_id, link, segment_bytes) = (self.ledger, self.log_id, self.link, self.segment_bytes);
+        LogWork { dir, ledger, log_id, segment_bytes, view, link, groups, late, point }
     }
 
     /// Takes note of a write that is durable.
-    pub(super) fn committed(&mut self, write: &HeaderWrite) {
-        self.view = write.after.clone();
-        self.link = write.point.link;
-        self.last_commit = Some(write.point);
+    pub(super) fn committed(&mut self, after: LogView, point: CommitPoint) {
+        self.view = after;
+        self.link = point.link;
+        self.last_commit = Some(point);
+    }
+}
+
+impl LogWork {
+    /// Prepares records, bodies that came late, and their commit marker for writing. Starts a new segment when the last
+    /// one is full; should the commit fail, the next attempt starts it again.
+    pub(super) fn prepare(&self) -> Result<HeaderWrite, StoreError> {
+        let mut view = self.view.clone();
+        if view.end >= self.segment_bytes {
+            let (file, header) = create_segment(&self.dir, self.ledger, self.log_id, view.len, self.link)?;
+            let offsets = Arc::new(open_offsets(&self.dir, &header)?);
+            let segment = Segment { first: view.len, file: Arc::new(file), offsets, framing: header.framing() };
+            Arc::make_mut(&mut view.segments).push(segment);
+            view.end = FILE_HEADER_BYTES as u64;
+        }
+        let missing = || damaged(&self.dir, 0, "there is no header segment");
+        let segment = view.segments.last().ok_or_else(missing)?;
+        let records = || self.groups.iter().flat_map(|group| group.records.iter());
+        let mut bytes = Vec::with_capacity(records().count().saturating_mul(RECORD_BYTES));
+        let (mut offsets, mut header) = (Vec::new(), Vec::new());
+        let at = |bytes: &Vec<u8>| view.end.saturating_add(bytes.len() as u64);
+        for (position, Staged { record, place, .. }) in (view.len..).zip(records()) {
+            header.clear();
+            record.header.write_to(&mut header);
+            let Record { id, arrival, depth, .. } = *record;
+            let entry = TransactionEntry { position, id, arrival, depth, place: *place, header: &header };
+            let at = at(&bytes);
+            offsets.extend_from_slice(&u32::try_from(at).unwrap_or(u32::MAX).to_le_bytes());
+            segment.framing.frame_into(&mut bytes, at, KIND_TRANSACTION, &[&entry.fixed(), &header]);
+        }
+        let late = self.late.iter().map(|(position, place)| Entry::LateBody { position: *position, place: *place });
+        for entry in late.chain([Entry::Commit(self.point)]) {
+            let ((kind, payload), at) = (entry.to_payload(), at(&bytes));
+            segment.framing.frame_into(&mut bytes, at, kind, &[&payload]);
+        }
+        let before = view.len.saturating_sub(segment.first).saturating_mul(OFFSET_BYTES as u64);
+        let offsets = ColumnWrite {
+            file: Arc::clone(&segment.offsets),
+            at: before.saturating_add(FILE_HEADER_BYTES as u64),
+            bytes: offsets,
+        };
+        let (file, start) = (Arc::clone(&segment.file), view.end);
+        view.end = at(&bytes);
+        view.len = self.point.count;
+        Ok(HeaderWrite { file, at: start, bytes, offsets, after: view })
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     iter::Peekable,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use super::files;
@@ -19,14 +19,25 @@ use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of the pieces in which sled's file grows.
+const SEGMENT_BYTES: usize = 64 * 1024;
 /// The key under which sled holds the id of the log that it indexes; no tree has the prefix 0.
 const LOG_ID_KEY: &[u8] = &[0];
 
-/// Changes by key; `None` removes.
-type Overlay = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// A change of a key that is not in sled yet.
+#[derive(Clone)]
+struct Pending {
+    /// The new value; `None` removes the key.
+    value: Option<Vec<u8>>,
+    /// Whether sled has no such key, so that its removal leaves no trace.
+    fresh: bool,
+}
+
+/// Changes by key.
+type Overlay = BTreeMap<Vec<u8>, Pending>;
 
 /// How many records may be in the log that sled knows nothing of: what a start after a crash derives anew.
-const RECORDS_BEHIND_MAX: u64 = 16_384;
+const RECORDS_BEHIND_MAX: u64 = 65_536;
 
 /// The trees of a log.
 pub(super) struct Index {
@@ -35,8 +46,8 @@ pub(super) struct Index {
     /// `None` only while the trees are set aside or reopened, or after that failed.
     db: Option<sled::Db>,
     staged: Overlay,
-    /// What is being written, and whether some of it does not follow from the log.
-    in_flight: Option<(Arc<Overlay>, bool)>,
+    /// What is being written, or is to be once the records that it follows from are durable.
+    in_flight: Option<Arc<IndexWrite>>,
     /// Changes that are collected before sled gets them.
     limit: usize,
     /// Records in the log when sled was last written.
@@ -51,23 +62,35 @@ pub(super) struct Index {
 pub(super) struct IndexWrite {
     path: PathBuf,
     db: sled::Db,
-    changes: Arc<Overlay>,
+    changes: Overlay,
+    /// Some of it does not follow from the log.
     durably: bool,
+    /// An earlier write all of whose changes are in this one too.
+    instead_of: Option<Arc<IndexWrite>>,
+    /// Another write has taken its place. Held while it is being applied.
+    void: Mutex<bool>,
 }
 
 impl IndexWrite {
     /// Applies the changes. Without fsync where they follow from the log: what a power cut takes is derived anew.
     pub(super) fn apply(&self) -> Result<(), StoreError> {
+        if let Some(earlier) = &self.instead_of {
+            *earlier.void.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        }
+        let void = self.void.lock().unwrap_or_else(PoisonError::into_inner);
+        if *void {
+            return Ok(());
+        }
         fenced(&self.path, || {
             let mut batch = sled::Batch::default();
-            for (key, value) in self.changes.iter() {
-                match value {
+            for (key, pending) in &self.changes {
+                match &pending.value {
                     Some(value) => batch.insert(key.as_slice(), value.as_slice()),
                     None => batch.remove(key.as_slice()),
                 }
             }
             self.db.apply_batch(batch)?;
-            if self.durably { self.db.flush().map(drop) } else { Ok(()) }
+            self.db.flush().map(drop)
         })?;
         // sled 0.34's flush makes no fsync on Linux.
         if self.durably { files::sync_file(&self.path.join("db")) } else { Ok(()) }
@@ -80,6 +103,16 @@ fn fenced<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, S
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(_) => Err(failed("sled broke off on what it found".to_owned())),
+    }
+}
+
+/// Opens sled with small segments; one that was made with sled's own size keeps that. It is written seldom, and flushed
+/// then: no thread of sled's is to do it in between, which leaves gaps in its file.
+fn open_db(path: &Path) -> sled::Result<sled::Db> {
+    let config = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
+    match config().segment_size(SEGMENT_BYTES).open() {
+        Err(sled::Error::Unsupported(_)) => config().open(),
+        opened => opened,
     }
 }
 
@@ -107,7 +140,7 @@ impl Index {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
         let (db, ours) = fenced(path, || {
-            let db = sled::Config::new().path(path).cache_capacity(CACHE_BYTES).open()?;
+            let db = open_db(path)?;
             let ours = match db.get(LOG_ID_KEY)? {
                 Some(found) => found.as_ref() == log_id.as_slice(),
                 // An index without a log id is of no log unless it is empty.
@@ -158,21 +191,18 @@ impl Index {
     /// Stages changes: visible to every read from now on.
     pub(super) fn stage(&mut self, changes: Vec<Change>, underivable: bool) {
         self.urgent |= underivable;
-        for change in changes {
-            let key = full_key(change.tree, &change.key);
-            if change.value.is_none() && self.is_new(&key) {
+        for Change { tree, key, value, fresh } in changes {
+            let key = full_key(tree, &key);
+            let fresh = match self.staged.get(&key) {
+                Some(pending) => pending.fresh,
+                None => fresh && !self.in_flight.as_ref().is_some_and(|write| write.changes.contains_key(&key)),
+            };
+            if value.is_none() && fresh {
                 self.staged.remove(&key);
             } else {
-                self.staged.insert(key, change.value);
+                self.staged.insert(key, Pending { value, fresh });
             }
         }
-    }
-
-    /// Whether a key was put since sled was last written and is not in sled, so that its removal leaves no trace.
-    fn is_new(&self, key: &[u8]) -> bool {
-        matches!(self.staged.get(key), Some(Some(_)))
-            && !self.in_flight.as_ref().is_some_and(|(changes, _)| changes.contains_key(key))
-            && self.db().is_ok_and(|db| matches!(fenced(&self.path, || db.contains_key(key)), Ok(false)))
     }
 
     /// Changes that are in memory alone.
@@ -180,23 +210,36 @@ impl Index {
         self.staged.len()
     }
 
-    /// Whether sled should be written now that `records` are in the log.
-    pub(super) fn is_due(&self, records: u64) -> bool {
-        let behind = records.saturating_sub(self.written_at);
-        !self.staged.is_empty() && (self.urgent || self.staged.len() >= self.limit || behind >= RECORDS_BEHIND_MAX)
+    /// Whether the flush under way is to write sled, since what is staged does not follow from the log.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent && !self.staged.is_empty()
     }
 
-    /// Takes what is staged, to be applied behind a commit of `records`. `None` when sled cannot be written.
-    pub(super) fn take(&mut self, records: u64) -> Option<IndexWrite> {
+    /// Whether sled should be written behind a commit of `records`.
+    pub(super) fn is_due(&self, records: u64) -> bool {
+        let behind = records.saturating_sub(self.written_at);
+        let due = self.staged.len() >= self.limit || behind >= RECORDS_BEHIND_MAX;
+        !self.staged.is_empty() && self.in_flight.is_none() && due
+    }
+
+    /// Takes what is staged, and what an earlier write was to apply, to be applied behind a commit of `records`. `None`
+    /// when sled cannot be written.
+    pub(super) fn take(&mut self, records: u64) -> Option<Arc<IndexWrite>> {
         if self.broken && self.open_again().is_err() {
             return None;
         }
         let (path, db) = (self.path.clone(), self.db.clone()?);
-        let changes = Arc::new(std::mem::take(&mut self.staged));
-        let durably = std::mem::take(&mut self.urgent);
-        self.in_flight = Some((Arc::clone(&changes), durably));
+        let instead_of = self.in_flight.take();
+        let mut changes = instead_of.as_ref().map_or_else(Overlay::new, |earlier| earlier.changes.clone());
+        // What the earlier write puts may be in sled by now, or not.
+        changes.values_mut().for_each(|pending| pending.fresh = false);
+        changes.append(&mut self.staged);
+        let durably = std::mem::take(&mut self.urgent) || instead_of.as_ref().is_some_and(|earlier| earlier.durably);
+        let void = Mutex::default();
+        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void });
+        self.in_flight = Some(Arc::clone(&write));
         self.written_at = records;
-        Some(IndexWrite { path, db, changes, durably })
+        Some(write)
     }
 
     /// After a failed write sled takes nothing more. Once a small file beside its own can be written, it is opened anew.
@@ -212,43 +255,47 @@ impl Index {
         Ok(())
     }
 
-    /// Tells whether what was taken has been applied. After a failure sled takes no more, and all is staged again.
-    pub(super) fn applied(&mut self, success: bool) {
-        if success {
+    /// Tells whether a write has been applied. After a failure sled takes no more, and all is staged again.
+    pub(super) fn applied(&mut self, write: &Arc<IndexWrite>, success: bool) {
+        if !self.in_flight.as_ref().is_some_and(|current| Arc::ptr_eq(current, write)) {
+            // Another one has taken its place.
+        } else if success {
             self.in_flight = None;
-        } else if self.in_flight.is_some() {
+        } else {
             self.broken = true;
             self.give_back();
         }
     }
 
-    /// Stages again what was taken and has not been tried.
+    /// Stages again what was taken.
     pub(super) fn give_back(&mut self) {
-        let Some((changes, urgent)) = self.in_flight.take() else {
+        let Some(write) = self.in_flight.take() else {
             return;
         };
-        self.urgent |= urgent;
+        *write.void.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.urgent |= write.durably;
         self.written_at = 0;
-        for (key, value) in changes.iter() {
-            self.staged.entry(key.clone()).or_insert_with(|| value.clone());
+        for (key, pending) in &write.changes {
+            let again = || Pending { fresh: false, ..pending.clone() };
+            self.staged.entry(key.clone()).or_insert_with(again);
         }
     }
 
     /// Writes what is staged, before the store is closed. Only when all of it follows from durable records.
     pub(super) fn close(&mut self) {
-        if !self.staged.is_empty()
+        if (!self.staged.is_empty() || self.in_flight.is_some())
             && let Some(write) = self.take(0)
         {
             let applied = write.apply();
-            self.applied(applied.is_ok());
+            self.applied(&write, applied.is_ok());
         }
     }
 
     pub(super) fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let key = full_key(tree, key);
-        let over = self.staged.get(&key).or_else(|| self.in_flight.as_ref()?.0.get(&key));
-        if let Some(value) = over {
-            return Ok(value.clone());
+        let over = self.staged.get(&key).or_else(|| self.in_flight.as_ref()?.changes.get(&key));
+        if let Some(pending) = over {
+            return Ok(pending.value.clone());
         }
         let db = self.db()?;
         fenced(&self.path, || Ok(db.get(&key)?.map(|value| value.to_vec())))
@@ -273,7 +320,7 @@ impl Index {
     fn merged(&self, from: Vec<u8>, to: Vec<u8>, max: usize, backward: bool) -> Result<Pairs, StoreError> {
         let db = self.db()?;
         let empty = Overlay::new();
-        let in_flight = self.in_flight.as_ref().map_or(&empty, |(changes, _)| changes);
+        let in_flight = self.in_flight.as_ref().map_or(&empty, |write| &write.changes);
         fenced(&self.path, || {
             let staged = self.staged.range(from.clone()..to.clone()).map(own);
             let in_flight = in_flight.range(from.clone()..to.clone()).map(own);
@@ -294,8 +341,8 @@ impl Index {
 
 type Step = sled::Result<(Vec<u8>, Option<Vec<u8>>)>;
 
-fn own((key, value): (&Vec<u8>, &Option<Vec<u8>>)) -> Step {
-    Ok((key.clone(), value.clone()))
+fn own((key, pending): (&Vec<u8>, &Pending)) -> Step {
+    Ok((key.clone(), pending.value.clone()))
 }
 
 /// Merges sorted sources into at most `max` pairs without the tree's prefix.

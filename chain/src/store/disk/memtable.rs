@@ -1,7 +1,7 @@
 //! The index of the newest records, in memory: derived from the log's tail and bounded, until a run takes it over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
 };
 
@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MemTable {
     first: u64,
-    ids: BTreeMap<TxId, Found>,
+    /// Only ever asked for one id, or taken whole and sorted.
+    ids: HashMap<TxId, Found>,
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
 }
@@ -62,7 +63,7 @@ impl MemTable {
         self.order.range((Bound::Included(from), Bound::Unbounded)).map(|(key, position)| (*key, *position))
     }
 
-    /// All ids, ascending, with their positions.
+    /// All ids with their positions, in no order.
     pub(super) fn ids(&self) -> impl Iterator<Item = (&TxId, u64)> {
         self.ids.iter().map(|(id, found)| (id, found.position.get()))
     }

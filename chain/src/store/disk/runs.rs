@@ -8,16 +8,22 @@
 //! it is made anew.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use self::{
     answers::{Gathered, Places},
     build::Builder,
+    merge::Merging,
     run::{Run, order_entry, order_key},
 };
-use super::{files, log::LogView, memtable::MemTable};
+use super::{
+    files,
+    log::{LogView, Stored},
+    memtable::MemTable,
+};
 use crate::{
     ids::{Depth, LedgerId, TxId},
     store::{Found, OrderKey, Record, StoreError},
@@ -27,6 +33,7 @@ use crate::{
 mod answers;
 mod blocks;
 mod build;
+mod merge;
 mod run;
 
 /// So many runs of one size become one.
@@ -34,27 +41,53 @@ const FAN_IN: usize = 4;
 /// Records of the log that are indexed in one go.
 const PAGE: usize = 4_096;
 
+/// Entries that one step of a merge takes, so that it ends soon, for each record of a full table.
+const SLICE: usize = 4;
+/// So many full tables wait at most, before a flush makes runs of them by itself.
+const WAITING_MAX: usize = 3;
+
 /// The index of all records.
 pub(super) struct Runs {
     builder: Arc<Builder>,
     runs: Vec<Arc<Run>>,
-    /// A full table that a flush makes a run of.
-    full: Option<Arc<MemTable>>,
+    /// Full tables that runs are to be made of, in order.
+    full: VecDeque<Arc<MemTable>>,
+    /// The table that the last run was made of: what is asked for most.
+    last: Option<Arc<MemTable>>,
     table: MemTable,
+    merging: Option<Arc<Mutex<Merging>>>,
+    /// Runs that a longer one has taken the place of.
+    gone: Vec<Arc<Run>>,
 }
 
-/// Work on the runs behind a commit: on the thread of the flush.
+/// One step of the work on the runs, beside the flushes.
 pub(super) struct RunJob {
     builder: Arc<Builder>,
-    runs: Vec<Arc<Run>>,
-    full: Option<Arc<MemTable>>,
-    log: LogView,
+    step: Step,
 }
 
-/// Runs that take the place of those before.
-pub(super) struct RunsDone {
-    runs: Vec<Arc<Run>>,
-    took_full: bool,
+enum Step {
+    /// Removes what a longer run covers.
+    Remove(Vec<Arc<Run>>),
+    /// Makes anew what proved unsound.
+    Mend(Arc<Run>),
+    /// Makes a run of a full table.
+    Make(Arc<MemTable>),
+    /// Merges runs of about one size.
+    Merge(Arc<Mutex<Merging>>),
+    BeginMerge(Vec<Arc<Run>>),
+}
+
+/// What a step has come to.
+pub(super) struct RunDone(Done);
+
+enum Done {
+    Removed,
+    Mended { old: Arc<Run>, new: Run },
+    Made(Run),
+    Begun(Merging),
+    Going,
+    Merged { old: Vec<Arc<Run>>, new: Run },
 }
 
 impl Runs {
@@ -73,7 +106,15 @@ impl Runs {
             files::remove(&dir.join(name))?;
         }
         let builder = Arc::new(Builder { dir, ledger, log_id, memtable_records: memtable_records.max(1) });
-        let mut runs = Self { builder, runs: Vec::new(), full: None, table: MemTable::new(0) };
+        let mut runs = Self {
+            builder,
+            runs: Vec::new(),
+            full: VecDeque::new(),
+            last: None,
+            table: MemTable::new(0),
+            merging: None,
+            gone: Vec::new(),
+        };
         runs.open_files(log, progress)?;
         runs.index_tail(log, progress)?;
         Ok(runs)
@@ -120,10 +161,9 @@ impl Runs {
                 self.table.push(&stored.record);
             }
             progress(self.table.end(), log.len);
-            if self.table.len() >= self.builder.memtable_records
-                && let Some(job) = self.job(log)
-            {
-                let done = job.run()?;
+            self.end_table();
+            while let Some(job) = self.next_job(log) {
+                let done = job.run(log)?;
                 self.done(done);
             }
         }
@@ -135,7 +175,8 @@ impl Runs {
         for run in std::mem::take(&mut self.runs) {
             set_aside(run.path())?;
         }
-        self.full = None;
+        (self.merging, self.last) = (None, None);
+        self.full.clear();
         self.table = MemTable::new(0);
         self.index_tail(log, progress)
     }
@@ -145,50 +186,99 @@ impl Runs {
         self.table.push(record);
     }
 
-    /// Records that are indexed in memory.
+    /// Records that are indexed in memory alone.
     pub(super) fn in_memory(&self) -> usize {
-        self.table.len().saturating_add(self.full.as_ref().map_or(0, |full| full.len()))
+        self.full.iter().map(|full| full.len()).fold(self.table.len(), usize::saturating_add)
     }
 
-    /// Whether there is work for a flush even when nothing was staged.
-    pub(super) fn wants_work(&self) -> bool {
-        self.full.is_some() || self.runs.iter().any(|run| run.is_suspect())
-    }
-
-    /// What is to be done once the log has come to `log`, if anything.
-    pub(super) fn job(&mut self, log: &LogView) -> Option<RunJob> {
-        if self.full.is_none() && self.table.len() >= self.builder.memtable_records {
+    /// Sets the table aside if it is full, so that a run is made of it once its records are durable.
+    pub(super) fn end_table(&mut self) {
+        if self.table.len() >= self.builder.memtable_records {
             let next = MemTable::new(self.table.end());
-            self.full = Some(Arc::new(std::mem::replace(&mut self.table, next)));
-        }
-        self.wants_work().then(|| RunJob {
-            builder: Arc::clone(&self.builder),
-            runs: self.runs.clone(),
-            full: self.full.clone(),
-            log: log.clone(),
-        })
-    }
-
-    /// Takes over what a job made.
-    pub(super) fn done(&mut self, done: RunsDone) {
-        let old = std::mem::replace(&mut self.runs, done.runs);
-        if done.took_full {
-            self.full = None;
-        }
-        for gone in old.iter().filter(|run| !self.runs.iter().any(|kept| kept.path() == run.path())) {
-            // What stays behind is removed at the next start.
-            drop(files::remove(gone.path()));
+            self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
         }
     }
 
-    /// Where a transaction stands.
-    pub(super) fn find(&self, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
-        if let Some(found) = self.table.find(id).or_else(|| self.full.as_ref()?.find(id)) {
-            return Ok(Some(found));
+    /// What a flush is to do by itself, since nobody does it beside the flushes.
+    pub(super) fn overdue(&self, log: &LogView) -> Option<RunJob> {
+        let full = self.full.front().filter(|full| self.full.len() >= WAITING_MAX && full.end() <= log.len)?;
+        Some(RunJob { builder: Arc::clone(&self.builder), step: Step::Make(Arc::clone(full)) })
+    }
+
+    /// What is to be done next now that the log has come to `log`, if anything.
+    pub(super) fn next_job(&mut self, log: &LogView) -> Option<RunJob> {
+        let step = self.next_step(log)?;
+        Some(RunJob { builder: Arc::clone(&self.builder), step })
+    }
+
+    fn next_step(&mut self, log: &LogView) -> Option<Step> {
+        if !self.gone.is_empty() {
+            return Some(Step::Remove(std::mem::take(&mut self.gone)));
         }
-        for run in self.runs.iter().rev() {
-            if let Some(found) = answers::find(run, id, log)? {
-                return Ok(Some(found));
+        if let Some(suspect) = self.runs.iter().find(|run| run.is_suspect()) {
+            let suspect = Arc::clone(suspect);
+            self.merging = None;
+            return Some(Step::Mend(suspect));
+        }
+        if let Some(full) = self.full.front().filter(|full| full.end() <= log.len) {
+            return Some(Step::Make(Arc::clone(full)));
+        }
+        if let Some(merging) = &self.merging {
+            return Some(Step::Merge(Arc::clone(merging)));
+        }
+        let from = self.to_merge()?;
+        Some(Step::BeginMerge(self.runs.get(from..)?.to_vec()))
+    }
+
+    /// The first of the last runs that are to become one: those that are no larger than the last, by powers of four.
+    fn to_merge(&self) -> Option<usize> {
+        let unit = self.builder.memtable_records.max(1) as u64;
+        let size = |run: &Arc<Run>| (run.facts.count() / unit).checked_ilog2().unwrap_or_default() / 2;
+        let last = size(self.runs.last()?);
+        let alike = self.runs.iter().rev().take_while(|run| size(run) <= last).count();
+        (alike >= FAN_IN).then(|| self.runs.len().saturating_sub(alike))
+    }
+
+    /// Takes over what a step has come to.
+    pub(super) fn done(&mut self, done: RunDone) {
+        match done.0 {
+            Done::Removed | Done::Going => {}
+            Done::Mended { old, new } => {
+                if let Some(run) = self.runs.iter_mut().find(|run| Arc::ptr_eq(run, &old)) {
+                    *run = Arc::new(new);
+                }
+            }
+            Done::Made(run) => {
+                self.last = self.full.pop_front();
+                self.runs.push(Arc::new(run));
+            }
+            Done::Begun(merging) => self.merging = Some(Arc::new(Mutex::new(merging))),
+            Done::Merged { old, new } => {
+                self.merging = None;
+                let first = self.runs.iter().position(|run| old.first().is_some_and(|old| Arc::ptr_eq(run, old)));
+                if let Some(first) = first {
+                    let range = first..first.saturating_add(old.len()).min(self.runs.len());
+                    self.gone.extend(self.runs.splice(range, [Arc::new(new)]));
+                }
+            }
+        }
+    }
+
+    /// A step failed: a merge is begun anew.
+    pub(super) fn failed(&mut self) {
+        self.merging = None;
+    }
+
+    /// Where a transaction stands; with its record where that had to be read.
+    pub(super) fn find(&self, id: &TxId, log: &LogView) -> Result<Option<(Found, Option<Stored>)>, StoreError> {
+        let tables = [&self.table].into_iter().chain(self.full.iter().rev().chain(&self.last).map(Arc::as_ref));
+        if let Some(found) = tables.filter_map(|table| table.find(id)).next() {
+            return Ok(Some((found, None)));
+        }
+        // The oldest is the largest.
+        for run in &self.runs {
+            if let Some((found, stored)) = answers::find(run, id, log)? {
+                return Ok(Some((found, Some(stored))));
             }
         }
         Ok(None)
@@ -237,6 +327,19 @@ impl Runs {
         }
     }
 
+    /// Ids of all records with times from `from` up to but not including `to`, in no order.
+    pub(super) fn ids_between(&self, from: Time, to: Time, log: &LogView) -> Result<Vec<TxId>, StoreError> {
+        let mut ids = Vec::new();
+        for run in &self.runs {
+            ids.extend(log.ids_at(&answers::positions_between(run, from, to, log)?)?);
+        }
+        let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
+        for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
+            ids.extend(table.in_order(least).map(|(key, _)| key).take_while(|key| key.time < to).map(|key| key.id));
+        }
+        Ok(ids)
+    }
+
     fn suspects(&self) -> usize {
         self.runs.iter().filter(|run| run.is_suspect()).count()
     }
@@ -252,7 +355,7 @@ impl Runs {
                 Places::Run(run.in_order(&first)?)
             });
         }
-        for table in self.full.as_deref().into_iter().chain([&self.table]) {
+        for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
             sources.push(Places::table(table.in_order(answers::first_of_tied(start))));
         }
         let mut gathered: Vec<Gathered> = Vec::new();
@@ -288,38 +391,34 @@ impl Runs {
 }
 
 impl RunJob {
-    /// Makes anew what proved unsound, makes a run of the full table, and merges runs of one size.
-    pub(super) fn run(&self) -> Result<RunsDone, StoreError> {
-        let mut runs = Vec::new();
-        for run in &self.runs {
-            if run.is_suspect() {
-                set_aside(run.path())?;
-                let made = self.builder.of_log(run.facts.first, run.facts.end, &self.log, &mut |_| {})?;
-                runs.push(Arc::new(made));
-            } else {
-                runs.push(Arc::clone(run));
-            }
-        }
-        if let Some(full) = &self.full {
-            runs.push(Arc::new(self.builder.of_table(full, &self.log)?));
-        }
-        while let Some(from) = self.to_merge(&runs) {
-            let merged = self.builder.merged(runs.get(from..).unwrap_or_default(), &self.log)?;
-            for passing in runs.drain(from..).filter(|run| !self.runs.iter().any(|old| old.path() == run.path())) {
-                files::remove(passing.path())?;
-            }
-            runs.push(Arc::new(merged));
-        }
-        Ok(RunsDone { runs, took_full: self.full.is_some() })
+    /// Does the step. The log must have come as far as when it was asked for.
+    pub(super) fn run(&self, log: &LogView) -> Result<RunDone, StoreError> {
+        self.take_step(log).map(RunDone)
     }
 
-    /// The first of the last runs that are to become one: those that are no larger than the last, by powers of four.
-    fn to_merge(&self, runs: &[Arc<Run>]) -> Option<usize> {
-        let unit = self.builder.memtable_records.max(1) as u64;
-        let size = |run: &Arc<Run>| (run.facts.count() / unit).checked_ilog2().unwrap_or_default() / 2;
-        let last = size(runs.last()?);
-        let alike = runs.iter().rev().take_while(|run| size(run) <= last).count();
-        (alike >= FAN_IN).then(|| runs.len().saturating_sub(alike))
+    fn take_step(&self, log: &LogView) -> Result<Done, StoreError> {
+        match &self.step {
+            Step::Remove(runs) => {
+                // What stays behind is removed at the next start.
+                runs.iter().for_each(|run| drop(files::remove(run.path())));
+                Ok(Done::Removed)
+            }
+            Step::Mend(run) => {
+                set_aside(run.path())?;
+                let new = self.builder.of_log(run.facts.first, run.facts.end, log, &mut |_| {})?;
+                Ok(Done::Mended { old: Arc::clone(run), new })
+            }
+            Step::Make(table) => self.builder.of_table(table, log).map(Done::Made),
+            Step::BeginMerge(runs) => Merging::begin(&self.builder, runs.clone()).map(Done::Begun),
+            Step::Merge(merging) => {
+                let mut merging = merging.lock().unwrap_or_else(PoisonError::into_inner);
+                if !merging.step(self.builder.memtable_records.saturating_mul(SLICE), log)? {
+                    return Ok(Done::Going);
+                }
+                let new = merging.finish(&self.builder, log)?;
+                Ok(Done::Merged { old: merging.runs().to_vec(), new })
+            }
+        }
     }
 }
 

@@ -10,7 +10,6 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 
 use super::{
     files::{self, DiskFile},
-    headers::ColumnWrite,
     log::{LogView, damaged},
     segment::{Entry, FILE_HEADER_BYTES, Fields, FileHeader, FileKind, Place, TransactionEntry},
 };
@@ -50,7 +49,13 @@ pub(crate) fn entry_bytes(position: u64, core: &Core, author_u: &[u8; 32], place
         &offset.to_le_bytes(),
     ];
     let mut bytes = [0; ENTRY_BYTES];
-    bytes.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
+    let mut rest = &mut bytes[..];
+    for part in parts {
+        if let Some((to, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) {
+            to.copy_from_slice(part);
+            rest = left;
+        }
+    }
     let check = check(position, &bytes);
     bytes.iter_mut().skip(CHECK.start).zip(check).for_each(|(to, from)| *to = from);
     bytes
@@ -142,12 +147,6 @@ impl ScanColumn {
             }
         }
         self.file.truncate(entry_at(log.len))
-    }
-
-    /// Prepares entries for the positions from `from` on.
-    pub(super) fn prepare<'a>(&self, from: u64, entries: impl Iterator<Item = &'a EntryBytes>) -> ColumnWrite {
-        let bytes = entries.flat_map(|entry| entry.iter().copied()).collect();
-        ColumnWrite { file: Arc::clone(&self.file), at: entry_at(from), bytes }
     }
 
     /// Reads written entries, at most `max` and none at `end` or behind it. An entry that is not what was written is

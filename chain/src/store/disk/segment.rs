@@ -212,11 +212,20 @@ impl Framing {
 
     /// The bytes of a record that will stand at `offset` of the file.
     pub(crate) fn frame(&self, offset: u64, kind: u8, payload: &[u8]) -> Vec<u8> {
-        let len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let mut bytes = [&len.to_le_bytes()[..], &[kind], payload].concat();
-        let check = self.check(offset, &bytes);
-        bytes.extend_from_slice(&check);
+        let mut bytes = Vec::with_capacity(payload.len().saturating_add(FRAME_BYTES));
+        self.frame_into(&mut bytes, offset, kind, &[payload]);
         bytes
+    }
+
+    /// Appends the bytes of a record that will stand at `offset` of the file and whose payload comes in parts.
+    pub(crate) fn frame_into(&self, bytes: &mut Vec<u8>, offset: u64, kind: u8, payload: &[&[u8]]) {
+        let start = bytes.len();
+        let len = payload.iter().map(|part| part.len()).fold(0, usize::saturating_add);
+        bytes.extend_from_slice(&u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.push(kind);
+        payload.iter().for_each(|part| bytes.extend_from_slice(part));
+        let check = self.check(offset, bytes.get(start..).unwrap_or_default());
+        bytes.extend_from_slice(&check);
     }
 
     /// Reads the record at the start of `bytes`, which stands at `offset` of the file.
@@ -254,6 +263,30 @@ pub(crate) struct TransactionEntry<'a> {
     pub(crate) depth: Depth,
     pub(crate) place: Option<Place>,
     pub(crate) header: &'a [u8],
+}
+
+impl TransactionEntry<'_> {
+    /// The payload before the header: position | id | arrival | depth | body day | body offset.
+    pub(crate) fn fixed(&self) -> [u8; TRANSACTION_FIXED_BYTES] {
+        let (day, offset) = self.place.map_or((NO_BODY, 0), |place| (place.day, place.offset));
+        let mut fixed = [0; TRANSACTION_FIXED_BYTES];
+        let mut rest = &mut fixed[..];
+        let parts: [&[u8]; 6] = [
+            &self.position.to_le_bytes(),
+            self.id.as_bytes(),
+            &self.arrival.secs().to_le_bytes(),
+            &self.depth.get().to_le_bytes(),
+            &day.to_le_bytes(),
+            &offset.to_le_bytes(),
+        ];
+        for part in parts {
+            if let Some((to, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) {
+                to.copy_from_slice(part);
+                rest = left;
+            }
+        }
+        fixed
+    }
 }
 
 /// What a record of a header segment says.
@@ -304,19 +337,7 @@ impl<'a> Entry<'a> {
     /// Kind and payload, as [`parse`](Self::parse) reads them.
     pub(crate) fn to_payload(self) -> (u8, Vec<u8>) {
         match self {
-            Self::Transaction(entry) => {
-                let (day, offset) = entry.place.map_or((NO_BODY, 0), |place| (place.day, place.offset));
-                let parts: [&[u8]; 7] = [
-                    &entry.position.to_le_bytes(),
-                    entry.id.as_bytes(),
-                    &entry.arrival.secs().to_le_bytes(),
-                    &entry.depth.get().to_le_bytes(),
-                    &day.to_le_bytes(),
-                    &offset.to_le_bytes(),
-                    entry.header,
-                ];
-                (KIND_TRANSACTION, parts.concat())
-            }
+            Self::Transaction(entry) => (KIND_TRANSACTION, [&entry.fixed()[..], entry.header].concat()),
             Self::LateBody { position, place } => {
                 let parts: [&[u8]; 3] =
                     [&position.to_le_bytes(), &place.day.to_le_bytes(), &place.offset.to_le_bytes()];

@@ -23,7 +23,7 @@ use crate::{
 /// The lowest level that is kept: roots over 2^4 records.
 const LEVEL: u32 = 4;
 /// Records below a root of the lowest level.
-const LEAVES: u64 = 1 << LEVEL;
+pub(super) const LEAVES: u64 = 1 << LEVEL;
 /// A root of 32 bytes and a check of 8.
 const ENTRY_BYTES: u64 = 40;
 /// Records that are taken up in one go while the column is made anew.
@@ -117,8 +117,12 @@ impl TreeColumn {
                 made.push(root);
             }
         }
-        let entries = (first..).zip(&made).flat_map(|(place, root)| [&root[..], &self.check(place, root)].concat());
-        Ok(ColumnWrite { file: Arc::clone(&self.file), at: Self::entry_at(first), bytes: entries.collect() })
+        let mut bytes = Vec::with_capacity(made.len().saturating_mul(ENTRY_BYTES as usize));
+        for (place, root) in (first..).zip(&made) {
+            bytes.extend_from_slice(root);
+            bytes.extend_from_slice(&self.check(place, root));
+        }
+        Ok(ColumnWrite { file: Arc::clone(&self.file), at: Self::entry_at(first), bytes })
     }
 
     fn lowest(&self, ids: &[TxId; 16]) -> [u8; 32] {

@@ -192,6 +192,7 @@ fn disclosure(disclosed: &Disclosed) -> Report {
     }
     let text = match &disclosed.content {
         Content::Text(text) => text.clone(),
+        Content::Receipt(ids) => format!("[a receipt: {} messages were opened]", ids.len()),
         Content::Unsupported { kind, bytes } => {
             format!("[a message of type {kind}, {} bytes, that this version cannot show]", bytes.len())
         }

@@ -261,3 +261,15 @@ fn at_most_four_peers_are_fetched_from_at_once() {
     let out = solo.tell(Input::Disconnected(Peer(2)));
     assert!(matches!(asks(&out)[..], [(Peer(5), _, Request::Days { from: 0 })]), "the next in line");
 }
+
+/// Who could not be gossiped to is asked for its digest at once, and so told this node's.
+#[test]
+fn a_peer_that_gossip_did_not_reach_is_told_by_sync() {
+    let mut solo = Solo::new();
+    let first = asks(&solo.meet(1));
+    let (_, token, Request::Digest { count, digest }) = first[0].clone() else { panic!("{first:?}") };
+    solo.answer(1, token, Response::Digest { count, digest });
+    assert_eq!(asks(&solo.wait(5_000)), []);
+    let told = asks(&solo.tell(Input::Unheard(Peer(1))));
+    assert!(matches!(told.as_slice(), [(Peer(1), _, Request::Digest { .. })]), "{told:?}");
+}

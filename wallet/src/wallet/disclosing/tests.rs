@@ -14,7 +14,7 @@ use crate::{
     keys::ScanKey,
     keystore::KdfCost,
     phrase::Phrase,
-    testing::{NOW, draft, rng, stamped, text},
+    testing::{NOW, draft, message, rng, stamped, text},
     wallet::{LogId, Scanned},
 };
 
@@ -34,14 +34,16 @@ fn owner(number: u8) -> Owner {
         Wallet::create(dir.path(), &Network::dev(), &phrase, "p", KdfCost::for_tests(), now, &mut rng(number.into()))
             .unwrap();
     let card_draft = Draft { time: now.rounded_down(), ..draft() };
-    let card = stamped(wallet.make_card(now, None, &card_draft, &mut rng(u64::from(number) + 50)).unwrap());
+    let card = stamped(
+        wallet.make_card(Default::default(), now, None, &card_draft, &mut rng(u64::from(number) + 50)).unwrap(),
+    );
     let card = Card::open(wallet.network(), &wallet.address(), &card).unwrap();
     Owner { wallet, card, phrase, _dir: dir }
 }
 
 /// Sends as a node does, and lets the recipient's wallet open it.
 fn send(from: &mut Owner, to: &mut Owner, content: &str, seed: u64) -> Transaction {
-    let sealed = from.wallet.seal(&to.card, text(content), 5, &draft(), &mut rng(seed)).unwrap();
+    let sealed = from.wallet.seal(&to.card, message(content), &draft(), &mut rng(seed)).unwrap();
     let transaction = stamped(sealed.unstamped);
     from.wallet.record_sent(transaction.id(), &sealed.record).unwrap();
     let opened = to.wallet.open_transaction(&transaction).unwrap();
@@ -86,7 +88,7 @@ fn nothing_else_is_in_the_file() {
         assert_eq!(ScanKey::from_bytes(keys[1].as_slice().try_into().unwrap()).public(), owner.card.scan());
         secrets.extend([owner.phrase.entropy().to_vec(), seed.to_vec(), owner.card.scan().to_vec()]);
         secrets.extend(keys);
-        secrets.extend(owner.wallet.seal_keys.iter().map(|key| key.secret().to_vec()));
+        secrets.extend(owner.wallet.main.seal_keys.iter().map(|key| key.secret().to_vec()));
         let words = owner.phrase.words();
         let words: Vec<&str> = words.split(' ').collect();
         secrets.extend(words.windows(2).map(|pair| pair.join(" ").into_bytes()));
@@ -94,8 +96,8 @@ fn nothing_else_is_in_the_file() {
     for other in [&next, &back] {
         for wallet in [&ann.wallet, &bob.wallet] {
             secrets.push(match wallet.sent_by(&other.id()).unwrap() {
-                Some(sent) => sent.record.encapsulation_seed.as_bytes().to_vec(),
-                None => open::unseal(&wallet.network, &wallet.keys, &wallet.seal_keys, other).unwrap().shared.to_vec(),
+                Some(sent) => sent.record.unwrap().encapsulation_seed.as_bytes().to_vec(),
+                None => wallet.unsealed(other).unwrap().0.shared.to_vec(),
             });
         }
     }
@@ -120,7 +122,7 @@ fn what_cannot_be_disclosed_says_why() {
     for wallet in [&ann.wallet, &bob.wallet] {
         assert!(matches!(wallet.disclose(&gone, None), Err(DiscloseError::NoBody(of)) if of == id));
     }
-    bob.wallet.seal_keys.clear();
+    bob.wallet.main.seal_keys.clear();
     assert!(matches!(bob.wallet.disclose(&transaction, None), Err(DiscloseError::KeyGone(of)) if of == id));
     assert!(ann.wallet.disclose(&transaction, None).is_ok());
 }

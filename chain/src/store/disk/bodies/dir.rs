@@ -123,17 +123,18 @@ impl BodyDir {
         Ok(Some((file, header.framing())))
     }
 
-    /// A part's file for writing, made where there is none; `None` when the part has been dropped.
-    pub(super) fn open_to_write(&self, part: Part) -> Result<Option<(DiskFile, Framing)>, StoreError> {
+    /// The file header of a part that has no file yet.
+    pub(super) fn new_part(&self, part: Part) -> FileHeader {
+        self.header(FileKind::Bodies, part.number())
+    }
+
+    /// Makes a part's file with these bytes, durably; `None` when the part has been dropped.
+    pub(super) fn create_part(&self, part: Part, bytes: &[u8]) -> Result<Option<DiskFile>, StoreError> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if part < *kept {
             return Ok(None);
         }
-        if let Some(opened) = self.open_part(part, true)? {
-            return Ok(Some(opened));
-        }
-        let header = self.header(FileKind::Bodies, part.number());
-        Ok(Some((files::create_whole(&self.part_path(part), &header.to_bytes())?, header.framing())))
+        files::create_whole(&self.part_path(part), bytes).map(Some)
     }
 
     /// How far bodies have been dropped, as the file `dropped` has it.

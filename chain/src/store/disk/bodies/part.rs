@@ -79,11 +79,6 @@ impl Part {
         (part.nth <= NTH_MAX && part.file_name() == name).then_some(part)
     }
 
-    /// Every place in this part or behind it is at least this one.
-    pub(crate) fn first_place(self) -> Place {
-        Place { day: self.day, offset: u64::from(self.nth) << OFFSET_BITS }
-    }
-
     /// The place at an offset of this part; `None` when the offset or the part is out of bounds.
     pub(crate) fn place(self, at: u64) -> Option<Place> {
         let fits = at >> OFFSET_BITS == 0 && self.nth <= NTH_MAX && self.day <= DAY_MAX;

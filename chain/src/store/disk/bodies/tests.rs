@@ -20,8 +20,8 @@ fn open(dir: &Path) -> Bodies {
     Bodies::open(dir.join("bodies"), Network::dev().ledger(), LOG_ID, PART_BYTES).unwrap()
 }
 
-fn body(number: u8, len: usize) -> Arc<[u8]> {
-    Arc::from(vec![number; len])
+fn body(number: u8, len: usize) -> Arc<Vec<u8>> {
+    Arc::new(vec![number; len])
 }
 
 fn id(number: u8) -> TxId {

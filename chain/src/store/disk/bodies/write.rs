@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{BodyDir, Part, Pending};
+use super::{BodyDir, Part, Pending, PendingParts};
 use crate::store::{
     StoreError,
     disk::{
         files::DiskFile,
-        segment::{Framing, KIND_BODY, Place},
+        segment::{FILE_HEADER_BYTES, Framing, KIND_BODY},
     },
 };
 
@@ -18,42 +18,82 @@ const WRITE_BYTES: usize = 1024 * 1024;
 /// written again, since a failed fsync may have dropped any of them.
 pub(crate) struct BodyWrites {
     dir: Arc<BodyDir>,
-    parts: BTreeMap<Part, Vec<(u64, Pending)>>,
+    taken: Vec<Arc<PendingParts>>,
 }
 
 impl BodyWrites {
-    pub(super) fn new(dir: Arc<BodyDir>, bodies: &BTreeMap<Place, Pending>) -> Self {
-        let mut parts: BTreeMap<Part, Vec<(u64, Pending)>> = BTreeMap::new();
-        for (place, pending) in bodies {
-            parts.entry(place.part()).or_default().push((place.at(), pending.clone()));
-        }
-        Self { dir, parts }
+    pub(super) fn new(dir: Arc<BodyDir>, taken: Vec<Arc<PendingParts>>) -> Self {
+        Self { dir, taken }
     }
 
     /// Makes missing files, writes all bodies at their places, and makes them durable. What has been dropped since is
     /// left out.
     pub(crate) fn run(&self) -> Result<(), StoreError> {
-        for (part, bodies) in &self.parts {
-            let Some((file, framing)) = self.dir.open_to_write(*part)? else {
-                continue;
-            };
-            write_bodies(&file, &framing, bodies)?;
-            file.sync()?;
+        let mut parts: BTreeMap<Part, Vec<&Pending>> = BTreeMap::new();
+        for (part, bodies) in self.taken.iter().flat_map(|taken| taken.iter()) {
+            parts.entry(*part).or_default().extend(bodies);
         }
-        Ok(())
+        let mut written = Vec::new();
+        for (part, bodies) in &parts {
+            written.extend(self.write_part(*part, bodies)?);
+        }
+        written.iter().try_for_each(DiskFile::sync)
+    }
+
+    /// Writes the bodies of a part; gives its file, unless all of it is durable already, or has been dropped.
+    fn write_part(&self, part: Part, bodies: &[&Pending]) -> Result<Option<DiskFile>, StoreError> {
+        let mut rest = Gathered { bodies, bytes: Vec::with_capacity(WRITE_BYTES.min(gathered_bytes(bodies))) };
+        if let Some((file, framing)) = self.dir.open_part(part, true)? {
+            rest.write(&file, &framing)?;
+            return Ok(Some(file));
+        }
+        let header = self.dir.new_part(part);
+        let framing = header.framing();
+        if bodies.first().is_some_and(|first| first.at == FILE_HEADER_BYTES as u64) {
+            rest.gather(&framing);
+        }
+        let start = [header.to_bytes(), std::mem::take(&mut rest.bytes)].concat();
+        let Some(file) = self.dir.create_part(part, &start)? else {
+            return Ok(None);
+        };
+        if rest.bodies.is_empty() {
+            return Ok(None);
+        }
+        rest.write(&file, &framing)?;
+        Ok(Some(file))
     }
 }
 
-/// Writes neighbours in one go.
-fn write_bodies(file: &DiskFile, framing: &Framing, bodies: &[(u64, Pending)]) -> Result<(), StoreError> {
-    let (mut start, mut bytes) = (0u64, Vec::new());
-    for (at, Pending { id, body }) in bodies {
-        if bytes.len() >= WRITE_BYTES || start.saturating_add(bytes.len() as u64) != *at {
-            file.write_at(&bytes, start)?;
-            bytes.clear();
-            start = *at;
+fn gathered_bytes(bodies: &[&Pending]) -> usize {
+    bodies.iter().map(|pending| pending.body.len().saturating_add(64)).fold(0, usize::saturating_add)
+}
+
+/// Bodies that are still to be written, and the bytes of those that come next.
+struct Gathered<'a> {
+    bodies: &'a [&'a Pending],
+    bytes: Vec<u8>,
+}
+
+impl Gathered<'_> {
+    /// Puts neighbours together; gives the place of the first.
+    fn gather(&mut self, framing: &Framing) -> u64 {
+        self.bytes.clear();
+        let start = self.bodies.first().map_or(0, |first| first.at);
+        while let Some((Pending { at, id, body }, rest)) = self.bodies.split_first()
+            && self.bytes.len() < WRITE_BYTES
+            && start.saturating_add(self.bytes.len() as u64) == *at
+        {
+            framing.frame_into(&mut self.bytes, *at, KIND_BODY, &[id.as_bytes(), body]);
+            self.bodies = rest;
         }
-        bytes.extend(framing.frame(*at, KIND_BODY, &[id.as_bytes(), &body[..]].concat()));
+        start
     }
-    file.write_at(&bytes, start)
+
+    fn write(&mut self, file: &DiskFile, framing: &Framing) -> Result<(), StoreError> {
+        while !self.bodies.is_empty() {
+            let start = self.gather(framing);
+            file.write_at(&self.bytes, start)?;
+        }
+        Ok(())
+    }
 }

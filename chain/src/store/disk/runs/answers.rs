@@ -1,9 +1,12 @@
 //! Answers from one run: by the run itself, confirmed by the log; by the log alone when the run cannot be read.
 
-use super::run::{Entries, ORDER_BYTES, OrderEntry, Run, order_entry, position_of};
+use super::run::{Entries, ORDER_BYTES, OrderEntry, Run, order_entry, order_key, position_of};
 use crate::{
     ids::{Depth, Position, TxId},
-    store::{Found, OrderKey, Record, StoreError, disk::log::LogView},
+    store::{
+        Found, OrderKey, Record, StoreError,
+        disk::log::{LogView, Stored},
+    },
     time::Time,
     transaction::Kind,
 };
@@ -70,8 +73,8 @@ fn found(record: &Record, position: u64) -> Found {
     Found { position: Position::new(position), time: record.header.core().time(), depth: record.depth }
 }
 
-/// Where a transaction stands, if it is among a run's records.
-pub(super) fn find(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+/// Where a transaction stands, if it is among a run's records, with its record.
+pub(super) fn find(run: &Run, id: &TxId, log: &LogView) -> Result<Option<(Found, Stored)>, StoreError> {
     match or_suspect(run, || find_in_run(run, id, log))? {
         Some(found) => Ok(found),
         None => find_in_log(run, id, log),
@@ -90,17 +93,17 @@ fn or_suspect<T>(run: &Run, ask: impl FnOnce() -> Result<T, StoreError>) -> Resu
     }
 }
 
-fn find_in_run(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+fn find_in_run(run: &Run, id: &TxId, log: &LogView) -> Result<Option<(Found, Stored)>, StoreError> {
     for position in run.candidates(id)? {
         let stored = log.read(Position::new(position))?;
         if let Some(stored) = stored.filter(|stored| stored.record.id == *id) {
-            return Ok(Some(found(&stored.record, position)));
+            return Ok(Some((found(&stored.record, position), stored)));
         }
     }
     Ok(None)
 }
 
-fn find_in_log(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, StoreError> {
+fn find_in_log(run: &Run, id: &TxId, log: &LogView) -> Result<Option<(Found, Stored)>, StoreError> {
     let mut position = None;
     log.transactions(run.facts.first, run.facts.end, &mut |_, entry, _| {
         position = position.or((entry.id == *id).then_some(entry.position));
@@ -109,7 +112,7 @@ fn find_in_log(run: &Run, id: &TxId, log: &LogView) -> Result<Option<Found>, Sto
     let Some(position) = position else {
         return Ok(None);
     };
-    Ok(log.read(Position::new(position))?.map(|stored| found(&stored.record, position)))
+    Ok(log.read(Position::new(position))?.map(|stored| (found(&stored.record, position), stored)))
 }
 
 fn has_tag(record: &Record, tag: &[u8; 16]) -> bool {
@@ -156,6 +159,26 @@ fn tagged_in_log(run: &Run, tag: &[u8; 16], from: u64, max: usize, log: &LogView
         next = next.saturating_add(records.len() as u64);
     }
     positions.truncate(max);
+    Ok(positions)
+}
+
+/// Positions of a run's records with times from `from` up to but not including `to`, ascending.
+pub(super) fn positions_between(run: &Run, from: Time, to: Time, log: &LogView) -> Result<Vec<u64>, StoreError> {
+    let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
+    let in_run = || {
+        let (mut positions, mut entries) = (Vec::new(), run.in_order(&order_key(&order_entry(&least, 0)))?);
+        while let Some(entry) = entries.next()?.filter(|entry| time_of(entry) < to.secs()) {
+            positions.push(position_of(&entry));
+        }
+        positions.sort_unstable();
+        Ok(positions)
+    };
+    if let Some(positions) = or_suspect(run, in_run)? {
+        return Ok(positions);
+    }
+    let mut positions: Vec<u64> =
+        order_in_log(run, least, to, log)?.into_iter().map(|(_, position)| position).collect();
+    positions.sort_unstable();
     Ok(positions)
 }
 

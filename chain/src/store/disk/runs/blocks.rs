@@ -61,11 +61,11 @@ pub(super) struct BlockWriter {
 }
 
 impl BlockWriter {
-    /// Makes the file. The caller renames it once it is whole.
+    /// Begins the file, under another name until it is whole.
     pub(super) fn create(path: &Path, identity: Identity) -> Result<Self, StoreError> {
-        let file = files::create_whole(path, &identity.header())?;
-        let at = FILE_HEADER_BYTES as u64;
-        Ok(Self { file, identity, at, nth: 0, block: Vec::with_capacity(DATA_BYTES), out: Vec::new() })
+        let file = files::create_unfinished(path)?;
+        let (block, out) = (Vec::with_capacity(DATA_BYTES), identity.header());
+        Ok(Self { file, identity, at: 0, nth: 0, block, out })
     }
 
     /// Appends content.
@@ -97,13 +97,19 @@ impl BlockWriter {
         Ok(())
     }
 
-    /// Writes what is left, and makes the file durable.
-    pub(super) fn finish(mut self) -> Result<(), StoreError> {
+    /// Makes durable what is there so far, but for the block that is being filled.
+    pub(super) fn sync(&mut self) -> Result<(), StoreError> {
+        self.write()?;
+        self.file.sync()
+    }
+
+    /// Writes what is left, makes the file durable, and gives it its name.
+    pub(super) fn finish(&mut self, path: &Path) -> Result<(), StoreError> {
         if !self.block.is_empty() {
             self.end_block()?;
         }
         self.write()?;
-        self.file.sync()
+        self.file.finish(path)
     }
 }
 
@@ -143,6 +149,7 @@ impl BlockFile {
         let at = first.saturating_mul(BLOCK_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64);
         let bytes = self.file.read_at(at, blocks.saturating_mul(BLOCK_BYTES))?;
         let mut content = Vec::with_capacity(bytes.len());
+        // What is wanted, once all blocks that it is in are checked.
         for (nth, block) in (first..).zip(bytes.chunks(BLOCK_BYTES)) {
             let (data, check) = block.split_at_checked(block.len().saturating_sub(CHECK_BYTES)).unwrap_or_default();
             if self.identity.check(nth, data) != check {
@@ -151,9 +158,11 @@ impl BlockFile {
             }
             content.extend_from_slice(data);
         }
-        match content.get(skip..skip.saturating_add(len)) {
-            Some(wanted) => Ok(wanted.to_vec()),
-            None => Err(damaged(self.path(), at, "the file is cut short")),
+        if content.len() < skip.saturating_add(len) {
+            return Err(damaged(self.path(), at, "the file is cut short"));
         }
+        content.drain(..skip);
+        content.truncate(len);
+        Ok(content)
     }
 }

@@ -267,9 +267,17 @@ impl Run {
     /// Positions of records whose ids may be this one.
     pub(super) fn candidates(&self, id: &TxId) -> Result<Vec<u64>, StoreError> {
         let mut positions = Vec::new();
-        if self.filter.may_have(id.as_bytes()) {
-            let mut entries = self.named(self.ids, self.id_fan.range(id.as_bytes()), id.as_bytes(), 0)?;
-            while let Some(entry) = entries.next()?.filter(|entry| prefix(entry) == prefix(id.as_bytes())) {
+        if !self.filter.may_have(id.as_bytes()) {
+            return Ok(positions);
+        }
+        let (start, end) = self.id_fan.range(id.as_bytes());
+        let (end, alike) = (end.min(self.ids.count), |entry: &[u8]| prefix(entry) == prefix(id.as_bytes()));
+        if end.saturating_sub(start) <= SEARCH {
+            let entries = self.read::<NAME_BYTES>(self.ids, start, end.saturating_sub(start))?;
+            positions.extend(entries.iter().filter(|entry| alike(&entry[..])).map(|entry| position_of(entry)));
+        } else {
+            let mut entries = self.named(self.ids, (start, end), id.as_bytes(), 0)?;
+            while let Some(entry) = entries.next()?.filter(|entry| alike(entry)) {
                 positions.push(position_of(&entry));
             }
         }
@@ -296,17 +304,17 @@ impl Run {
         Entries::seek(self, self.order, 0, self.order.count, key)
     }
 
-    /// All ids.
-    pub(super) fn all_ids(&self) -> Entries<'_, NAME_BYTES> {
-        Entries::new(self, self.ids, 0, READ_MAX)
+    /// Ids, from the one at `nth` place on.
+    pub(super) fn ids_from(&self, nth: u64) -> Entries<'_, NAME_BYTES> {
+        Entries::new(self, self.ids, nth, READ_MAX)
     }
-    /// All tags.
-    pub(super) fn all_tags(&self) -> Entries<'_, NAME_BYTES> {
-        Entries::new(self, self.tags, 0, READ_MAX)
+    /// Tags, likewise.
+    pub(super) fn tags_from(&self, nth: u64) -> Entries<'_, NAME_BYTES> {
+        Entries::new(self, self.tags, nth, READ_MAX)
     }
-    /// All places in canonical order.
-    pub(super) fn all_order(&self) -> Entries<'_, ORDER_BYTES> {
-        Entries::new(self, self.order, 0, READ_MAX)
+    /// Places in canonical order, likewise.
+    pub(super) fn order_from(&self, nth: u64) -> Entries<'_, ORDER_BYTES> {
+        Entries::new(self, self.order, nth, READ_MAX)
     }
 
     fn read<const N: usize>(&self, section: Section, nth: u64, count: u64) -> Result<Vec<[u8; N]>, StoreError> {
@@ -369,5 +377,10 @@ impl<'a, const N: usize> Entries<'a, N> {
     pub(super) fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
         self.peek()?;
         Ok(self.read.next())
+    }
+
+    /// The place of the next entry in its section.
+    pub(super) fn reached(&self) -> u64 {
+        self.next.saturating_sub(self.read.len() as u64)
     }
 }

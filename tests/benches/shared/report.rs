@@ -31,8 +31,9 @@ impl Asked {
 }
 
 impl Report {
-    pub fn new() -> Self {
-        println!("{:<58} {:>18} {:>18} {:>9}", "figure (median of 5 rounds)", "ledger", "limit", "ratio");
+    /// `ours` is what is measured against limits.
+    pub fn new(ours: &str) -> Self {
+        println!("{:<58} {:>18} {:>18} {:>9}", "figure (median of 5 rounds)", ours, "limit", "ratio");
         Self(Vec::new())
     }
 

@@ -1,0 +1,174 @@
+//! Merging neighbouring runs into one, in slices: a merge of many records never has to be waited for, nor to end before
+//! the process does. What a slice wrote is made durable with it, so that no fsync ever has much to do.
+
+use std::{cmp::Ordering, sync::Arc, vec};
+
+use super::{
+    build::{Builder, RunWriter},
+    run::{Entries, Facts, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_key, position_of},
+};
+use crate::{
+    ids::TxId,
+    store::{StoreError, disk::log::LogView},
+};
+
+/// Which part of the content is being merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Ids,
+    Tags,
+    Order,
+}
+
+/// A merge under way.
+pub(super) struct Merging {
+    runs: Vec<Arc<Run>>,
+    writer: RunWriter,
+    part: Part,
+    /// Entries of the part that were taken from each run.
+    taken: Vec<u64>,
+}
+
+impl Merging {
+    /// Begins to make one run of neighbouring ones.
+    pub(super) fn begin(builder: &Builder, runs: Vec<Arc<Run>>) -> Result<Self, StoreError> {
+        let zero = Facts { first: 0, end: 0, tagged: 0, ids: [TxId::from_bytes([0; 32]); 2] };
+        let [a, b] = [runs.first(), runs.last()].map(|run| run.map_or(zero, |run| run.facts));
+        let ([first_id, _], [_, last_id]) = (a.ids, b.ids);
+        let tagged = runs.iter().map(|run| run.facts.tagged).fold(0, u64::saturating_add);
+        let facts = Facts { first: a.first, end: b.end, tagged, ids: [first_id, last_id] };
+        let writer = RunWriter::create(builder, facts)?;
+        Ok(Self { taken: vec![0; runs.len()], runs, writer, part: Part::Ids })
+    }
+
+    /// The runs that become one.
+    pub(super) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// Merges some `max` entries; whether that was all.
+    pub(super) fn step(&mut self, max: usize, log: &LogView) -> Result<bool, StoreError> {
+        let Self { runs, writer, part, taken } = self;
+        let from = || runs.iter().zip(taken.iter().copied());
+        let whole = match part {
+            Part::Ids => {
+                let mut merge = Merge(from().map(|(run, at)| run.ids_from(at)).collect());
+                let whole = copy(max, || merge.next(), |entry| writer.push_id(entry))?;
+                *taken = merge.reached();
+                whole
+            }
+            Part::Tags => {
+                let mut merge = Merge(from().map(|(run, at)| run.tags_from(at)).collect());
+                let whole = copy(max, || merge.next(), |entry| writer.push_tag(entry))?;
+                *taken = merge.reached();
+                whole
+            }
+            Part::Order => {
+                let merge = Merge(from().map(|(run, at)| run.order_from(at)).collect());
+                let mut merge = OrderMerge { from: merge, log, tied: Vec::new().into_iter() };
+                let whole = copy(max, || merge.next(), |entry| writer.push_order(entry))?;
+                // Those that only their whole ids tell apart are taken together.
+                copy(merge.tied.len(), || merge.next(), |entry| writer.push_order(entry))?;
+                *taken = merge.from.reached();
+                whole
+            }
+        };
+        if whole {
+            taken.fill(0);
+        }
+        match (whole, *part) {
+            (true, Part::Ids) => *part = Part::Tags,
+            (true, Part::Tags) => *part = Part::Order,
+            (true, Part::Order) => return Ok(true),
+            (false, _) => {}
+        }
+        writer.sync()?;
+        Ok(false)
+    }
+
+    /// The run, once all is merged.
+    pub(super) fn finish(&mut self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
+        self.writer.finish(builder, log)
+    }
+}
+
+/// Hands on at most `max` entries; whether there are no more.
+fn copy<const N: usize>(
+    max: usize,
+    mut next: impl FnMut() -> Result<Option<[u8; N]>, StoreError>,
+    mut push: impl FnMut(&[u8; N]) -> Result<(), StoreError>,
+) -> Result<bool, StoreError> {
+    for _ in 0..max {
+        match next()? {
+            Some(entry) => push(&entry)?,
+            None => return Ok(true),
+        }
+    }
+    Ok(false)
+}
+
+/// The entries of several runs, the least first.
+struct Merge<'a, const N: usize>(Vec<Entries<'a, N>>);
+
+impl<const N: usize> Merge<'_, N> {
+    fn peek(&mut self) -> Result<Option<([u8; N], usize)>, StoreError> {
+        let mut least: Option<([u8; N], usize)> = None;
+        for (nth, entries) in self.0.iter_mut().enumerate() {
+            if let Some(entry) = entries.peek()?
+                && least.is_none_or(|(least, _)| entry < least)
+            {
+                least = Some((entry, nth));
+            }
+        }
+        Ok(least)
+    }
+
+    fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
+        match self.peek()? {
+            Some((_, nth)) => self.0.get_mut(nth).map_or(Ok(None), Entries::next),
+            None => Ok(None),
+        }
+    }
+
+    /// Entries of each run before the next one.
+    fn reached(&self) -> Vec<u64> {
+        self.0.iter().map(Entries::reached).collect()
+    }
+}
+
+/// Places of several runs in canonical order.
+struct OrderMerge<'a> {
+    from: Merge<'a, ORDER_BYTES>,
+    log: &'a LogView,
+    /// Entries that only their whole ids tell apart, in order.
+    tied: vec::IntoIter<OrderEntry>,
+}
+
+impl OrderMerge<'_> {
+    fn next(&mut self) -> Result<Option<OrderEntry>, StoreError> {
+        if let Some(entry) = self.tied.next() {
+            return Ok(Some(entry));
+        }
+        let Some(entry) = self.from.next()? else {
+            return Ok(None);
+        };
+        let key: [u8; ORDER_KEY_BYTES] = order_key(&entry);
+        let mut tied = vec![entry];
+        // Within one run tied entries need not ascend as bytes, but they stand together in every run.
+        while let Some((next, nth)) = self.from.peek()?
+            && order_key(&next).cmp(&key) == Ordering::Equal
+        {
+            tied.push(next);
+            self.from.0.get_mut(nth).map_or(Ok(None), Entries::next)?;
+        }
+        if tied.len() == 1 {
+            return Ok(Some(entry));
+        }
+        tied.sort_unstable_by_key(|entry| position_of(entry));
+        let positions: Vec<u64> = tied.iter().map(|entry| position_of(entry)).collect();
+        let mut by_id: Vec<(TxId, OrderEntry)> = self.log.ids_at(&positions)?.into_iter().zip(tied).collect();
+        by_id.sort_unstable();
+        self.tied = by_id.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>().into_iter();
+        Ok(self.tied.next())
+    }
+}

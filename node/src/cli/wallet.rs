@@ -1,0 +1,121 @@
+//! `wallet`: passphrase, export, import and wipe, on the wallet's files while no node runs.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+};
+
+use qasedak_wallet::{KdfCost, Wallet};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{Context, args::WalletCommand};
+use crate::{
+    failure::{Failure, Outcome},
+    node::{now, rng},
+    passphrase,
+};
+
+/// What these commands print.
+#[derive(Serialize)]
+struct Done {
+    /// Which command.
+    done: &'static str,
+    address: Option<String>,
+}
+
+pub(super) fn execute(context: &Context, command: &WalletCommand) -> Outcome {
+    let _lock = context.paths.take()?;
+    match command {
+        WalletCommand::Passphrase { new_passphrase_file } => change(context, new_passphrase_file.as_deref()),
+        WalletCommand::Export { file, export_passphrase_file } => {
+            export(context, file, export_passphrase_file.as_deref())
+        }
+        WalletCommand::Import { file, export_passphrase_file } => {
+            import(context, file, export_passphrase_file.as_deref())
+        }
+        WalletCommand::Wipe { yes } => wipe(context, *yes),
+    }
+}
+
+fn open(context: &Context) -> Outcome<Wallet> {
+    let secret = passphrase::existing(context.passphrase_file.as_deref())?;
+    Wallet::open(&context.paths.wallet(), &context.network, &secret, now()).map_err(Failure::failed)
+}
+
+fn change(context: &Context, file: Option<&Path>) -> Outcome {
+    let mut wallet = open(context)?;
+    let new = passphrase::chosen(file, "New passphrase for this wallet: ")?;
+    wallet.change_passphrase(&new, KdfCost::STANDARD, &mut rng()?).map_err(Failure::failed)?;
+    show(
+        context,
+        "passphrase",
+        Some(&wallet),
+        "the passphrase is changed; copies made before still open with the old one",
+    )
+}
+
+fn export(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
+    let wallet = open(context)?;
+    let secret = passphrase::chosen(secret, "Passphrase for the export: ")?;
+    wallet.export(file, &secret, KdfCost::STANDARD, &mut rng()?).map_err(Failure::failed)?;
+    let text = format!(
+        "exported to {}\nwhoever has this file and its passphrase reads all that this wallet reads today, also after the \
+         messages have ended: destroy the file when you need it no more",
+        file.display()
+    );
+    show(context, "export", Some(&wallet), &text)
+}
+
+fn import(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
+    let dir = context.paths.wallet();
+    if Wallet::exists(&dir) {
+        return Err(Failure::failed(format!(
+            "there is a wallet in {} already, and an import never touches one; wipe it first (qasedak wallet wipe), or choose \
+             another directory with --data",
+            dir.display()
+        )));
+    }
+    let secret = passphrase::of_file(secret, "Passphrase of the export: ")?;
+    let new = passphrase::new(context.passphrase_file.as_deref())?;
+    let made = Wallet::import(&dir, &context.network, file, &secret, &new, KdfCost::STANDARD, now(), &mut rng()?);
+    let wallet = made.map_err(Failure::failed)?;
+    let text = format!(
+        "imported {}\ndo not run the old copy again: two copies of one wallet miss each other's keys",
+        wallet.address()
+    );
+    show(context, "import", Some(&wallet), &text)
+}
+
+fn wipe(context: &Context, yes: bool) -> Outcome {
+    let dir = context.paths.wallet();
+    if !Wallet::exists(&dir) {
+        return Err(Failure::failed(format!("there is no wallet in {}", dir.display())));
+    }
+    if !yes && !confirmed()? {
+        return Err(Failure::failed("nothing was wiped"));
+    }
+    Wallet::wipe(&dir).map_err(Failure::failed)?;
+    show(context, "wipe", None, "the wallet is destroyed; exports and copies of the directory are not")
+}
+
+fn confirmed() -> Outcome<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage("wiping asks first and there is no terminal to ask on; say --yes if you mean it"));
+    }
+    let mut out = std::io::stdout();
+    let question = "This destroys all keys, contacts and messages on this computer. The 24 words give back the address, and \
+                    nothing else. Type WIPE to go on: ";
+    let asked = write!(out, "{question}").and_then(|()| out.flush());
+    asked.map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
+    let mut answer = Zeroizing::new(String::new());
+    std::io::stdin()
+        .read_line(&mut answer)
+        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    Ok(answer.trim() == "WIPE")
+}
+
+fn show(context: &Context, done: &'static str, wallet: Option<&Wallet>, text: &str) -> Outcome {
+    let done = Done { done, address: wallet.map(|wallet| wallet.address().to_string()) };
+    context.output.show(&done, |_| text.to_owned())
+}

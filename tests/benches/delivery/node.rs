@@ -1,0 +1,209 @@
+//! Nodes: drivers in this process, over real sockets, with ledgers on disk.
+
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    sync::{Arc, Mutex, RwLock},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ed25519_dalek::SigningKey;
+use qasedak_chain::{
+    Ledger, Network, Time, Transaction, TxId,
+    rules::{self, Verified},
+    stamp::{self, Effort},
+    store::{Outbox, checkpoints::MemoryCheckpoints, disk::DiskStore, memory::MemoryOutbox},
+    transaction::{Core, CoreFields, Kind, LIFETIME_DEFAULT_SECS, body_hash},
+};
+use qasedak_p2p::{
+    Multiaddr,
+    driver::{self, Config, Handle, Limits, PeerKey},
+};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::topology::Topology;
+
+/// A transaction that is ready to go.
+pub type Message = Verified;
+/// Bytes of a body.
+const BODY_BYTES: usize = 1_024;
+/// Connections are up and the mesh is grafted after this long, as gossipsub's heartbeat goes.
+const WARM_UP: Duration = Duration::from_secs(4);
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+/// Writes transactions over genesis, on all cores.
+pub fn write(network: &Network, count: usize) -> Vec<Message> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let mut all: Vec<Message> = thread::scope(|scope| {
+        let some = |_| scope.spawn(|| (0..count.div_ceil(cores)).map(|_| one(network)).collect::<Vec<_>>());
+        let threads: Vec<_> = (0..cores).map(some).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    all.truncate(count);
+    all
+}
+
+fn one(network: &Network) -> Message {
+    let (key, body) = (SigningKey::from_bytes(&random()), random().repeat(BODY_BYTES / 32));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let fields = CoreFields {
+        parents: vec![network.genesis()],
+        time: Time::from_secs(now).rounded_down(),
+        lifetime_secs: LIFETIME_DEFAULT_SECS,
+        kind: Kind::Sealed,
+        hint: [0; 16],
+        body_hash: body_hash(network, &body),
+        body_len: BODY_BYTES as u32,
+        author: key.verifying_key().to_bytes(),
+    };
+    let signed = Core::new(fields).unwrap().sign(network, &key).unwrap();
+    let effort = Effort::required(network, signed.core());
+    let stamp = stamp::search(&signed.challenge(network), effort, 0.., || ControlFlow::Continue(())).unwrap();
+    rules::verify(network, Transaction::new(network, signed.stamped(stamp), Some(body)).unwrap()).unwrap()
+}
+
+/// One node.
+struct Node {
+    handle: Handle,
+    ledger: Arc<RwLock<Ledger<DiskStore>>>,
+    outbox: Arc<MemoryOutbox>,
+    _dir: TempDir,
+}
+
+impl Node {
+    async fn start(network: &Network, peers: Vec<Multiaddr>) -> Self {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let store = DiskStore::open(dir.path(), network, [9; 16]).unwrap();
+        let ledger = Arc::new(RwLock::new(Ledger::open(network.clone(), store).unwrap()));
+        let config = Config {
+            key: PeerKey::from_bytes(random()).unwrap(),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()],
+            peers,
+            mdns: false,
+            seed: random(),
+            limits: Limits::default(),
+            log_id: [9; 16],
+        };
+        let outbox = Arc::new(MemoryOutbox::default());
+        let kept = Arc::new(MemoryCheckpoints::default());
+        let handle = driver::start(config, Arc::clone(&ledger), Arc::clone(&outbox) as Arc<dyn Outbox>, kept);
+        Self { handle: handle.await.unwrap(), ledger, outbox, _dir: dir }
+    }
+
+    fn holds(&self, id: &TxId) -> bool {
+        self.ledger.read().unwrap().position(id).unwrap().is_some()
+    }
+}
+
+/// Messages that are on their way to one node, and when they were sent.
+type Open = Arc<Mutex<HashMap<TxId, Instant>>>;
+
+/// What one node has received: in the ledger, and durably there.
+#[derive(Default)]
+struct Received {
+    here: Vec<Duration>,
+    durable: Vec<Duration>,
+}
+
+/// A network of nodes.
+pub struct Nodes(Vec<Arc<Node>>);
+
+impl Nodes {
+    /// Connects all as the topology says.
+    pub async fn start(network: &Network, topology: &Topology) -> Self {
+        let mut nodes: Vec<Arc<Node>> = Vec::new();
+        for node in 0..topology.len() {
+            let address = |other: &usize| nodes[*other].handle.listen_addresses()[0].clone();
+            let peers = topology.dials(node).iter().map(address).collect();
+            nodes.push(Arc::new(Node::start(network, peers).await));
+        }
+        for (nth, node) in nodes.iter().enumerate() {
+            while node.handle.peers().await.unwrap().len() < topology.degree(nth) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        tokio::time::sleep(WARM_UP).await;
+        Self(nodes)
+    }
+
+    /// Gives messages out, each to the next node, and waits until all have all of them durably.
+    pub async fn round(&self, messages: Vec<Message>, pace: Duration) -> (Vec<Duration>, Vec<Duration>) {
+        let expected = messages.len() - messages.len() / self.0.len();
+        let open: Vec<Open> = self.0.iter().map(|_| Open::default()).collect();
+        let mut watchers = Vec::new();
+        for (node, open) in self.0.iter().zip(&open) {
+            let (done, received) = oneshot::channel();
+            let (node, open) = (Arc::clone(node), Arc::clone(open));
+            tokio::spawn(async move { drop(done.send(watch(&node, &open, expected).await)) });
+            watchers.push(received);
+        }
+        let mut every = tokio::time::interval(pace);
+        for (nth, message) in messages.into_iter().enumerate() {
+            every.tick().await;
+            let (sender, id) = (nth % self.0.len(), message.transaction().id());
+            self.0[sender].outbox.put(message.transaction()).unwrap();
+            let now = Instant::now();
+            let others = open.iter().enumerate().filter(|(node, _)| *node != sender);
+            for (_, open) in others {
+                open.lock().unwrap().insert(id, now);
+            }
+            self.0[sender].handle.submit(message).await.unwrap();
+        }
+        let (mut here, mut durable) = (Vec::new(), Vec::new());
+        for received in watchers {
+            let received = received.await.unwrap();
+            here.extend(received.here);
+            durable.extend(received.durable);
+        }
+        (here, durable)
+    }
+
+    pub async fn stop(self) {
+        for node in &self.0 {
+            node.handle.shutdown().await.unwrap();
+        }
+    }
+}
+
+/// Sees messages come until so many have.
+async fn watch(node: &Node, open: &Open, expected: usize) -> Received {
+    let mut received = Received::default();
+    let mut flushing: Vec<(TxId, Instant)> = Vec::new();
+    let (mut logged, mut durable) = (node.handle.logged(), node.handle.durable());
+    while received.durable.len() < expected {
+        tokio::select! {
+            changed = logged.changed() => {
+                changed.unwrap();
+                let now = logged.borrow_and_update().since;
+                open.lock().unwrap().retain(|id, sent| {
+                    let here = node.holds(id);
+                    if here {
+                        received.here.push(now.duration_since(*sent));
+                        flushing.push((*id, *sent));
+                    }
+                    !here
+                });
+            }
+            changed = durable.changed() => {
+                changed.unwrap();
+                let (now, count) = (Instant::now(), *durable.borrow_and_update());
+                let ledger = node.ledger.read().unwrap();
+                flushing.retain(|(id, sent)| {
+                    let is_durable = ledger.position(id).unwrap().is_some_and(|at| at.get() < count);
+                    if is_durable {
+                        received.durable.push(now.duration_since(*sent));
+                    }
+                    !is_durable
+                });
+            }
+        }
+    }
+    received
+}

@@ -1,0 +1,77 @@
+//! A fresh node takes over a whole ledger: its rate beside that of ingest in the same run, and its memory by the size of
+//! what it takes over.
+
+use std::{path::Path, process::Command, time::Instant};
+
+use qasedak_chain::Network;
+
+use crate::{
+    figure, fixture,
+    node::{Node, until},
+    pipeline, scratch,
+};
+
+/// Transactions of the small ledger and the large one.
+const SIZES: [usize; 2] = [20_000, 100_000];
+/// What part of the rate of ingest is asked of a takeover.
+const PART: f64 = 0.7;
+/// By how much the peak may differ between the two sizes: what a few pages and views more or less take.
+const GROWTH_MIB: f64 = 24.0;
+
+pub fn run() -> bool {
+    let network = Network::dev();
+    let stamps = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stamps-100000.bin");
+    let wire = fixture::load_from(&network, SIZES[1], &stamps);
+    let dir = scratch();
+    let mut peaks = Vec::new();
+    let mut met = true;
+    for size in SIZES {
+        let given = dir.path().join(format!("given-{size}"));
+        let ingest = pipeline::check_and_append(&network, &wire[..size], &given).as_secs_f64();
+        let (seconds, peak) = take_over(&given, &dir.path().join(format!("taken-{size}")), size);
+        peaks.push(peak);
+        let (rate, bare) = (size as f64 / seconds, size as f64 / ingest);
+        let asked = format!("at least {PART}");
+        let name = format!("takeover of {size} at {rate:.0}/s, ingest {bare:.0}/s: ratio");
+        let enough = rate / bare >= PART;
+        met &= figure(&name, format!("{:.2}", rate / bare), &asked, enough);
+    }
+    let grown = peaks[1] - peaks[0];
+    let name = format!("peak memory of the fresh node, {:.0} and {:.0} MiB: growth", peaks[0], peaks[1]);
+    met & figure(&name, format!("{grown:.1} MiB"), &format!("at most {GROWTH_MIB} MiB"), grown <= GROWTH_MIB)
+}
+
+/// Serves the ledger in `given` to a child that starts with nothing. Returns the child's seconds and peak memory in MiB.
+fn take_over(given: &Path, taken: &Path, count: usize) -> (f64, f64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let server = runtime.block_on(Node::start(given, &[]));
+    let exe = std::env::current_exe().unwrap();
+    let mut child = Command::new(exe);
+    child.arg("child-takeover").arg(taken).arg(server.address().to_string()).arg(count.to_string());
+    let output = child.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    runtime.block_on(server.handle.shutdown()).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The fresh node.
+pub fn child(dir: &Path, address: &str, count: u64) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let seconds = runtime.block_on(async {
+        let node = Node::start(dir, &[address.parse().unwrap()]).await;
+        node.connected().await;
+        let start = Instant::now();
+        until(async || *node.handle.durable().borrow() == count).await;
+        let seconds = start.elapsed().as_secs_f64();
+        node.handle.shutdown().await.unwrap();
+        seconds
+    });
+    println!("[{seconds}, {}]", peak_mib());
+}
+
+/// Peak resident memory of this process in MiB (proc(5), `VmHWM`).
+fn peak_mib() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+}

@@ -1,0 +1,89 @@
+//! People and what they say, by the real commands: strangers, safety numbers, histories, receipts, ends; and the wallet's files.
+
+use std::{fs, time::Duration};
+
+use crate::harness::{Node, PASSPHRASE, run, wait_for};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn digits(node: &Node, name: &str) -> String {
+    node.json(&["contact", "verify", name])["number"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn strangers_become_contacts_who_know_each_other_and_what_arrived() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    let mut b = Node::with_wallet(home.path(), "b");
+    a.start(&[]);
+    b.start(&[&a]);
+    a.json(&["contact", "add", "Bob", &b.address]);
+    a.send("Bob", "who I am");
+    wait_for("request", PATIENCE, || {
+        let waiting = b.json(&["request", "list"]);
+        (waiting["messages"][0]["text"] == "who I am").then_some(())
+    });
+    let inbox = b.json(&["inbox"]);
+    assert_eq!((inbox["messages"].as_array().unwrap().len(), inbox["requests"].as_u64()), (0, Some(1)));
+    b.json(&["request", "accept", &a.address, "Ann"]);
+    assert_eq!(b.json(&["inbox"])["messages"][0]["name"], "Ann");
+
+    // Both see one number; a wrong one is refused and says so.
+    let number = digits(&a, "Bob");
+    assert_eq!((number.len(), &number), (60, &digits(&b, "Ann")));
+    let wrong = run(&a.data, &["contact", "verify", "Bob", &format!("{}0", &number[1..])]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(a.json(&["contact", "verify", "Bob", &number[..30], &number[30..]])["matches"], true);
+    assert!(a.json(&["contact", "list"])[0]["verified"].is_u64());
+
+    // A reply, found again by search, and what became of it.
+    b.json(&["contact", "receipts", "Ann", "on"]);
+    let number = b.json(&["history", "Ann"])["entries"][0]["number"].to_string();
+    let output = run(&b.data, &["send", "Ann", "an answer", "--reply-to", &number, "--expires", "2h"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_for("answer", PATIENCE, || a.texts().iter().any(|text| text == "an answer").then_some(()));
+    let said = &a.json(&["history", "Bob", "--search", "ANSWER"])["entries"][0];
+    let first = &a.json(&["history", "Bob"])["entries"][0];
+    assert_eq!((&said["reply_to"], &said["sent"]), (&first["inner_id"], &false.into()));
+    let lives = said["ends"].as_u64().unwrap() * 1_000 - said["time_ms"].as_u64().unwrap();
+    assert!(lives <= 7_200_000, "{lives}");
+    assert_eq!(run(&b.data, &["send", "Ann", "x", "--expires", "91d"]).status.code(), Some(2));
+    wait_for("everything out", PATIENCE, || a.json(&["outbox"]).as_array().unwrap().is_empty().then_some(()));
+
+    b.json(&["contact", "block", "Ann"]);
+    a.send("Bob", "unheard");
+    a.json(&["contact", "remove", "Bob"]);
+    assert_eq!(run(&a.data, &["history", "Bob"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_wallet_moves_by_export_and_is_wiped() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    a.start(&[]);
+    a.json(&["contact", "add", "Me", &a.address]);
+    let file = |name: &str, text: &str| {
+        let path = home.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (new, other) = (file("new", "another passphrase"), file("export-pass", "for the export"));
+    let export = home.path().join("wallet.export").display().to_string();
+    // Not while the node runs.
+    assert_eq!(run(&a.data, &["wallet", "export", &export, "--export-passphrase-file", &other]).status.code(), Some(1));
+    a.stop();
+    a.json(&["wallet", "export", &export, "--export-passphrase-file", &other]);
+    assert_eq!(run(&a.data, &["wallet", "wipe"]).status.code(), Some(2), "asks, and there is nobody to ask");
+    a.json(&["wallet", "wipe", "--yes"]);
+    assert!(!a.data.join("dev").join("wallet").exists());
+    let wrong = run(&a.data, &["wallet", "import", &export, "--export-passphrase-file", &new]);
+    assert_eq!(wrong.status.code(), Some(1));
+    let done = a.json(&["wallet", "import", &export, "--export-passphrase-file", &other]);
+    assert_eq!(done["address"], a.address.as_str());
+    a.start(&[]);
+    assert_eq!(a.json(&["contact", "list"])[0]["name"], "Me");
+    a.stop();
+    a.json(&["wallet", "passphrase", "--new-passphrase-file", &new]);
+    let refused = run(&a.data, &["wallet", "passphrase", "--new-passphrase-file", &new]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("passphrase is wrong"), "{PASSPHRASE} opens no more");
+}

@@ -1,0 +1,131 @@
+//! What a case is, and what a case has: the victim's address, the names of its protocols, transactions to attack with.
+
+use std::{
+    any::Any,
+    pin::Pin,
+    sync::{Arc, RwLock},
+};
+
+use futures::AsyncRead;
+use libp2p::Multiaddr;
+use qasedak_chain::Network;
+use qasedak_p2p::wire;
+
+use super::{
+    manners::Manners,
+    rogue::{Fate, Rogue},
+    stock::Stock,
+};
+
+/// What must become of the culprit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// Its fault is provable: its connection is ended.
+    LetGo,
+    /// So, and before the victim loses patience with those that do not introduce themselves.
+    AtOnce,
+    /// It could be innocent: it stays connected, and is served.
+    Stays,
+    /// Either is right; what the case is about is that nobody else suffers.
+    Either,
+}
+
+/// Whose fate is looked at.
+pub enum Culprit {
+    Rogue(Box<Rogue>),
+    /// A connection below libp2p's, and what keeps it open.
+    Raw(Fate, #[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Any + Send>),
+}
+
+impl Culprit {
+    /// A connection that is read until it ends, and whose other half is kept.
+    pub fn raw(reads: impl AsyncRead + Unpin + Send + 'static, keeps: impl Any + Send) -> Self {
+        Self::Raw(Fate::of(reads), Box::new(keeps))
+    }
+
+    pub fn fate(&self) -> Fate {
+        match self {
+            Self::Rogue(rogue) => rogue.fate.clone(),
+            Self::Raw(fate, _) => fate.clone(),
+        }
+    }
+}
+
+/// What an attack leaves behind.
+pub type Culprits = Vec<Culprit>;
+
+/// An attack under way.
+pub type Attack = Pin<Box<dyn Future<Output = Culprits>>>;
+
+/// One case.
+pub struct Case {
+    pub name: String,
+    pub expect: Expect,
+    pub attack: Box<dyn Fn(Arc<Field>) -> Attack + Send + Sync>,
+    /// Whether it costs the victim next to nothing, so that others may run beside it.
+    pub is_light: bool,
+}
+
+impl Case {
+    pub fn light(self) -> Self {
+        Self { is_light: true, ..self }
+    }
+}
+
+/// A case from a function.
+pub fn case<F: Future<Output = Culprits> + 'static>(
+    name: impl Into<String>,
+    expect: Expect,
+    attack: impl Fn(Arc<Field>) -> F + Send + Sync + 'static,
+) -> Case {
+    Case { name: name.into(), expect, attack: Box::new(move |field| Box::pin(attack(field))), is_light: false }
+}
+
+/// See the module's page.
+pub struct Field {
+    pub network: Network,
+    /// The victim's, which may be another one in the next case.
+    address: RwLock<Multiaddr>,
+    pub topic: String,
+    pub stock: Stock,
+}
+
+impl Field {
+    pub fn new(network: Network, address: Multiaddr, stock: Stock) -> Self {
+        let topic = wire::topic(&network);
+        Self { network, address: RwLock::new(address), topic, stock }
+    }
+
+    pub fn address(&self) -> Multiaddr {
+        self.address.read().unwrap().clone()
+    }
+
+    /// There is another victim.
+    pub fn turn_to(&self, address: Multiaddr) {
+        *self.address.write().unwrap() = address;
+    }
+
+    /// The newest version of sync.
+    pub fn sync(&self) -> String {
+        wire::sync_protocol(&self.network)
+    }
+
+    /// A rogue on a connection of its own.
+    pub async fn rogue(&self, manners: Manners) -> Rogue {
+        Rogue::connect(&self.address(), &self.network, manners).await.expect("the victim takes connections")
+    }
+
+    /// A rogue that has subscribed.
+    pub async fn member(&self, manners: Manners) -> Rogue {
+        let mut rogue = self.rogue(manners).await;
+        rogue.subscribe().await.expect("the victim takes gossip");
+        rogue
+    }
+}
+
+/// All versions of sync that a network has, by name and number.
+pub fn sync_versions(network: &Network) -> Vec<(String, u32)> {
+    let newest = wire::sync_protocol(network);
+    let (base, number) = newest.rsplit_once('/').unwrap();
+    (1..=number.parse().unwrap()).map(|version| (format!("{base}/{version}"), version)).collect()
+}

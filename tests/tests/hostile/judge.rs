@@ -1,0 +1,218 @@
+//! Runs cases and judges them: what the honest pair felt, what the victim used, what became of the culprit.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::future::join_all;
+use qasedak_chain::Network;
+
+use super::{
+    field::{Case, Culprit, Culprits, Expect, Field},
+    honest::{Delivery, Pair},
+    stock::Stock,
+    victim::Victim,
+};
+
+/// How much the victim's resident memory may grow in one case.
+const GROWTH_MAX_BYTES: u64 = 64 << 20;
+/// A victim that keeps so much more than it had when it was fresh is replaced: what the allocator keeps would hide
+/// growth.
+const KEPT_MAX_BYTES: u64 = 24 << 20;
+/// A p99 below this is as good as any: on a loaded machine a pause of the scheduler is this long now and then, and a
+/// message that is to cross five nodes in 3 s has 600 ms for each.
+const FLOOR: Duration = Duration::from_millis(250);
+/// The least time over which deliveries are looked at.
+const WINDOW: Duration = Duration::from_millis(1_800);
+/// Time without an attack before each.
+const CALM: Duration = Duration::from_millis(600);
+/// How many calm deliveries make the p99 before.
+const CALM_DELIVERIES: usize = 200;
+/// How many cases that cost the victim next to nothing are run at once.
+const LIGHT_AT_ONCE: usize = 8;
+/// An attack ends by itself before this.
+const ATTACK_MAX: Duration = Duration::from_secs(40);
+/// In which a provable fault has its consequence, and everything honest has arrived. A ping that is not answered
+/// is noticed after 55 s.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Less than the 20 s that the victim gives strangers.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+/// The pair, the victim between, and what was felt in calm times.
+pub struct Bench {
+    home: PathBuf,
+    victim: Victim,
+    pair: Pair,
+    field: Arc<Field>,
+    /// How many victims there were.
+    victims: usize,
+    calm: VecDeque<Duration>,
+    /// What went wrong, over all cases.
+    pub failures: Vec<String>,
+}
+
+/// An honest pair at work, with nothing but the victim between.
+async fn pair(field: &Field, victim: &mut Victim) -> Pair {
+    let pair = Pair::start(&field.network, &victim.address).await;
+    assert!(pair.is_up(PATIENCE).await, "the honest pair does not get through");
+    victim.calm_bytes = victim.resident_bytes();
+    pair
+}
+
+/// The time that 99 of 100 deliveries took at most; those still under way count as the longest.
+fn p99(deliveries: &[Delivery]) -> Option<Duration> {
+    let mut times: Vec<Duration> = deliveries.iter().map(|one| one.took.unwrap_or(Duration::MAX)).collect();
+    times.sort_unstable();
+    times.get((times.len() * 99).div_ceil(100).checked_sub(1)?).copied()
+}
+
+impl Bench {
+    /// A first victim with its files below `home`.
+    pub async fn new(home: PathBuf, network: Network, stock: Stock) -> Self {
+        let mut victim = Victim::start(&home, "victim-0");
+        let field = Arc::new(Field::new(network, victim.address.clone(), stock));
+        let pair = pair(&field, &mut victim).await;
+        Self { home, victim, pair, field, victims: 1, calm: VecDeque::new(), failures: Vec::new() }
+    }
+
+    /// Replaces the victim when it is due.
+    async fn renew(&mut self) {
+        if self.victim.resident_bytes() < self.victim.calm_bytes + KEPT_MAX_BYTES {
+            return;
+        }
+        let mut fresh = Victim::start(&self.home, &format!("victim-{}", self.victims));
+        self.victims += 1;
+        self.field.turn_to(fresh.address.clone());
+        self.pair = pair(&self.field, &mut fresh).await;
+        std::mem::replace(&mut self.victim, fresh).stop();
+    }
+
+    /// Stops the victim, which must go well, and says what went wrong before.
+    pub fn end(self) -> Vec<String> {
+        self.victim.stop();
+        self.failures
+    }
+
+    /// Lets the pair send in peace, and remembers how it went.
+    async fn rest(&mut self, time: Duration) {
+        let from = Instant::now();
+        tokio::time::sleep(time).await;
+        let deliveries = self.pair.between(from, Instant::now());
+        if !self.pair.arrives_within(PATIENCE).await {
+            self.failures.push("the honest pair does not get through in calm times".to_owned());
+        }
+        // Those that were under way at the end are counted the next time.
+        self.calm.extend(deliveries.iter().filter_map(|one| one.took));
+        while self.calm.len() > CALM_DELIVERIES {
+            self.calm.pop_front();
+        }
+    }
+
+    fn before(&self) -> Duration {
+        let calm: Vec<Delivery> =
+            self.calm.iter().map(|took| Delivery { sent: Instant::now(), took: Some(*took) }).collect();
+        p99(&calm).unwrap_or_default()
+    }
+
+    /// Runs heavy cases one after the other and light ones some at a time. What only made deliveries slow is run once
+    /// more: what is due to the attack shows again, what was due to the machine does not.
+    pub async fn run(&mut self, cases: &[Case]) {
+        self.rest(CALM * 4).await;
+        let (light, heavy): (Vec<&Case>, Vec<&Case>) = cases.iter().partition(|case| case.is_light);
+        for group in light.chunks(LIGHT_AT_ONCE).chain(heavy.chunks(1)) {
+            self.renew().await;
+            let mut faults = self.attempt(group).await;
+            if faults.iter().all(|fault| fault.starts_with(SLOW)) && !faults.is_empty() {
+                println!("once more:");
+                self.rest(CALM * 4).await;
+                faults = self.attempt(group).await;
+            }
+            let names: Vec<&str> = group.iter().map(|case| &*case.name).collect();
+            self.failures.extend(faults.into_iter().map(|fault| format!("{}: {fault}", names.join(" | "))));
+        }
+    }
+
+    /// Runs cases at once. What the pair felt and the victim used is all of theirs.
+    pub async fn attempt(&mut self, cases: &[&Case]) -> Vec<String> {
+        self.rest(CALM).await;
+        self.victim.forget_peak();
+        let resident = self.victim.resident_bytes();
+        let start = Instant::now();
+        let attacks = cases.iter().map(|case| {
+            let attack = tokio::time::timeout(ATTACK_MAX, (case.attack)(Arc::clone(&self.field)));
+            async move { attack.await.map_err(|_| format!("{}: has no end within {ATTACK_MAX:?}", case.name)) }
+        });
+        let all = join_all(attacks).await;
+        tokio::time::sleep(WINDOW.saturating_sub(start.elapsed())).await;
+        let end = Instant::now();
+        let fates = join_all(cases.iter().zip(&all).map(async |(case, culprits)| match culprits {
+            Ok(culprits) => self.fates(case, culprits).await,
+            Err(fault) => Some(fault.clone()),
+        }));
+        let mut faults: Vec<String> = fates.await.into_iter().flatten().collect();
+        cases.iter().for_each(|case| println!("{}", case.name));
+        faults.extend(self.effects(resident, start, end).await);
+        drop(all);
+        faults
+    }
+
+    /// What is wrong with what became of the culprits.
+    async fn fates(&self, case: &Case, culprits: &Culprits) -> Option<String> {
+        for culprit in culprits {
+            let mut fate = culprit.fate();
+            let wrong = match case.expect {
+                Expect::LetGo => (!fate.ends_within(PATIENCE).await).then_some("the culprit is still connected"),
+                Expect::AtOnce => (!fate.ends_within(AT_ONCE).await).then_some("the culprit is still connected"),
+                Expect::Stays if fate.is_over() => Some("it was let go"),
+                Expect::Stays => match culprit {
+                    Culprit::Rogue(rogue) if !rogue.is_served(&self.field.sync()).await => {
+                        Some("it is not served any more")
+                    }
+                    Culprit::Rogue(_) | Culprit::Raw(..) => None,
+                },
+                Expect::Either => None,
+            };
+            if let Some(wrong) = wrong {
+                return Some(format!("{}: {wrong}", case.name));
+            }
+        }
+        None
+    }
+
+    /// What everybody else felt.
+    async fn effects(&self, resident: u64, start: Instant, end: Instant) -> Vec<String> {
+        let mut faults = Vec::new();
+        let arrived = self.pair.arrives_within(PATIENCE).await;
+        let sent = self.pair.between(start, end);
+        let (before, during) = (self.before(), p99(&sent).unwrap_or_default());
+        let growth = self.victim.peak_bytes().saturating_sub(resident);
+        println!(
+            "    p99 {:.1} → {:.1} ms of {}   {:+.1} MiB   {:.1} s",
+            before.as_secs_f64() * 1e3,
+            during.as_secs_f64() * 1e3,
+            sent.len(),
+            growth as f64 / 1_048_576.0,
+            start.elapsed().as_secs_f64(),
+        );
+        if !arrived {
+            faults.push("messages of the honest pair do not arrive".to_owned());
+        }
+        if during > FLOOR.max(before * 2) {
+            faults.push(format!("{SLOW}{before:?} before, {during:?} during"));
+        }
+        if growth >= GROWTH_MAX_BYTES {
+            faults.push(format!("the victim's memory grew by {growth} bytes"));
+        }
+        faults.extend(self.victim.panic().map(|panic| format!("the victim panicked: {panic}")));
+        if !self.pair.sender.is_connected().await || !self.pair.receiver.is_connected().await {
+            faults.push("an honest peer was let go".to_owned());
+        }
+        faults
+    }
+}
+
+/// How a fault begins that a loaded machine can cause.
+const SLOW: &str = "p99 of honest deliveries: ";
