@@ -187,7 +187,7 @@ pub enum ContactCommand {
         /// The name
         name: String,
         /// on or off
-        #[arg(value_parser = parse_switch)]
+        #[arg(value_parser = parse_switch, action = clap::ArgAction::Set)]
         switch: bool,
     },
     /// Say by which of your identities they are written to

@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use qasedak_chain::{
-    Time, Transaction, TxId,
+    Transaction, TxId,
     ledger::{AppendError, Refusal},
     rules::{RuleError, Verified},
     store::{Store, StoreError},
@@ -106,15 +106,16 @@ impl Engine {
         let own = self.outbox.is_waiting(&id);
         let now = turn.ledger.clock(turn.now.system);
         let bytes = wire_bytes(&verified);
-        let lacks_body = verified.transaction().body().is_none() && is_alive(verified.transaction().core(), now);
+        let header_alone = verified.transaction().body().is_none();
         match turn.ledger.append(verified, now, own) {
             Ok(position) => {
                 turn.grown = true;
                 if origin.is_some() && !own {
                     self.charge_budget(bytes);
                 }
-                if lacks_body {
-                    self.repair.want(id);
+                // By this clock it may need no body; by another one it does, and others have it.
+                if header_alone && let Err(error) = self.look_at(turn, position) {
+                    self.failures.note_unread(&error);
                 }
                 if own {
                     self.outbox.logged(id, position, day, self.network.is_main());
@@ -215,11 +216,6 @@ impl Engine {
             self.give_up(turn, origin.peer);
         }
     }
-}
-
-/// Whether a transaction's lifetime is not over: then its body is worth having.
-fn is_alive(core: &Core, now: Time) -> bool {
-    core.time().plus(u64::from(core.lifetime_secs())) > now
 }
 
 /// The parents that are not in the ledger.

@@ -22,6 +22,8 @@ fn nothing_acknowledged_is_lost_when_nodes_are_killed_at_random() {
     let mut b = Node::with_wallet(home.path(), "b");
     b.start(&[]);
     a.start(&[&b]);
+    // A stranger may have no more than a few messages wait.
+    b.json(&["contact", "add", "a", &a.address]);
     a.send(&b.address, "ready");
     let mut acknowledged = vec![("ready".to_owned(), String::new())];
 

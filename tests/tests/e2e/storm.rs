@@ -86,6 +86,8 @@ fn fleet(home: &Path) -> Vec<Node> {
     }
     for nth in 0..WALLETS {
         let next = nodes[(nth + 1) % WALLETS * 2].address.clone();
+        // A stranger may have no more than a few messages wait.
+        nodes[(nth + 1) % WALLETS * 2].json(&["contact", "add", "friend", &nodes[nth * 2].address]);
         nodes[nth * 2].send(&next, "ready");
     }
     nodes
