@@ -1,4 +1,4 @@
-//! One person's wallet on disk: the only part of this crate, with [`keystore`]'s file, that does IO.
+//! One person's wallet on disk: the only part of this crate, with [`crate::keystore`]'s file, that does IO.
 //!
 //! A directory `<data>/<network>/wallet/` with the file `keystore`, the database `db/` and the file `lock`. Everything in
 //! it is encrypted; every change is on disk when the method returns. Methods that change something take `&mut self`.
