@@ -53,6 +53,7 @@ pub(crate) mod files;
 mod flush;
 pub(crate) mod headers;
 mod index;
+pub mod journal;
 mod log;
 mod memtable;
 mod outbox;
