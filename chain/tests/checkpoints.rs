@@ -198,6 +198,8 @@ fn a_torn_tail_is_cut_and_nothing_before_it() {
     let whole = fs::read(path(dir.path())).unwrap();
     for cut in whole.len() - RECORD + 1..whole.len() {
         fs::write(path(dir.path()), &whole[..cut]).unwrap();
+        // A write that broke off was not told of.
+        fs::remove_file(dir.path().join("checkpoints.end")).unwrap();
         let disk = open(dir.path());
         assert_eq!(disk.book().unwrap().entries(), entries[..entries.len() - 1], "cut at {cut}");
         assert!(disk.damage().is_empty(), "cut at {cut}: {:?}", disk.damage());
@@ -254,6 +256,25 @@ fn a_newer_version_and_another_network_are_refused_and_left_alone() {
     let refused = DiskCheckpoints::open(dir.path(), &Network::dev());
     assert!(matches!(refused, Err(StoreError::Foreign { .. })), "{refused:?}");
     assert_eq!(fs::read(path(dir.path())).unwrap(), newer);
+}
+
+/// What was kept and is cut off is told of, and all else is kept on.
+#[test]
+fn a_cut_behind_which_something_was_kept_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let entries = filled(dir.path());
+    let whole = fs::read(path(dir.path())).unwrap();
+    let told = fs::read(dir.path().join("checkpoints.end")).unwrap();
+    for cut in (HEADER..whole.len()).step_by(29) {
+        fs::write(path(dir.path()), &whole[..cut]).unwrap();
+        fs::write(dir.path().join("checkpoints.end"), &told).unwrap();
+        let disk = open(dir.path());
+        assert!(disk.damage().iter().any(|damage| damage.contains("are gone")), "cut at {cut}");
+        let left = disk.book().unwrap().entries();
+        assert!(left.len() < entries.len() && left.iter().all(|entry| entries.contains(entry)));
+        drop(disk);
+        assert!(open(dir.path()).damage().is_empty(), "told once");
+    }
 }
 
 #[test]

@@ -385,7 +385,9 @@ impl Failing {
 #[test]
 fn any_call_fails_and_nothing_acknowledged_is_lost() {
     for (kind, lasting) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let places = (1..).take_while(|nth| {
+        // Of the kinds that strike reads too only every third place, but all with `QASEDAK_SOAK=1`.
+        let many = matches!(kind, Kind::Io | Kind::Unreadable) && std::env::var_os("QASEDAK_SOAK").is_none();
+        let places = (1..).step_by(if many { 3 } else { 1 }).take_while(|nth| {
             let home = tempfile::tempdir().unwrap();
             let dir = home.path().join("journal");
             let faults = Faults::below(&dir);

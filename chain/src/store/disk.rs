@@ -66,6 +66,7 @@ pub(crate) mod segment;
 mod stock;
 mod tree;
 mod upkeep;
+mod witness;
 
 pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]

@@ -17,6 +17,8 @@ use crate::node::{DiskLedger, now, read};
 
 /// Entries of the scan column that are scanned under one lock of the ledger.
 const SCAN_PAGE: usize = 4_096;
+/// Most messages of one step. The wallet takes a step as a whole, and a commit holds 16 MiB: these are some 8 MiB at most.
+const STEP_MAX: usize = 128;
 
 /// An envelope that is for this wallet by its hint.
 enum Envelope {
@@ -57,6 +59,12 @@ impl Mail {
             for index in scanner.matches(&entries) {
                 let position = Position::new(from.get().saturating_add(index as u64));
                 self.look_at(position, &mut scanned)?;
+                if scanned.opened.len() >= STEP_MAX {
+                    let unread = scanned.unread.clone();
+                    let step = std::mem::replace(&mut scanned, Scanned { next, opened: Vec::new(), unread });
+                    let next = Position::new(position.get().saturating_add(1));
+                    self.keep(&log, Scanned { next, ..step })?;
+                }
             }
             self.keep(&log, scanned)?;
         }
@@ -67,7 +75,12 @@ impl Mail {
         let unread = self.wallet().unread(log)?;
         let mut scanned = Scanned { next: self.wallet().cursor(log)?, ..Scanned::default() };
         for position in &unread {
-            self.look_at(*position, &mut scanned)?;
+            // The rest waits for the next time.
+            if scanned.opened.len() >= STEP_MAX {
+                scanned.unread.push(*position);
+            } else {
+                self.look_at(*position, &mut scanned)?;
+            }
         }
         if scanned.unread == unread { Ok(()) } else { self.keep(log, scanned) }
     }

@@ -4,7 +4,8 @@
 //! Invariants: what [`keep`](Checkpoints::keep) accepted survives a power cut; the file never outgrows
 //! [`FILE_MAX_BYTES`] by more than one record, since it is then rewritten whole with what the [`Book`] keeps; a file with
 //! damage is set aside, never deleted, and what is right in it lives on in a new one. Only a record that ends with the
-//! file before its own end is what a broken-off write left, and is cut without a word.
+//! file before its own end, and of which no witness tells that it was kept, is what a broken-off write left, and is cut
+//! without a word.
 
 use std::{
     fmt,
@@ -16,6 +17,7 @@ use std::{
 use super::{
     files::{self, DiskFile},
     segment::{FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing},
+    witness::Witness,
 };
 use crate::{
     book::{Book, Entry, Evidence, Kept},
@@ -32,6 +34,8 @@ use crate::{
 pub const FILE_MAX_BYTES: u64 = 8 * 1024 * 1024;
 /// The file's name in its directory.
 const FILE: &str = "checkpoints.seg";
+/// The name of the witness beside it.
+const WITNESS: &str = "checkpoints.end";
 
 /// Kinds of records in this file.
 const KIND_OWN: u8 = 1;
@@ -57,6 +61,7 @@ struct Open {
     file: DiskFile,
     end: u64,
     book: Book,
+    witness: Witness,
     failed: bool,
 }
 
@@ -93,10 +98,16 @@ impl DiskCheckpoints {
         let lock = files::lock(&dir.join("lock"))?;
         let path = dir.join(FILE);
         files::remove(&dir.join(format!("{FILE}{}", files::UNFINISHED)))?;
+        let mut witness = Witness::new(dir.join(WITNESS), FileKind::Checkpoints, network.ledger());
         let (entries, damage, file) = match DiskFile::open(&path, true)? {
             None => (Vec::new(), Vec::new(), None),
             Some(file) => {
-                let scanned = scan(network, &file)?;
+                let mut scanned = scan(network, &file)?;
+                if let Some((_, kept)) = witness.told()?.filter(|(_, kept)| *kept > scanned.end) {
+                    scanned
+                        .damage
+                        .push(format!("{}: records up to byte {kept} were kept, and are gone", path.display()));
+                }
                 let sound = scanned.damage.is_empty();
                 if sound && file.len()? > scanned.end {
                     file.truncate(scanned.end)?;
@@ -112,10 +123,12 @@ impl DiskCheckpoints {
                 if !damage.is_empty() {
                     set_aside(dir)?;
                 }
+                witness.forget()?;
                 write_whole(&path, network, &book)?
             }
         };
-        let open = Mutex::new(Open { file, end, book, failed: false });
+        witness.tell(&header(network.ledger()), end);
+        let open = Mutex::new(Open { file, end, book, witness, failed: false });
         Ok(Self { path, network: network.clone(), max_bytes, damage, open, _lock: lock })
     }
 
@@ -144,8 +157,11 @@ impl Checkpoints for DiskCheckpoints {
         }
         // What a failed write left is written anew with all the rest.
         if open.failed || open.end >= self.max_bytes {
+            open.witness.forget()?;
             (open.file, open.end) = write_whole(&self.path, &self.network, &open.book)?;
             open.failed = false;
+            let end = open.end;
+            open.witness.tell(&header(self.network.ledger()), end);
             return Ok(());
         }
         let (kind, payload) = to_payload(entry);
@@ -154,7 +170,9 @@ impl Checkpoints for DiskCheckpoints {
         if written.is_err() {
             open.failed = true;
         } else {
-            open.end = open.end.saturating_add(bytes.len() as u64);
+            let end = open.end.saturating_add(bytes.len() as u64);
+            open.end = end;
+            open.witness.tell(&header(self.network.ledger()), end);
         }
         written
     }

@@ -16,18 +16,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::{
-    content::{Content, Place},
-    witness::Witness,
-};
+use self::content::{Content, Place};
 use super::{
     files::{self, DiskFile},
     segment::{FILE_HEADER_BYTES, FileHeader, FileKind},
+    witness::Witness,
 };
 use crate::{ids::LedgerId, link::first_link, store::StoreError};
 
 mod content;
-mod witness;
 
 pub use content::{COMMIT_MAX_BYTES, Changes};
 

@@ -1,12 +1,12 @@
-//! The witness beside a journal: how much of it was committed, so that a last record that is gone or changed is not taken
-//! for one that broke off.
+//! The witness beside a journal, or beside the checkpoints: how much of the file was committed, so that a last record that
+//! is gone or changed is not taken for one that broke off (`docs/storage.md`, "Journals").
 //!
 //! Written after each commit and not fsynced, so it may tell of less than there is, and never of more. Without it, or when
 //! it is damaged, nothing is known, and nothing is wrong.
 
 use std::path::PathBuf;
 
-use super::super::{
+use super::{
     files::{self, DiskFile},
     segment::{FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind},
 };
@@ -30,7 +30,7 @@ impl Witness {
         Self { path, kind, ledger, file: None }
     }
 
-    /// Which generation of the journal was committed up to which byte, if it can be read.
+    /// Which generation of the file was committed up to which byte, if it can be read.
     pub(super) fn told(&self) -> Result<Option<(u64, u64)>, StoreError> {
         let Some(file) = DiskFile::open(&self.path, false)? else {
             return Ok(None);
@@ -45,10 +45,16 @@ impl Witness {
         Ok(end.map(|end| (header.number, end)))
     }
 
-    /// Writes that the journal with this header was committed up to byte `end`. What goes wrong is made good by the next.
-    pub(super) fn tell(&mut self, journal: &FileHeader, end: u64) {
-        let record = journal.framing().frame(FILE_HEADER_BYTES as u64, KIND_END, &end.to_le_bytes());
-        self.file = self.write(&[journal.to_bytes(), record].concat()).ok();
+    /// Writes that the file with this header was committed up to byte `end`. What goes wrong is made good by the next.
+    pub(super) fn tell(&mut self, of: &FileHeader, end: u64) {
+        let record = of.framing().frame(FILE_HEADER_BYTES as u64, KIND_END, &end.to_le_bytes());
+        self.file = self.write(&[of.to_bytes(), record].concat()).ok();
+    }
+
+    /// Takes back what was told: the file is about to become shorter under the same generation.
+    pub(super) fn forget(&mut self) -> Result<(), StoreError> {
+        self.file = None;
+        files::remove(&self.path)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<DiskFile, StoreError> {
