@@ -14,7 +14,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::files;
+use super::{
+    files,
+    notice::Notices,
+    segment::{FORMAT, newer_format},
+};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 /// Memory that sled may use for its pages.
@@ -23,6 +27,10 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 const SEGMENT_BYTES: usize = 64 * 1024;
 /// The key under which sled holds the id of the log that it indexes; no tree has the prefix 0.
 const LOG_ID_KEY: &[u8] = &[0];
+/// The key under which sled holds the format of all that is in it, a little-endian u32. One without it has the first.
+const FORMAT_KEY: &[u8] = &[0, 0];
+/// Keys from here on are those of trees.
+const FIRST_TREE_KEY: &[u8] = &[1];
 
 /// A change of a key that is not in sled yet.
 #[derive(Clone)]
@@ -56,6 +64,18 @@ pub(super) struct Index {
     urgent: bool,
     /// A write failed: sled takes no more until it is opened again.
     broken: bool,
+    notices: Notices,
+}
+
+/// Which log sled indexes.
+enum Opened {
+    Ours,
+    /// None so far: it is empty.
+    None,
+    /// Another one.
+    Other,
+    /// Ours, in a format of a later version.
+    Newer(u32),
 }
 
 /// Changes ready to be applied to sled, all or nothing.
@@ -116,68 +136,111 @@ fn open_db(path: &Path) -> sled::Result<sled::Db> {
     }
 }
 
+/// Which log an open sled indexes.
+fn look_at(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<Opened> {
+    if let Some(format) = db.get(FORMAT_KEY)?.and_then(|bytes| bytes.as_ref().try_into().ok().map(u32::from_le_bytes))
+        && format > FORMAT
+    {
+        return Ok(Opened::Newer(format));
+    }
+    Ok(match db.get(LOG_ID_KEY)? {
+        Some(found) if found.as_ref() == log_id.as_slice() => Opened::Ours,
+        // One without a log id is of no log unless it is empty.
+        None if db.is_empty() => Opened::None,
+        _ => Opened::Other,
+    })
+}
+
 /// A key in sled: the tree's prefix and the key.
 fn full_key(tree: Tree, key: &[u8]) -> Vec<u8> {
     [&[tree.prefix()], key].concat()
 }
 
 impl Index {
-    /// Opens the index of a log. One that does not open, or that indexes another log, is set aside.
-    pub(super) fn open(path: PathBuf, log_id: [u8; 16], limit: usize) -> Result<Self, StoreError> {
-        let (staged, in_flight) = (Overlay::new(), None);
+    /// Opens the index of a log. One that does not open, or that indexes another log, is set aside. `expected`: whether
+    /// there should be one.
+    pub(super) fn open(
+        path: PathBuf,
+        log_id: [u8; 16],
+        limit: usize,
+        expected: bool,
+        notices: &Notices,
+    ) -> Result<Self, StoreError> {
+        if expected && !path.exists() {
+            notices.missing(&path);
+        }
+        let (db, staged, in_flight, notices) = (None, Overlay::new(), None, notices.clone());
         let mut index =
-            Self { path, log_id, db: None, staged, in_flight, limit, written_at: 0, urgent: false, broken: false };
-        match index.open_sled() {
+            Self { path, log_id, db, staged, in_flight, limit, written_at: 0, urgent: false, broken: false, notices };
+        // sled finds nothing in some damaged files, and says nothing; what was begun once holds at least the log's id.
+        let begun = expected && files::bytes_under(&index.path.join("db")) > 0;
+        match index.open_sled(begun) {
             Ok(true) => {}
-            Ok(false) | Err(StoreError::Index { .. }) => index.start_anew()?,
+            Ok(false) => index.start_anew(Some("it is not that of this log, or sled finds nothing in it"))?,
+            Err(StoreError::Index { what, .. }) => index.start_anew(Some(&what))?,
             Err(error) => return Err(error),
         }
         Ok(index)
     }
 
-    /// Opens sled; `false` when it indexes another log.
-    fn open_sled(&mut self) -> Result<bool, StoreError> {
+    /// Opens sled; `false` when it indexes another log, or none although it was `begun` for this one.
+    fn open_sled(&mut self, begun: bool) -> Result<bool, StoreError> {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
-        let (db, ours) = fenced(path, || {
+        let (db, opened) = fenced(path, || {
             let db = open_db(path)?;
-            let ours = match db.get(LOG_ID_KEY)? {
-                Some(found) => found.as_ref() == log_id.as_slice(),
-                // An index without a log id is of no log unless it is empty.
-                None if db.is_empty() => db.insert(LOG_ID_KEY, log_id.as_slice())?.is_none(),
-                None => false,
-            };
-            Ok((db, ours))
+            let opened = look_at(&db, log_id)?;
+            if matches!(opened, Opened::None) && !begun {
+                db.insert(LOG_ID_KEY, log_id.as_slice())?;
+                db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())?;
+                db.flush()?;
+            }
+            Ok((db, opened))
         })?;
-        self.db = ours.then_some(db);
-        Ok(ours)
+        match opened {
+            Opened::Ours => self.db = Some(db),
+            Opened::None if !begun => {
+                files::sync_file(&path.join("db"))?;
+                self.db = Some(db);
+            }
+            Opened::None | Opened::Other => self.db = None,
+            Opened::Newer(format) => {
+                return Err(StoreError::Foreign { path: path.display().to_string(), what: newer_format(format) });
+            }
+        }
+        Ok(self.db.is_some())
     }
 
-    fn start_anew(&mut self) -> Result<(), StoreError> {
+    /// Sets the index aside, which is said where there is a reason to be told, and starts an empty one.
+    fn start_anew(&mut self, why: Option<&str>) -> Result<(), StoreError> {
         self.db = None;
         let names = files::names(self.path.parent().unwrap_or(Path::new("")))?;
         let numbers = names.iter().filter_map(|name| name.strip_prefix("index.damaged-")?.parse::<u64>().ok());
         let next = numbers.max().unwrap_or_default().saturating_add(1);
-        files::rename(&self.path, &self.path.with_file_name(format!("index.damaged-{next}")))?;
-        match self.open_sled()? {
+        let kept_as = self.path.with_file_name(format!("index.damaged-{next}"));
+        files::rename(&self.path, &kept_as)?;
+        if let Some(why) = why {
+            self.notices.set_aside(&self.path, &kept_as, why);
+        }
+        match self.open_sled(false)? {
             true => Ok(()),
             false => Err(self.failed("a new index could not be started")),
         }
     }
 
-    /// Sets the index aside and starts an empty one.
-    pub(super) fn reset(&mut self) -> Result<(), StoreError> {
+    /// The same, unless it holds nothing.
+    pub(super) fn reset(&mut self, why: Option<&str>) -> Result<(), StoreError> {
         if self.in_flight.is_some() {
             return Err(self.failed("cannot be set aside while a flush is under way"));
         }
         (self.staged, self.written_at, self.urgent) = (Overlay::new(), 0, false);
-        // One that holds nothing but the log id was started anew just now.
+        // One that holds nothing of any tree was started anew just now.
         if let Some(db) = &self.db
-            && fenced(&self.path, || Ok(db.iter().take(2).count() < 2))?
+            && fenced(&self.path, || Ok(db.range(FIRST_TREE_KEY..).next().transpose()?.is_none()))?
         {
             return Ok(());
         }
-        self.start_anew()
+        self.start_anew(why)
     }
 
     fn failed(&self, what: &str) -> StoreError {
@@ -248,7 +311,7 @@ impl Index {
         files::create_whole(&probe, b"whether the disk takes this")?;
         files::remove(&probe)?;
         self.db = None;
-        match self.open_sled()? {
+        match self.open_sled(true)? {
             true => self.broken = false,
             false => return Err(self.failed("it indexes another log now")),
         }
