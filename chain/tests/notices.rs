@@ -236,3 +236,27 @@ fn rebuilding_by_hand_is_no_damage() {
     let ledger = Ledger::rebuild_index(dev(), store).unwrap();
     assert_eq!(ledger.store().notices(), []);
 }
+
+/// Making a column anew takes long in a large ledger, so whoever waits is told how far it is.
+#[test]
+fn making_a_column_anew_tells_how_far_it_is() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    let opened = |told: &mut Vec<(u64, u64)>| {
+        DiskStore::open_with(home.path(), &dev(), LOG_ID, SMALL, &mut |done, of| told.push((done, of))).unwrap()
+    };
+    let mut told = Vec::new();
+    drop(opened(&mut told));
+    let nothing_to_do = told.len();
+    // The tree's roots stand over 16 records and more.
+    for (file, end) in [("scan.col", 42), ("tree.col", 32)] {
+        fs::remove_file(home.path().join(file)).unwrap();
+        let mut told = Vec::new();
+        drop(opened(&mut told));
+        assert!(told.len() > nothing_to_do && told.contains(&(end, 42)), "{file}: {told:?}");
+    }
+    let mut store = opened(&mut Vec::new());
+    let mut told = Vec::new();
+    store.reset_index(&mut |done, of| told.push((done, of))).unwrap();
+    assert_eq!((told.first(), told.last()), (Some(&(32, 42)), Some(&(42, 42))), "the tree, then the runs: {told:?}");
+}
