@@ -442,3 +442,24 @@ where
     }
     Ok(pairs)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sled panics on some damage. Nothing above it may.
+    #[test]
+    fn a_panic_inside_of_sled_becomes_an_error() {
+        let path = Path::new("some/index");
+        let broken: Result<(), StoreError> = fenced(path, || {
+            let none: Option<sled::Result<()>> = None;
+            none.expect("what sled says when it panics")
+        });
+        let error = broken.unwrap_err();
+        assert!(matches!(&error, StoreError::Index { path, .. } if path == "some/index"), "{error}");
+        assert!(error.to_string().contains("can be made anew"), "{error}");
+        let refused = fenced::<()>(path, || Err(sled::Error::Unsupported("a reason".to_owned())));
+        assert!(refused.unwrap_err().to_string().contains("a reason"));
+        assert_eq!(fenced(path, || Ok(7)).unwrap(), 7);
+    }
+}
