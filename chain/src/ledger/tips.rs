@@ -3,11 +3,11 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, hash_map::Entry};
 
 use super::keys;
 use crate::{
-    ids::TxId,
+    ids::{IdMap, TxId},
     store::{Change, Pair, Tree},
     time::Time,
 };
@@ -35,7 +35,7 @@ enum Kept {
 
 #[derive(Debug, Default)]
 struct Page {
-    tips: Vec<TxId>,
+    tips: Vec<(TxId, Time)>,
     /// Whether the index has heard of it.
     told: bool,
 }
@@ -43,7 +43,8 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    tips: BTreeMap<TxId, Tip>,
+    /// Only ever asked for one id, or taken whole and sorted.
+    tips: IdMap<Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -74,15 +75,17 @@ impl Tips {
         for tip in value.as_chunks::<TIP_BYTES>().0 {
             let (id, time) = tip.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
             let (id, time) = (TxId::from_bytes(*id), Time::from_secs(keys::read_u64(time).unwrap_or_default()));
-            page.tips.push(id);
+            page.tips.push((id, time));
             self.tips.insert(id, Tip { time, kept: Kept::Page(number) });
         }
         self.next_page = self.next_page.max(number.saturating_add(1));
     }
 
     /// All of them, ascending.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
-        self.tips.keys()
+    pub(super) fn ids(&self) -> Vec<TxId> {
+        let mut ids: Vec<TxId> = self.tips.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -92,7 +95,7 @@ impl Tips {
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if let std::collections::btree_map::Entry::Vacant(place) = self.tips.entry(id) {
+        if let Entry::Vacant(place) = self.tips.entry(id) {
             place.insert(Tip { time, kept: Kept::Nowhere });
             self.added.push(id);
         }
@@ -105,7 +108,7 @@ impl Tips {
             Some(Kept::Alone) => self.covered.push(*id),
             Some(Kept::Page(number)) => {
                 if let Some(page) = self.pages.get_mut(&number) {
-                    page.tips.retain(|tip| tip != id);
+                    page.tips.retain(|(tip, _)| tip != id);
                     self.changed.insert(number);
                 }
             }
@@ -119,7 +122,7 @@ impl Tips {
                 let last = self.pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
                 let number = last.map_or(self.next_page, |(number, _)| *number);
                 self.next_page = self.next_page.max(number.saturating_add(1));
-                self.pages.entry(number).or_default().tips.push(id);
+                self.pages.entry(number).or_default().tips.push((id, tip.time));
                 self.changed.insert(number);
                 tip.kept = Kept::Page(number);
             }
@@ -141,9 +144,9 @@ impl Tips {
             return told.then(|| Change::remove(Tree::Frontier, key));
         }
         let mut value = Vec::with_capacity(page.tips.len().saturating_mul(TIP_BYTES));
-        for id in &page.tips {
+        for (id, time) in &page.tips {
             value.extend_from_slice(id.as_bytes());
-            value.extend_from_slice(&self.tips.get(id).map_or(0, |tip| tip.time.secs()).to_be_bytes());
+            value.extend_from_slice(&time.secs().to_be_bytes());
         }
         let fresh = !std::mem::replace(&mut page.told, true);
         Some(Change { fresh, ..Change::put(Tree::Frontier, key, value) })
@@ -188,7 +191,7 @@ mod tests {
                     }
                 }
                 let loaded = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
-                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
+                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<BTreeMap<_, _>>();
                 assert_eq!(all(&loaded), all(&tips));
                 assert!(loaded.next_page <= tips.next_page);
             }

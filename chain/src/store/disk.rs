@@ -25,7 +25,7 @@ use std::{
 
 use self::{
     bodies::Bodies,
-    flush::InFlight,
+    flush::{InFlight, Spent},
     headers::{ColumnWrite, Headers},
     index::{Index, IndexWrite},
     log::Stored,
@@ -124,6 +124,8 @@ pub struct DiskStore {
     /// The record that an id was last found to be of: who looks up an id mostly reads that next.
     found: Mutex<Option<(u64, Stored)>>,
     in_flight: Option<InFlight>,
+    /// What the next flush lets go of.
+    spent: Spent,
     /// Changes of the trees that are to be written once so many records are durable.
     trees: Option<(u64, Arc<IndexWrite>)>,
     upkeep: Option<UpkeepInFlight>,
@@ -224,6 +226,7 @@ impl DiskStore {
             offsets: Vec::new(),
             found: Mutex::default(),
             in_flight: None,
+            spent: Spent::default(),
             trees: None,
             upkeep: None,
             upkeep_rests: false,

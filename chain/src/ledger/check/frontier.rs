@@ -63,7 +63,7 @@ impl FrontierCheck {
         if let Some((id, _)) = self.tips.iter().find(|(id, time)| ledger.tips.time_of(id) != Some(**time)) {
             return Some(format!("the frontier lacks id {id}, or has it with another time"));
         }
-        let more = ledger.tips.ids().find(|id| !self.tips.contains_key(*id))?;
+        let more = ledger.tips.ids().into_iter().find(|id| !self.tips.contains_key(id))?;
         Some(format!("the frontier has id {more}, which is no tip"))
     }
 }

@@ -1,12 +1,12 @@
 //! The index of the newest records, in memory: derived from the log's tail and bounded, until a run takes it over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
 use crate::{
-    ids::{Position, TxId},
+    ids::{IdMap, Position, TxId},
     store::{Found, OrderKey, Record},
     transaction::Kind,
 };
@@ -16,15 +16,15 @@ use crate::{
 pub(super) struct MemTable {
     first: u64,
     /// Only ever asked for one id, or taken whole and sorted.
-    ids: HashMap<TxId, Found>,
+    ids: IdMap<Found>,
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
 }
 
 impl MemTable {
-    /// An empty one for the records from `first` on.
-    pub(super) fn new(first: u64) -> Self {
-        Self { first, ..Self::default() }
+    /// An empty one for the records from `first` on, about `room` of them.
+    pub(super) fn new(first: u64, room: usize) -> Self {
+        Self { first, ids: IdMap::with_capacity_and_hasher(room, Default::default()), ..Self::default() }
     }
 
     pub(super) fn first(&self) -> u64 {

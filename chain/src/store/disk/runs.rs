@@ -109,12 +109,13 @@ impl Runs {
         }
         let (memtable_records, notices) = (memtable_records.max(1), notices.clone());
         let builder = Arc::new(Builder { dir, ledger, log_id, memtable_records, notices });
+        let table = builder.new_table(0);
         let mut runs = Self {
             builder,
             runs: Vec::new(),
             full: VecDeque::new(),
             last: None,
-            table: MemTable::new(0),
+            table,
             merging: None,
             gone: Vec::new(),
         };
@@ -156,7 +157,7 @@ impl Runs {
             }
             self.runs.push(Arc::new(run));
         }
-        self.table = MemTable::new(self.covered());
+        self.table = self.builder.new_table(self.covered());
         Ok(())
     }
 
@@ -201,7 +202,7 @@ impl Runs {
         }
         (self.merging, self.last) = (None, None);
         self.full.clear();
-        self.table = MemTable::new(0);
+        self.table = self.builder.new_table(0);
         self.index_tail(log, progress)
     }
 
@@ -218,7 +219,7 @@ impl Runs {
     /// Sets the table aside if it is full, so that a run is made of it once its records are durable.
     pub(super) fn end_table(&mut self) {
         if self.table.len() >= self.builder.memtable_records {
-            let next = MemTable::new(self.table.end());
+            let next = self.builder.new_table(self.table.end());
             self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
         }
     }

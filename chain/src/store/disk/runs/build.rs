@@ -36,6 +36,11 @@ impl Builder {
         self.dir.join(format!("{first:016x}-{end:016x}.run"))
     }
 
+    /// An empty table for the records from `first` on.
+    pub(super) fn new_table(&self, first: u64) -> MemTable {
+        MemTable::new(first, self.memtable_records)
+    }
+
     /// The run of all records in a table, which must be durable.
     pub(super) fn of_table(&self, table: &MemTable, log: &LogView) -> Result<Run, StoreError> {
         let mut ids: Vec<Name> = table.ids().map(|(id, position)| name(id.as_bytes(), position)).collect();
@@ -74,7 +79,7 @@ impl Builder {
         let mut parts: Vec<Arc<Run>> = Vec::new();
         let mut next = first;
         while next < end {
-            let mut table = MemTable::new(next);
+            let mut table = self.new_table(next);
             while next < end && table.len() < self.memtable_records {
                 let records = log.records(next, end, PAGE)?;
                 records.iter().for_each(|stored| table.push(&stored.record));
