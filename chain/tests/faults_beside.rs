@@ -200,7 +200,10 @@ fn repair_fails_at(template: &Path, expected: &[Position], nth: u64, kind: Kind)
     for position in expected {
         let wanted = &pool()[position.get() as usize];
         let at = ledger.position(&wanted.id()).unwrap().unwrap();
-        assert_eq!(ledger.transaction(at).unwrap().as_ref(), Some(wanted));
+        let found = ledger.transaction(at).unwrap().unwrap();
+        assert_eq!(found.header(), wanted.header());
+        // A body that cannot be read is no reason not to repair; the old log is kept, and peers have it.
+        assert!(found == *wanted || matches!(kind, Kind::Io | Kind::Unreadable), "{kind:?} at {nth}");
     }
     met
 }

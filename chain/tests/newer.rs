@@ -104,7 +104,7 @@ fn a_newer_index_is_left_alone() {
     commit(&mut open_small(home.path()), 0..20);
     let index = home.path().join("index");
     let with_format = |format: Option<u32>| {
-        let db = sled::Config::new().path(&index).segment_size(64 * 1024).open().unwrap();
+        let db = sled::Config::new().path(&index).segment_size(64 * 1024).flush_every_ms(None).open().unwrap();
         match format {
             Some(format) => db.insert([0, 0], &format.to_le_bytes()).unwrap(),
             None => db.remove([0, 0]).unwrap(),

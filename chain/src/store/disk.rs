@@ -250,7 +250,12 @@ impl DiskStore {
 
     /// Why the disk does not take all in at the moment, if it does not.
     pub fn trouble(&self) -> Option<&str> {
-        self.failing.as_deref().or(self.behind.as_deref()).or(self.upkeep_failed.as_deref())
+        self.failing.as_ref().or_else(|| self.lagging()).map(String::as_str)
+    }
+
+    /// Why something that follows from the log lags behind it, if it does.
+    fn lagging(&self) -> Option<&String> {
+        self.behind.as_ref().or(self.upkeep_failed.as_ref()).or_else(|| self.index.trouble())
     }
 
     /// Record and, if it ever came, place of its body when it was written.
@@ -271,8 +276,7 @@ impl DiskStore {
     fn check_room(&self) -> Result<(), StoreError> {
         let full =
             self.recent.len() >= RECENT_MAX || self.index.len() >= CHANGES_MAX || self.runs.in_memory() >= RECENT_MAX;
-        let behind = self.behind.as_ref().or(self.upkeep_failed.as_ref());
-        let cause = self.failing.as_ref().or(behind.filter(|_| full));
+        let cause = self.failing.as_ref().or_else(|| self.lagging().filter(|_| full));
         cause.map_or(Ok(()), |cause| Err(StoreError::Failing { cause: cause.clone() }))
     }
 

@@ -64,6 +64,8 @@ pub(super) struct Index {
     urgent: bool,
     /// A write failed: sled takes no more until it is opened again.
     broken: bool,
+    /// Why, as it was last told.
+    trouble: Option<String>,
     notices: Notices,
 }
 
@@ -89,11 +91,21 @@ pub(super) struct IndexWrite {
     instead_of: Option<Arc<IndexWrite>>,
     /// Another write has taken its place. Held while it is being applied.
     void: Mutex<bool>,
+    /// Why it failed, if it did.
+    failure: Mutex<Option<String>>,
 }
 
 impl IndexWrite {
     /// Applies the changes. Without fsync where they follow from the log: what a power cut takes is derived anew.
     pub(super) fn apply(&self) -> Result<(), StoreError> {
+        let applied = self.try_to_apply();
+        if let Err(error) = &applied {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+        applied
+    }
+
+    fn try_to_apply(&self) -> Result<(), StoreError> {
         if let Some(earlier) = &self.instead_of {
             *earlier.void.lock().unwrap_or_else(PoisonError::into_inner) = true;
         }
@@ -169,9 +181,19 @@ impl Index {
         if expected && !path.exists() {
             notices.missing(&path);
         }
-        let (db, staged, in_flight, notices) = (None, Overlay::new(), None, notices.clone());
-        let mut index =
-            Self { path, log_id, db, staged, in_flight, limit, written_at: 0, urgent: false, broken: false, notices };
+        let mut index = Self {
+            path,
+            log_id,
+            db: None,
+            staged: Overlay::new(),
+            in_flight: None,
+            limit,
+            written_at: 0,
+            urgent: false,
+            broken: false,
+            trouble: None,
+            notices: notices.clone(),
+        };
         // sled finds nothing in some damaged files, and says nothing; what was begun once holds at least the log's id.
         let begun = expected && files::bytes_under(&index.path.join("db")) > 0;
         match index.open_sled(begun) {
@@ -268,6 +290,11 @@ impl Index {
         }
     }
 
+    /// Why sled takes nothing at the moment, if it does not. Who writes it next opens it again first.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.trouble.as_ref()
+    }
+
     /// Changes that are in memory alone.
     pub(super) fn len(&self) -> usize {
         self.staged.len()
@@ -288,7 +315,10 @@ impl Index {
     /// Takes what is staged, and what an earlier write was to apply, to be applied behind a commit of `records`. `None`
     /// when sled cannot be written.
     pub(super) fn take(&mut self, records: u64) -> Option<Arc<IndexWrite>> {
-        if self.broken && self.open_again().is_err() {
+        if self.broken
+            && let Err(error) = self.open_again()
+        {
+            self.trouble = Some(error.to_string());
             return None;
         }
         let (path, db) = (self.path.clone(), self.db.clone()?);
@@ -298,8 +328,8 @@ impl Index {
         changes.values_mut().for_each(|pending| pending.fresh = false);
         changes.append(&mut self.staged);
         let durably = std::mem::take(&mut self.urgent) || instead_of.as_ref().is_some_and(|earlier| earlier.durably);
-        let void = Mutex::default();
-        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void });
+        let (void, failure) = (Mutex::default(), Mutex::default());
+        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void, failure });
         self.in_flight = Some(Arc::clone(&write));
         self.written_at = records;
         Some(write)
@@ -312,7 +342,7 @@ impl Index {
         files::remove(&probe)?;
         self.db = None;
         match self.open_sled(true)? {
-            true => self.broken = false,
+            true => (self.broken, self.trouble) = (false, None),
             false => return Err(self.failed("it indexes another log now")),
         }
         Ok(())
@@ -326,6 +356,8 @@ impl Index {
             self.in_flight = None;
         } else {
             self.broken = true;
+            let failure = write.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.trouble = failure.or_else(|| Some(self.failed("a write broke off").to_string()));
             self.give_back();
         }
     }
