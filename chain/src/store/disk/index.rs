@@ -483,10 +483,7 @@ mod tests {
     #[test]
     fn a_panic_inside_of_sled_becomes_an_error() {
         let path = Path::new("some/index");
-        let broken: Result<(), StoreError> = fenced(path, || {
-            let none: Option<sled::Result<()>> = None;
-            none.expect("what sled says when it panics")
-        });
+        let broken = fenced::<()>(path, || std::panic::panic_any("what sled says when it panics"));
         let error = broken.unwrap_err();
         assert!(matches!(&error, StoreError::Index { path, .. } if path == "some/index"), "{error}");
         assert!(error.to_string().contains("can be made anew"), "{error}");
