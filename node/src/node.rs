@@ -314,7 +314,15 @@ fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLe
             }
         };
         let store = DiskStore::open_with(dir, network, log_id, DiskOptions::default(), &mut progress)?;
-        Ledger::open_with(network.clone(), store, &mut progress)
+        let ledger = Ledger::open_with(network.clone(), store, &mut progress)?;
+        for notice in ledger.store().notices() {
+            if notice.is_damage() {
+                tracing::warn!("{notice}");
+            } else {
+                tracing::info!("{notice}");
+            }
+        }
+        Ok(ledger)
     };
     match open() {
         Err(StoreError::Damaged { path, offset, what }) => {

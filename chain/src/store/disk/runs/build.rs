@@ -11,7 +11,7 @@ use crate::{
     ids::{LedgerId, TxId},
     store::{
         StoreError,
-        disk::{files, log::LogView, memtable::MemTable},
+        disk::{files, log::LogView, memtable::MemTable, notice::Notices},
     },
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Builder {
     pub(super) ledger: LedgerId,
     pub(super) log_id: [u8; 16],
     pub(super) memtable_records: usize,
+    pub(super) notices: Notices,
 }
 
 impl Builder {
