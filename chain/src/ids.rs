@@ -1,6 +1,6 @@
 //! Newtypes for hashes and counters, so that no two of them can be mixed up.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 macro_rules! hash_newtype {
     ($(#[$doc:meta])* $name:ident) => {
@@ -43,9 +43,6 @@ macro_rules! hash_newtype {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hexadecimal digits; copy the whole value")]
 pub struct ParseHashError;
-
-/// What is looked up by id, and never gone through in its order. Keyed by chance, so that ids cannot be chosen to collide.
-pub(crate) type IdMap<V> = HashMap<TxId, V, foldhash::quality::RandomState>;
 
 hash_newtype!(
     /// A transaction's id: `H("id", ledger, header)`.

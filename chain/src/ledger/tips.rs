@@ -3,11 +3,12 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys;
 use crate::{
-    ids::{IdMap, TxId},
+    id_map::IdMap,
+    ids::TxId,
     store::{Change, Pair, Tree},
     time::Time,
 };
@@ -43,7 +44,6 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    /// Only ever asked for one id, or taken whole and sorted.
     tips: IdMap<Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
@@ -83,9 +83,7 @@ impl Tips {
 
     /// All of them, ascending.
     pub(super) fn ids(&self) -> Vec<TxId> {
-        let mut ids: Vec<TxId> = self.tips.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.tips.sorted().into_iter().map(|(id, _)| *id).collect()
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -95,8 +93,8 @@ impl Tips {
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if let Entry::Vacant(place) = self.tips.entry(id) {
-            place.insert(Tip { time, kept: Kept::Nowhere });
+        if self.tips.get(&id).is_none() {
+            self.tips.insert(id, Tip { time, kept: Kept::Nowhere });
             self.added.push(id);
         }
     }
@@ -166,11 +164,10 @@ mod tests {
     /// Whatever comes and goes between two tellings, the index has exactly the tips.
     #[test]
     fn what_the_index_was_told_are_the_tips() {
-        let mut tips = Tips::default();
         let mut index: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         // One tip that an earlier version wrote.
         index.insert(keys::tip(&id(9_999)), keys::number(60));
-        tips.tips.extend(Tips::load(&index.clone().into_iter().collect::<Vec<_>>()).tips);
+        let mut tips = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
         for n in 0..3_000u64 {
             tips.add(id(n), Time::from_secs(n * 60));
             // Most are covered soon, some late, some never.
@@ -191,7 +188,8 @@ mod tests {
                     }
                 }
                 let loaded = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
-                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<BTreeMap<_, _>>();
+                let all =
+                    |tips: &Tips| tips.tips.sorted().into_iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
                 assert_eq!(all(&loaded), all(&tips));
                 assert!(loaded.next_page <= tips.next_page);
             }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use crate::{
-    ids::{IdMap, Position, TxId},
+    id_map::IdMap,
+    ids::{Position, TxId},
     store::{Found, OrderKey, Record},
     transaction::Kind,
 };
@@ -15,7 +16,6 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MemTable {
     first: u64,
-    /// Only ever asked for one id, or taken whole and sorted.
     ids: IdMap<Found>,
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
@@ -24,7 +24,7 @@ pub(super) struct MemTable {
 impl MemTable {
     /// An empty one for the records from `first` on, about `room` of them.
     pub(super) fn new(first: u64, room: usize) -> Self {
-        Self { first, ids: IdMap::with_capacity_and_hasher(room, Default::default()), ..Self::default() }
+        Self { first, ids: IdMap::with_room(room), ..Self::default() }
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -63,9 +63,9 @@ impl MemTable {
         self.order.range((Bound::Included(from), Bound::Unbounded)).map(|(key, position)| (*key, *position))
     }
 
-    /// All ids with their positions, in no order.
+    /// All ids with their positions, ascending.
     pub(super) fn ids(&self) -> impl Iterator<Item = (&TxId, u64)> {
-        self.ids.iter().map(|(id, found)| (id, found.position.get()))
+        self.ids.sorted().into_iter().map(|(id, found)| (id, found.position.get()))
     }
     /// All tags with their positions, ascending.
     pub(super) fn tags(&self) -> &BTreeSet<([u8; 16], u64)> {
