@@ -140,11 +140,10 @@ fn a_newer_outbox_is_left_alone() {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("outbox");
     DiskOutbox::open(&dir, &dev()).unwrap().put(&pool::pool()[0]).unwrap();
-    let db = sled::open(&dir).unwrap();
-    db.insert("format", &2u32.to_le_bytes()).unwrap();
-    db.flush().unwrap();
-    drop(db);
+    let journal = dir.join("journal.seg");
+    let newer = make_newer(&journal);
     let refused = DiskOutbox::open(&dir, &dev()).unwrap_err();
     let StoreError::Foreign { path, what } = refused else { panic!("{refused}") };
-    assert!(Path::new(&path) == dir && what.contains("newer"), "{path}: {what}");
+    assert!(Path::new(&path) == journal && what.contains("newer"), "{path}: {what}");
+    assert_eq!(fs::read(&journal).unwrap(), newer);
 }

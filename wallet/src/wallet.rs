@@ -183,7 +183,7 @@ impl Wallet {
             // An older layout is brought up to this one here, before anything else is read. None was ever released.
             Some(HeaderRow { version: 1, .. }) => Err(WalletError::Older { path: dir.display().to_string() }),
             Some(_) => Err(WalletError::damaged(dir)),
-            None if !self.vault.is_empty()? => Err(WalletError::damaged(dir)),
+            None if !self.vault.is_empty() => Err(WalletError::damaged(dir)),
             None => {
                 let mut changes = Changes::default();
                 let row = HeaderRow { version: rows::VERSION, ledger, address };

@@ -55,6 +55,7 @@ pub(crate) mod files;
 mod flush;
 pub(crate) mod headers;
 mod index;
+pub mod journal;
 mod log;
 mod memtable;
 mod notice;

@@ -25,6 +25,29 @@ pub enum StoreError {
         /// What is wrong there.
         what: String,
     },
+    /// Something in a journal is not what was written, or is gone. Nothing was changed.
+    #[error(
+        "damaged: {path} at byte {offset}: {what}; nothing was changed: put a sound copy of its directory in its place, or \
+         rename the directory to go on without what it holds"
+    )]
+    DamagedJournal {
+        /// The file.
+        path: String,
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A commit to a journal is larger than any may be. Nothing was written.
+    #[error("{path} takes at most {max} bytes at once, and these are {bytes}; do it in several steps")]
+    TooMuch {
+        /// The file.
+        path: String,
+        /// Bytes of the commit.
+        bytes: usize,
+        /// Most bytes of one.
+        max: usize,
+    },
     /// Another process has the directory open.
     #[error(
         "{path} is in use by another qasedak process; stop that one first, or choose another directory with --data"

@@ -26,9 +26,9 @@ impl From<MailError> for Refusal {
         match error {
             MailError::Store(_)
             | MailError::Broken
-            | MailError::Wallet(WalletError::Database { .. } | WalletError::Damaged { .. } | WalletError::Poisoned) => {
-                Self::internal(error)
-            }
+            | MailError::Wallet(
+                WalletError::Journal(_) | WalletError::DamagedJournal { .. } | WalletError::Damaged { .. },
+            ) => Self::internal(error),
             _ => Self::unable(error),
         }
     }

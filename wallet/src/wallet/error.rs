@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use qasedak_chain::rules::RuleError;
+use qasedak_chain::{rules::RuleError, store::StoreError};
 
 use crate::{
     address::AddressError, card::CardError, contact::NameError, keystore::KeystoreError, phrase::PhraseError,
@@ -54,12 +54,21 @@ pub enum WalletError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The database failed.
-    #[error("the wallet's database in {path} failed: {what}; make a copy of the directory before anything else")]
-    Database {
-        /// The directory.
+    /// The journal could not be read or written, or is not this program's.
+    #[error(transparent)]
+    Journal(StoreError),
+    /// Something in the journal is not what was written, or is gone. Nothing was changed.
+    #[error(
+        "the wallet's journal {path} is damaged at byte {offset}: {what}; nothing was changed: put a copy of the wallet's \
+         directory in its place, or move that directory away and bring the wallet back from an export: \
+         qasedak wallet import FILE"
+    )]
+    DamagedJournal {
+        /// The file.
         path: String,
-        /// What it said.
+        /// Where in the file.
+        offset: u64,
+        /// What is wrong there.
         what: String,
     },
     /// The database has a layout that this version does not know.
@@ -92,9 +101,6 @@ pub enum WalletError {
         /// The file.
         path: String,
     },
-    /// An earlier write could not be made durable, so nothing more is taken.
-    #[error("an earlier write of the wallet could not be made durable; mend the disk, then start again")]
-    Poisoned,
     /// The system gives no random bytes.
     #[error("the system gives no random numbers, so nothing can be encrypted; restart the machine")]
     Randomness,
@@ -138,11 +144,16 @@ impl WalletError {
         let path = path.display().to_string();
         move |source| Self::Io { what, path, source }
     }
-    pub(super) fn database(path: &Path) -> impl FnOnce(sled::Error) -> Self + use<> {
-        let path = path.display().to_string();
-        move |error| Self::Database { path, what: error.to_string() }
-    }
     pub(super) fn damaged(path: &Path) -> Self {
         Self::Damaged { path: path.display().to_string() }
+    }
+}
+
+impl From<StoreError> for WalletError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::DamagedJournal { path, offset, what } => Self::DamagedJournal { path, offset, what },
+            other => Self::Journal(other),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Letting go: rows when their time has come, epoch keys when their day is over (DESIGN §8;
 //! `docs/decisions/0031-epochs-of-expiry.md`, `0032-clock-of-the-wallet.md`).
 //!
-//! A row is removed from the database in the second in which it ends; sled keeps old values on disk, and those open no more
+//! A row is removed from the database in the second in which it ends; the journal's file keeps old values for a while, and those open no more
 //! once the epoch key of that day is dropped from the keystore.
 
 use qasedak_chain::Time;

@@ -11,11 +11,14 @@ use std::{
     path::Path,
 };
 
-use qasedak_chain::{Network, Time};
+use qasedak_chain::{
+    Network, Time,
+    store::disk::journal::{Changes, Entry},
+};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Wallet, WalletError, create_dir, set_aside, take_lock, vault::Disk};
+use super::{Wallet, WalletError, create_dir, set_aside, take_lock, vault::open_journal};
 use crate::{
     aead::{self, NONCE_BYTES, TAG_BYTES},
     bytes::Reader,
@@ -34,9 +37,6 @@ const HEAD_BYTES: usize = 8 + 1 + LOCK_BYTES + PREFIX_BYTES;
 const CHUNK_MAX_BYTES: usize = 256 * 1024;
 /// Rows that are read from the database at a time.
 const PAGE: usize = 64;
-
-/// A row of the database as it stands: its key, and its encrypted value.
-type Entry = (Vec<u8>, Vec<u8>);
 
 /// What encrypts and numbers chunks.
 struct Chunks {
@@ -158,13 +158,13 @@ impl Wallet {
         // The keystore comes last: without one there is no wallet, whatever else is there.
         let db = dir.join("db");
         set_aside(&db)?;
-        let mut disk = Disk::open(&db)?;
+        let mut journal = open_journal(&db, secrets.ledger())?;
         while let Some(entries) = import.entries().ok_or_else(bad)? {
-            let mut batch = sled::Batch::default();
-            entries.into_iter().for_each(|(key, value)| batch.insert(key, value));
-            disk.commit(batch)?;
+            let mut changes = Changes::default();
+            entries.iter().for_each(|(key, value)| changes.insert(key, value));
+            journal.commit(&changes)?;
         }
-        drop(disk);
+        drop(journal);
         let keystore = Keystore::create(&dir.join("keystore"), secrets, passphrase, cost, rng)?;
         Self::with_keystore(dir, network, keystore, now, lock)
     }

@@ -204,7 +204,7 @@ impl Wallet {
             return Ok(());
         }
         let known_key = self.vault.named_key(Class::Known, message.inner_id.as_bytes());
-        if self.vault.contains(&known_key)? || !step.known.insert(message.inner_id) {
+        if self.vault.contains(&known_key) || !step.known.insert(message.inner_id) {
             step.recorded.duplicates += 1;
             return Ok(());
         }

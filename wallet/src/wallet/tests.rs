@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use qasedak_chain::{Position, TxId};
+use qasedak_chain::{
+    Position, TxId,
+    store::disk::journal::{self, Journal},
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -68,13 +71,49 @@ fn a_newer_database_is_refused_as_such() {
     assert!(matches!(Wallet::open(dir.path(), &Network::dev(), PASSPHRASE, NOW), Err(WalletError::Newer { .. })));
 }
 
+/// The journal beneath a wallet that is closed, to change what stands in it.
+fn journal(dir: &Path) -> Journal {
+    vault::open_journal(&dir.join("db"), Network::dev().ledger().as_bytes()).unwrap()
+}
+
 #[test]
-fn a_snapshot_that_sled_did_not_finish_is_in_nobodys_way() {
+fn a_damaged_journal_is_refused_with_what_to_do_and_left_alone() {
     let (dir, mut wallet) = fresh();
     wallet.add_contact("kept", wallet.address()).unwrap();
     drop(wallet);
-    fs::write(dir.path().join("db").join("snap.FFFFFFFFFFFFFFF0.generating"), "cut sho").unwrap();
+    let path = dir.path().join("db").join("journal.seg");
+    let sound = fs::read(&path).unwrap();
+    for at in (0..sound.len()).step_by(7) {
+        for change in [0, 1] {
+            let mut bytes = sound.clone();
+            match change {
+                0 => bytes[at] ^= 0x10,
+                _ => bytes.truncate(at),
+            }
+            fs::write(&path, &bytes).unwrap();
+            let refused = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE, NOW).unwrap_err();
+            assert!(matches!(refused, WalletError::DamagedJournal { .. }), "{refused}");
+            assert!(refused.to_string().contains("nothing was changed"), "{refused}");
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+    }
+    fs::write(&path, &sound).unwrap();
     assert!(reopen(dir.path()).contact("kept").is_some());
+}
+
+/// Test versions kept the rows in sled.
+#[test]
+fn a_database_of_a_test_version_is_refused_and_left_alone() {
+    let (dir, wallet) = fresh();
+    drop(wallet);
+    let db = dir.path().join("db");
+    fs::remove_dir_all(&db).unwrap();
+    fs::create_dir(&db).unwrap();
+    fs::write(db.join("db"), "pages").unwrap();
+    fs::write(db.join("conf"), "segment_size: 524288").unwrap();
+    let refused = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE, NOW).unwrap_err().to_string();
+    assert!(refused.contains("test version") && refused.contains("left alone"), "{refused}");
+    assert_eq!(fs::read_dir(&db).unwrap().count(), 2);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -121,7 +160,7 @@ fn an_unreadable_database_is_set_aside_not_deleted() {
     drop(wallet);
     fs::remove_file(dir.path().join("keystore")).unwrap();
     drop(create(dir.path()));
-    assert!(dir.path().join("db.old-1").join("db").exists());
+    assert!(dir.path().join("db.old-1").join("journal.seg").exists());
 }
 
 #[test]
@@ -137,10 +176,10 @@ fn a_database_of_another_keystore_is_refused_and_left_alone() {
     fs::write(dir.path().join("keystore"), own).unwrap();
     drop(reopen(dir.path()));
     // A database that lost its header is damaged, not new.
-    let db = sled::open(dir.path().join("db")).unwrap();
-    db.insert([3, 1], &[]).unwrap();
-    db.remove(Vault::counted_key(Class::Header, 0)).unwrap();
-    drop(db);
+    let mut changes = journal::Changes::default();
+    changes.insert(&[3, 1], &[]);
+    changes.remove(&Vault::counted_key(Class::Header, 0));
+    journal(dir.path()).commit(&changes).unwrap();
     let result = Wallet::open(dir.path(), &Network::dev(), PASSPHRASE, NOW);
     assert!(matches!(result, Err(WalletError::Damaged { .. })), "{result:?}");
 }
@@ -300,7 +339,6 @@ fn sent_messages_are_kept_whole() {
     assert_eq!(wallet.sent(Some(1), 10).unwrap(), sent[1..]);
 }
 
-/// Pages with many long messages leave sled's main file: they too must be there when a commit has returned.
 #[test]
 fn long_messages_survive_in_a_copy() {
     let (dir, mut wallet) = fresh();
@@ -320,7 +358,6 @@ fn long_messages_survive_in_a_copy() {
         };
         wallet.record_scanned(&LOG, up_to(u64::from(n), vec![opened]), NOW).unwrap();
     }
-    assert!(fs::read_dir(dir.path().join("db").join("blobs")).unwrap().count() > 0, "no large page was written");
     let crashed = tempfile::tempdir().unwrap();
     copy(dir.path(), crashed.path());
     let inbox = reopen(crashed.path()).inbox(None, 100).unwrap();
@@ -335,27 +372,27 @@ fn values_cannot_be_swapped_or_changed() {
     wallet.record_sent(TxId::from_bytes([8; 32]), &record).unwrap();
     wallet.record_sent(TxId::from_bytes([9; 32]), &record).unwrap();
     drop(wallet);
-    type Change<'a> = &'a dyn Fn(&sled::Db, Vec<u8>, Vec<u8>);
+    type Change<'a> = &'a dyn Fn(&Journal, &mut journal::Changes, Vec<u8>, Vec<u8>);
     let tamper = |change: Change<'_>| -> Result<usize, WalletError> {
         let copied = tempfile::tempdir().unwrap();
         copy(dir.path(), copied.path());
-        let db = sled::open(copied.path().join("db")).unwrap();
-        change(&db, Vault::counted_key(Class::Sent, 1), Vault::counted_key(Class::Sent, 2));
-        drop(db);
+        let (mut journal, mut changes) = (journal(copied.path()), journal::Changes::default());
+        change(&journal, &mut changes, Vault::counted_key(Class::Sent, 1), Vault::counted_key(Class::Sent, 2));
+        journal.commit(&changes).unwrap();
+        drop(journal);
         let opened = Wallet::open(copied.path(), &Network::dev(), PASSPHRASE, NOW)?;
         opened.sent(None, 10).map(|sent| sent.len())
     };
-    assert!(matches!(tamper(&|_, _, _| ()), Ok(2)));
-    let swapped = tamper(&|db, one, two| {
-        let value = db.get(&two).unwrap().unwrap();
-        db.insert(one, value).unwrap();
+    assert!(matches!(tamper(&|_, _, _, _| ()), Ok(2)));
+    let swapped = tamper(&|journal, changes, one, two| {
+        changes.insert(&one, &journal.get(&two).unwrap().unwrap());
     });
     assert!(matches!(swapped, Err(WalletError::Damaged { .. })), "{swapped:?}");
     for place in [0, 8, 40] {
-        let changed = tamper(&|db, one, _| {
-            let mut value = db.get(&one).unwrap().unwrap().to_vec();
+        let changed = tamper(&|journal, changes, one, _| {
+            let mut value = journal.get(&one).unwrap().unwrap();
             value[place] ^= 1;
-            db.insert(one, value).unwrap();
+            changes.insert(&one, &value);
         });
         assert!(matches!(changed, Err(WalletError::Damaged { .. })), "{place}: {changed:?}");
     }
@@ -410,7 +447,7 @@ fn nothing_shows_on_disk() {
     canaries.push(opened.inner_id.as_bytes().to_vec());
     canaries.push(vec![0xc5; 32]);
     let files = files(dir.path());
-    assert!(files.iter().any(|(name, bytes)| name.ends_with("db/db") && bytes.len() > 1000));
+    assert!(files.iter().any(|(name, bytes)| name.ends_with("db/journal.seg") && bytes.len() > 1000));
     for (name, bytes) in files {
         for canary in &canaries {
             let found = bytes.windows(canary.len()).any(|window| window == canary);

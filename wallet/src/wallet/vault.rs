@@ -3,15 +3,19 @@
 //! A key is one class byte and either a keyed hash of a name or a counter. A value is `key id | nonce | ciphertext`, with
 //! key and key id as associated data, so values cannot be moved or swapped (`docs/wallet-format.md`, "Database"). What
 //! goes one day is encrypted under the epoch key of that day, which is in the keystore file, durably, before the value is
-//! committed; when the day is over the key is dropped, and what sled still holds of the value opens never again.
+//! committed; when the day is over the key is dropped, and what the journal's file still holds of the value opens never again.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    ops::Bound,
+    path::{Path, PathBuf},
 };
 
 use bincode::{Decode, Encode};
-use qasedak_chain::{Time, codec};
+use qasedak_chain::{
+    LedgerId, Time, codec,
+    store::disk::journal::{self, Entry, Holds, Journal},
+};
 use zeroize::Zeroizing;
 
 use super::{error::WalletError, rows::ROW_MAX_BYTES};
@@ -19,10 +23,6 @@ use crate::{
     aead::{self, NONCE_BYTES},
     keystore::{Secrets, live::Keystore},
 };
-
-mod disk;
-
-pub(super) use disk::Disk;
 
 /// What a key is for: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn last_day(until: Time) -> u64 {
 /// Changes that become durable together or not at all.
 #[derive(Default)]
 pub(super) struct Changes {
-    batch: sled::Batch,
+    batch: journal::Changes,
     /// Rows that are written, and until when they are kept.
     dated: Vec<(Vec<u8>, Time)>,
     removed: Vec<Vec<u8>>,
@@ -157,20 +157,24 @@ const FAR_DAYS: u64 = 200;
 
 /// An open database.
 pub(super) struct Vault {
-    disk: Disk,
+    dir: PathBuf,
+    journal: Journal,
     keystore: Keystore,
     due: Due,
     /// The UTC day before which nothing is kept.
     today: u64,
 }
 
-/// A key and its value as they stand in the database.
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+/// Opens the journal in `dir`, or starts an empty one.
+pub(super) fn open_journal(dir: &Path, ledger: &[u8; 32]) -> Result<Journal, WalletError> {
+    Ok(Journal::open(dir, Holds::Wallet, LedgerId::from_bytes(*ledger))?)
+}
 
 impl Vault {
     /// Opens the database in `dir`, or starts an empty one.
     pub(super) fn open(dir: &Path, keystore: Keystore) -> Result<Self, WalletError> {
-        Ok(Self { disk: Disk::open(dir)?, keystore, due: Due::default(), today: 0 })
+        let journal = open_journal(dir, keystore.secrets().ledger())?;
+        Ok(Self { dir: dir.to_owned(), journal, keystore, due: Due::default(), today: 0 })
     }
 
     /// The keystore beside it.
@@ -184,16 +188,13 @@ impl Vault {
     }
 
     /// Whether nothing was ever committed.
-    ///
-    /// # Errors
-    /// [`WalletError::Database`].
-    pub(super) fn is_empty(&self) -> Result<bool, WalletError> {
-        self.disk.read(|db| Ok(db.is_empty()))
+    pub(super) fn is_empty(&self) -> bool {
+        self.journal.is_empty()
     }
 
     /// What is said when a value is not what was written.
     pub(super) fn damaged(&self) -> WalletError {
-        WalletError::damaged(self.disk.dir())
+        WalletError::damaged(&self.dir)
     }
 
     /// The key of something that has a name or an id, which the key does not show.
@@ -214,18 +215,25 @@ impl Vault {
 
     /// The value of a key.
     pub(super) fn get<R: Row>(&self, key: &[u8]) -> Result<Option<R>, WalletError> {
-        let value = self.disk.read(|db| db.get(key))?;
+        let value = self.journal.get(key)?;
         value.map(|value| self.decrypt(key, &value)).transpose()
     }
 
-    pub(super) fn contains(&self, key: &[u8]) -> Result<bool, WalletError> {
-        self.disk.read(|db| db.contains_key(key))
+    pub(super) fn contains(&self, key: &[u8]) -> bool {
+        self.journal.contains(key)
     }
 
     /// All values of a class, in order of their keys. What is only waiting to be removed is left out.
     pub(super) fn all<R: Row>(&self) -> Result<Vec<(Vec<u8>, R)>, WalletError> {
-        let pairs: Vec<_> = self.disk.read(|db| db.scan_prefix([R::CLASS.byte()]).collect())?;
-        self.rows(&pairs)
+        let mut rows = Vec::new();
+        for entry in self.journal.prefixed(&[R::CLASS.byte()]) {
+            let (key, value) = entry?;
+            if !self.has_gone(&key, &value) {
+                let row = self.decrypt(&key, &value)?;
+                rows.push((key, row));
+            }
+        }
+        Ok(rows)
     }
 
     /// All values of a class whose rows are counted, in order.
@@ -236,21 +244,13 @@ impl Vault {
 
     /// Keys and values as they stand in the database, at most `limit` behind a key.
     pub(super) fn entries(&self, behind: &[u8], limit: usize) -> Result<Vec<Entry>, WalletError> {
-        let bounds = (std::ops::Bound::Excluded(behind.to_vec()), std::ops::Bound::Unbounded);
-        let pairs: Vec<_> = self.disk.read(|db| db.range::<Vec<u8>, _>(bounds).take(limit).collect())?;
-        Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
+        Ok(self.journal.entries(Bound::Excluded(behind)).take(limit).collect::<Result<_, _>>()?)
     }
 
     /// Keys and values of a class as they stand in the database.
     #[cfg(test)]
     pub(super) fn raw(&self, class: Class) -> Result<Vec<Entry>, WalletError> {
-        let pairs: Vec<_> = self.disk.read(|db| db.scan_prefix([class.byte()]).collect())?;
-        Ok(pairs.into_iter().map(|(key, value): (sled::IVec, sled::IVec)| (key.to_vec(), value.to_vec())).collect())
-    }
-
-    fn rows<R: Row>(&self, pairs: &[(sled::IVec, sled::IVec)]) -> Result<Vec<(Vec<u8>, R)>, WalletError> {
-        let live = pairs.iter().filter(|(key, value)| !self.has_gone(key, value));
-        live.map(|(key, value)| Ok((key.to_vec(), self.decrypt(key, value)?))).collect()
+        Ok(self.journal.prefixed(&[class.byte()]).collect::<Result<_, _>>()?)
     }
 
     /// Whether a value is encrypted under an epoch key that has been dropped. Only a crash between the two leaves one.
@@ -280,7 +280,7 @@ impl Vault {
             }
         };
         let sealed = sealed.map_err(|_| self.damaged())?;
-        changes.batch.insert(key, [id.to_le_bytes().as_slice(), &nonce, &sealed].concat());
+        changes.batch.insert(key, &[id.to_le_bytes().as_slice(), &nonce, &sealed].concat());
         if R::CLASS.keeping() != Keeping::Lasting {
             changes.dated.push((key.to_vec(), until));
         }
@@ -307,7 +307,7 @@ impl Vault {
     /// returns they survive a power cut.
     pub(super) fn commit(&mut self, changes: Changes) -> Result<(), WalletError> {
         self.keystore.save()?;
-        self.disk.commit(changes.batch)?;
+        self.journal.commit(&changes.batch)?;
         for (key, until) in changes.dated {
             self.due.set(key, until);
         }
@@ -334,21 +334,23 @@ impl Vault {
 
     /// Finds out when each row goes. To be called once, after the header was checked.
     pub(super) fn load_due(&mut self) -> Result<(), WalletError> {
-        let pairs: Vec<_> = self.disk.read(|db| db.iter().collect())?;
-        for (key, value) in &pairs {
-            if Class::of(key).is_none_or(|class| class.keeping() == Keeping::Lasting) {
+        let mut due = Due::default();
+        for entry in self.journal.entries(Bound::Unbounded) {
+            let (key, value) = entry?;
+            if Class::of(&key).is_none_or(|class| class.keeping() == Keeping::Lasting) {
                 continue;
             }
-            if self.has_gone(key, value) {
-                self.due.set(key.to_vec(), Time::from_secs(0));
+            if self.has_gone(&key, &value) {
+                due.set(key, Time::from_secs(0));
                 continue;
             }
             // What is damaged is reported by whoever reads it.
-            let plaintext = self.plaintext(key, value);
+            let plaintext = self.plaintext(&key, &value);
             if let Some(until) = plaintext.as_deref().and_then(|bytes| bytes.first_chunk::<8>()) {
-                self.due.set(key.to_vec(), Time::from_secs(u64::from_le_bytes(*until)));
+                due.set(key, Time::from_secs(u64::from_le_bytes(*until)));
             }
         }
+        self.due = due;
         Ok(())
     }
 

@@ -272,13 +272,6 @@ pub(crate) fn bytes_under(path: &Path) -> u64 {
     names.iter().map(|name| bytes_under(&path.join(name))).fold(0, u64::saturating_add)
 }
 
-/// Removes snapshots that sled did not finish. sled 0.34 takes one for the newest and then refuses to open; the whole one
-/// before it is still there.
-pub(crate) fn remove_unfinished_snapshots(sled_dir: &Path) -> Result<(), StoreError> {
-    let unfinished = |name: &&String| name.starts_with("snap.") && name.ends_with(".generating");
-    names(sled_dir)?.iter().filter(unfinished).try_for_each(|name| remove(&sled_dir.join(name)))
-}
-
 /// fsync of a file that another library writes.
 pub(crate) fn sync_file(path: &Path) -> Result<(), StoreError> {
     let synced = fault::check(Op::Sync, path).and_then(|()| File::open(path)?.sync_all());

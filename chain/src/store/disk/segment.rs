@@ -63,6 +63,10 @@ pub(crate) enum FileKind {
     Tree,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
+    /// Journal of the outbox; its number is its generation, its log id 0: it belongs to no log.
+    Outbox,
+    /// Journal of a wallet, likewise.
+    Wallet,
 }
 
 impl FileKind {
@@ -76,6 +80,8 @@ impl FileKind {
             FileKind::Run => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
             FileKind::Checkpoints => *b"qasedakw",
+            FileKind::Outbox => *b"qasedakp",
+            FileKind::Wallet => *b"qasedakv",
         }
     }
 }
@@ -215,7 +221,8 @@ impl Frame<'_> {
 }
 
 impl Framing {
-    fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
+    /// The check over the identity, an offset, and bytes that stand there.
+    pub(crate) fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
         hash_prefix(Context::Record, &[&self.0, &offset.to_le_bytes(), covered])
     }
 

@@ -153,7 +153,7 @@ fn forensics(dir: &Path, known_values: &[Vec<u8>]) -> Vec<usize> {
         }
         assert!(!path.ends_with("keystore.new"));
     }
-    // What sled holds of a value, long after it was removed: found by its bytes.
+    // What a file holds of a value, long after it was removed: found by its bytes.
     known_values
         .iter()
         .map(|value| {
@@ -182,7 +182,7 @@ fn values(wallet: &Wallet, class: Class) -> Vec<Vec<u8>> {
 }
 
 /// Before its day is over a value opens with what stands in the files; afterwards nothing in any file opens it, although
-/// sled still holds it.
+/// the journal still holds it.
 #[test]
 fn the_bytes_of_the_data_directory_before_and_after_a_keys_destruction() {
     let (mut ann, mut bob, card) = pair();
@@ -196,7 +196,7 @@ fn the_bytes_of_the_data_directory_before_and_after_a_keys_destruction() {
     for days in 1..=3 {
         bob.wallet.expire(later(days * DAY)).unwrap();
     }
-    assert_eq!(forensics(bob.dir.path(), &held), [3, 1], "sled still holds the message, and nothing opens it");
+    assert_eq!(forensics(bob.dir.path(), &held), [3, 1], "the journal still holds the message, and nothing opens it");
     for days in 4..=SEAL_KEY_KEPT_SECS / DAY + 1 {
         bob.wallet.expire(later(days * DAY)).unwrap();
     }
