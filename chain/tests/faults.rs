@@ -6,15 +6,17 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::OnceLock};
 
 use qasedak_chain::{
     Ledger, Position, Time, Transaction, TxId, audit,
     ledger::{AppendError, IndexCheck},
+    retention::Keep,
+    rules::Verified,
     store::{
         Outbox, StoreError,
         disk::{
-            DiskOutbox, DiskStore,
+            DiskOptions, DiskOutbox, DiskStore,
             faults::{Faults, Kind},
         },
     },
@@ -28,7 +30,7 @@ mod disk;
 mod pool;
 
 use disk::{DiskLedger, LOG_ID, arrival, dev};
-use pool::{after_pool, pool, verified};
+use pool::{after_pool, make, pool, verified};
 
 /// What a script does, in order.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,12 @@ enum Step {
     Flush,
     /// Drops the bodies whose day has come so many days behind the pool's start.
     Drop(u64),
+    /// Keeps bodies to so many bytes from here on.
+    Budget(u64),
+    /// Appends a transaction without its body.
+    Bare,
+    /// Its body comes.
+    Body,
     /// Settles the frontier and derives blocks: changes of the index alone.
     Derive,
     Reopen,
@@ -63,6 +71,47 @@ const SCRIPT: [Step; 17] = [
     Step::Reopen,
 ];
 
+/// The same and more, for a store of small parts: runs are made and merged, sled is written, segments are left, bodies
+/// go early and come late.
+const SMALL_SCRIPT: [Step; 20] = [
+    Step::Append(4),
+    Step::Flush,
+    Step::Append(5),
+    Step::Flush,
+    Step::Derive,
+    Step::Append(4),
+    Step::Flush,
+    Step::Bare,
+    Step::Flush,
+    Step::Reopen,
+    Step::Budget(3_000),
+    Step::Append(6),
+    Step::Flush,
+    Step::Body,
+    Step::Flush,
+    Step::Append(5),
+    Step::Derive,
+    Step::Flush,
+    Step::Reopen,
+    Step::Drop(6),
+];
+
+/// Where [`Step::Bare`] comes in the line of transactions.
+const BARE_AT: usize = 13;
+
+/// Transaction `nth` of the line: the pool, and among it one that is dated so far ahead that it may come bare.
+fn line(nth: usize) -> &'static Transaction {
+    match nth {
+        BARE_AT => whole(),
+        _ => &pool()[nth - usize::from(nth > BARE_AT)],
+    }
+}
+
+fn whole() -> &'static Transaction {
+    static WHOLE: OnceLock<Transaction> = OnceLock::new();
+    WHOLE.get_or_init(|| make(&dev(), 3_001, &[dev().genesis()], after_pool().plus(30 * 86_400).secs()))
+}
+
 /// A run of the script: the ledger, if it is open, and what must be in it.
 struct Run<'a> {
     dir: &'a Path,
@@ -70,14 +119,19 @@ struct Run<'a> {
     kind: Kind,
     /// Whether the disk stays broken until it is healed.
     lasting: bool,
+    options: DiskOptions,
     ledger: Option<DiskLedger>,
     /// In the log, in order; the first `acknowledged` of them durably.
     appended: Vec<TxId>,
     acknowledged: usize,
 }
 
-fn try_open(dir: &Path) -> Result<DiskLedger, StoreError> {
-    Ledger::open(dev(), DiskStore::open_with_segments(dir, &dev(), LOG_ID, 1_500)?)
+/// Few records fill a segment; all else has its usual size.
+const SHORT_SEGMENTS: DiskOptions =
+    DiskOptions { segment_bytes: 1_500, memtable_records: 16_384, overlay_entries: 4_096 };
+
+fn try_open(dir: &Path, options: DiskOptions) -> Result<DiskLedger, StoreError> {
+    Ledger::open(dev(), DiskStore::open_with(dir, &dev(), LOG_ID, options, &mut |_, _| {})?)
 }
 
 impl Run<'_> {
@@ -92,14 +146,14 @@ impl Run<'_> {
 
     /// Opens the ledger; when that fails, heals the disk, and then it must not.
     fn open(&mut self) {
-        let ledger = match try_open(self.dir) {
+        let ledger = match try_open(self.dir, self.options) {
             Ok(ledger) => ledger,
             Err(error) => {
                 self.check_error(&error);
                 if self.lasting {
                     self.faults.heal();
                 }
-                try_open(self.dir).unwrap()
+                try_open(self.dir, self.options).unwrap()
             }
         };
         // What was not acknowledged may have reached the disk or not; in order, and nothing else.
@@ -132,20 +186,41 @@ impl Run<'_> {
         assert!(ledger.record(Position::new(self.appended.len() as u64)).unwrap().is_none());
     }
 
+    /// Appends the next of the line.
+    fn append(&mut self, ledger: &mut DiskLedger) {
+        let next = line(self.appended.len());
+        let verified = if self.appended.len() == BARE_AT {
+            Verified::unchecked(Transaction::new(&dev(), next.header().clone(), None).unwrap())
+        } else {
+            verified(&dev(), next)
+        };
+        match ledger.append(verified, arrival(next).min(after_pool()), false) {
+            Ok(position) => {
+                assert_eq!(position.get() as usize, self.appended.len());
+                self.appended.push(next.id());
+            }
+            Err(AppendError::Store(error)) => self.check_error(&error),
+            Err(AppendError::Refused(why)) => panic!("{why:?}"),
+        }
+    }
+
     fn take(&mut self, step: Step) {
         let mut ledger = self.ledger.take().unwrap();
         match step {
-            Step::Append(count) => (0..count).for_each(|_| {
-                let next = &pool()[self.appended.len()];
-                match ledger.append(verified(&dev(), next), arrival(next), false) {
-                    Ok(position) => {
-                        assert_eq!(position.get() as usize, self.appended.len());
-                        self.appended.push(next.id());
-                    }
-                    Err(AppendError::Store(error)) => self.check_error(&error),
-                    Err(AppendError::Refused(why)) => panic!("{why:?}"),
+            Step::Append(count) => (0..count).for_each(|_| self.append(&mut ledger)),
+            Step::Budget(bytes) => ledger.keep_bodies(Keep::Budget(bytes)),
+            // What came before it may have been refused, or lost.
+            Step::Bare => {
+                while self.appended.len() <= BARE_AT && !self.lasting && ledger.store().trouble().is_none() {
+                    self.append(&mut ledger);
                 }
-            }),
+            }
+            Step::Body if self.appended.len() > BARE_AT => {
+                if let Err(error) = ledger.attach_body(whole(), after_pool()) {
+                    self.check_error(&error);
+                }
+            }
+            Step::Body => {}
             Step::Flush => match ledger.flush_now(after_pool()) {
                 Ok(()) => self.acknowledged = self.appended.len(),
                 Err(error) => self.check_error(&error),
@@ -177,11 +252,16 @@ impl Run<'_> {
         self.faults.heal();
         let mut ledger = self.ledger.take().unwrap();
         ledger.flush_now(after_pool()).unwrap();
-        let next = &pool()[self.appended.len()];
-        ledger.append(verified(&dev(), next), arrival(next), false).unwrap();
-        self.appended.push(next.id());
+        let before = self.appended.len();
+        self.append(&mut ledger);
+        assert_eq!(self.appended.len(), before + 1);
+        if before >= BARE_AT {
+            ledger.keep_bodies(Keep::Archive);
+            ledger.attach_body(whole(), after_pool()).unwrap();
+        }
         ledger.flush_now(after_pool()).unwrap();
         self.acknowledged = self.appended.len();
+        assert_eq!(ledger.store().trouble(), None, "the disk is well again");
         let summary = ledger.summary();
         self.ledger = Some(ledger);
         self.read_all();
@@ -192,11 +272,15 @@ impl Run<'_> {
         let ledger = self.ledger.as_ref().unwrap();
         assert_eq!(ledger.summary(), summary);
         assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+        if self.appended.len() > BARE_AT {
+            let found = ledger.transaction(Position::new(BARE_AT as u64)).unwrap().unwrap();
+            assert_eq!(&found, whole());
+        }
     }
 }
 
-/// Runs the script with a failure at call `nth`; `false` when it met none.
-fn fails_at(nth: u64, kind: Kind, lasting: bool) -> bool {
+/// Runs a script with a failure at call `nth`; `false` when it met none.
+fn fails_at(script: &[Step], options: DiskOptions, nth: u64, kind: Kind, lasting: bool) -> bool {
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("ledger");
     let faults = Faults::below(&dir);
@@ -205,10 +289,10 @@ fn fails_at(nth: u64, kind: Kind, lasting: bool) -> bool {
     } else {
         faults.fail_once(nth, kind);
     }
-    let mut run =
-        Run { dir: &dir, faults: &faults, kind, lasting, ledger: None, appended: Vec::new(), acknowledged: 0 };
+    let (ledger, appended) = (None, Vec::new());
+    let mut run = Run { dir: &dir, faults: &faults, kind, lasting, options, ledger, appended, acknowledged: 0 };
     run.open();
-    SCRIPT.iter().for_each(|step| run.take(*step));
+    script.iter().for_each(|step| run.take(*step));
     let met = faults.hits() > 0;
     run.finish();
     met
@@ -219,9 +303,27 @@ fn fails_at(nth: u64, kind: Kind, lasting: bool) -> bool {
 fn at_every_call(kind: Kind, lasting: bool) {
     let many = matches!(kind, Kind::Io | Kind::Unreadable) && std::env::var_os("QASEDAK_SOAK").is_none();
     let (first, step) = if many { (1 + seed() % 29, 29) } else { (1, 1) };
-    let tried = (0..).map(|n| first + n * step).take_while(|nth| fails_at(*nth, kind, lasting)).count();
+    let tried = (0..)
+        .map(|n| first + n * step)
+        .take_while(|nth| fails_at(&SCRIPT, SHORT_SEGMENTS, *nth, kind, lasting))
+        .count();
     println!("{kind:?}, {}: {tried} places tried", if lasting { "lasting" } else { "once" });
     assert!(tried > 10, "the script makes calls that {kind:?} strikes");
+}
+
+/// The same with small parts, at every 31st call from a random one on, or at all of them with `QASEDAK_SOAK=1`.
+#[test]
+fn any_call_fails_while_runs_and_index_are_written() {
+    let step = if std::env::var_os("QASEDAK_SOAK").is_some() { 1 } else { 31 };
+    for lasting in [false, true] {
+        for kind in Kind::ALL {
+            let first = 1 + seed() % step;
+            let fails = |nth: &u64| fails_at(&SMALL_SCRIPT, disk::SMALL, *nth, kind, lasting);
+            let tried = (0..).map(|n| first + n * step).take_while(fails).count();
+            println!("small parts, {kind:?}, {}: {tried} places tried", if lasting { "lasting" } else { "once" });
+            assert!(tried > 0, "the script makes calls that {kind:?} strikes");
+        }
+    }
 }
 
 /// A number that differs from run to run and replays with `QASEDAK_SEED`; printed, so that a failure can be repeated.
@@ -331,7 +433,7 @@ fn power_fails_at(nth: u64, rng: &mut rand::rngs::StdRng) -> bool {
     let percent = [100, 90, 50, 10, 0][rng.random_range(0..5)];
     faults.cut_power(&mut || rng.random_range(0..100) < percent).unwrap();
     drop(faults);
-    let ledger = try_open(&dir).unwrap();
+    let ledger = try_open(&dir, SHORT_SEGMENTS).unwrap();
     let count = ledger.summary().count;
     assert!(count == acknowledged || count == 15, "{acknowledged} acknowledged, {count} here");
     for position in 0..count {

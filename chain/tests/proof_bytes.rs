@@ -67,6 +67,19 @@ fn every_byte_of_an_inclusion_proof() {
     }
 }
 
+/// The word of several peers: none of theirs can be changed either, whoever else's is whole.
+#[test]
+fn every_byte_of_a_proof_under_several_checkpoints() {
+    let world = World::new(Network::dev());
+    let mut checkpoints: Vec<_> = world.peers.iter().map(|peer| peer.checkpoint(world.at(10))).collect();
+    // And another of one of them, with fewer blocks.
+    checkpoints.push(world.peers[1].checkpoint(world.at(6)));
+    let id = world.ids(world.hour(3))[1];
+    let file = world.inclusion(&id, &checkpoints).to_file(&world.network).unwrap();
+    assert_eq!(check(&file).unwrap().words().len(), 4);
+    try_all(&file, |_| false);
+}
+
 #[test]
 fn every_byte_of_an_absence_proof() {
     let world = World::new(Network::dev());

@@ -11,17 +11,22 @@ use std::{
 
 use proptest::prelude::*;
 use qasedak_chain::{
-    Ledger, Position, Time,
+    Ledger, Position, Time, Transaction,
     audit::{self, BodyCount, Problem, Report},
-    ledger::Pruned,
+    ledger::{Pruned, Witnesses},
+    proof,
     retention::{Keep, body_day},
     store::{Body, Store, disk::DiskStore, memory::MemoryStore},
 };
 
 #[path = "support/disk.rs"]
 mod disk;
+#[path = "support/node.rs"]
+mod node;
 #[path = "support/pool.rs"]
 mod pool;
+#[path = "support/world.rs"]
+mod world;
 
 use disk::{DiskLedger, LOG_ID, append, arrival, commit, copy_dir, dev, flip, open_small, try_open};
 use pool::{POOL_LEN, after_pool, pool, verified};
@@ -264,4 +269,40 @@ fn the_store_in_memory_drops_alike() {
     assert!(told.0 > 20 && told.1 > 20, "{told:?}");
     let store = DiskStore::open(tempfile::tempdir().unwrap().path(), &dev(), LOG_ID).unwrap();
     assert_eq!(store.bodies(), MemoryStore::new().bodies());
+}
+
+/// Bodies are no part of a proof: what a pruned ledger proves is to the byte what it proved before.
+#[test]
+fn a_pruned_ledger_proves_what_it_proved_before() {
+    let world = world::World::new(dev());
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = open_small(dir.path());
+    for transaction in &world.transactions {
+        append(&mut ledger, transaction);
+    }
+    ledger.flush_now(world.at(12)).unwrap();
+    let checkpoints = world.peers.iter().map(|peer| peer.checkpoint(world.at(10))).collect();
+    let witnesses = Witnesses { own: Some(world.prover().signer()), checkpoints };
+    let ids = || world.transactions.iter().map(Transaction::id);
+    let files = |ledger: &mut DiskLedger| {
+        let present: Vec<_> = ids().map(|id| ledger.prove(&id, &witnesses, world.at(12)).unwrap()).collect();
+        let absent = [1, 2, 3].map(|hour| {
+            ledger.prove_absent(&world::stranger([7, 7]), world.hour(hour), &witnesses, world.at(12)).unwrap()
+        });
+        [present, absent.to_vec()].concat()
+    };
+    let before = files(&mut ledger);
+    let count = world.transactions.len() as u64;
+    assert_eq!(dropped(&ledger), (0, 0));
+    while !ledger.prune(Time::from_secs(FAR)).unwrap().is_nothing() {}
+    assert_eq!(dropped(&ledger), (count, 0), "every body is gone");
+    assert_eq!(files(&mut ledger), before);
+    drop(ledger);
+    let mut ledger = open_small(dir.path());
+    assert_eq!(files(&mut ledger), before);
+    for (id, file) in ids().zip(&before) {
+        let proven = proof::check(file).unwrap();
+        assert!(matches!(proven.fact(), proof::Fact::Included { id: of, .. } if *of == id), "{:?}", proven.fact());
+        assert_eq!((proven.words().len(), proven.is_own_word_only()), (3, false));
+    }
 }

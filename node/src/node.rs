@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     failure::{Failure, Outcome, io_failure},
     mail::Mail,
-    paths::{Paths, write_private},
+    paths::{Paths, bytes_under, write_private},
     stamping::Stamper,
 };
 
@@ -54,6 +54,18 @@ pub struct Node {
     p2p: Handle,
     stamper: Stamper,
     mail: Option<Arc<Mail>>,
+    paths: Paths,
+}
+
+/// Bytes of what a node keeps besides its ledger and its outbox.
+#[derive(Debug, Clone, Copy)]
+pub struct DiskBeside {
+    /// Checkpoints and evidence.
+    pub checkpoints: u64,
+    /// The wallet.
+    pub wallet: u64,
+    /// Everything in the network's directory: these, ledger, outbox, and what was set aside.
+    pub all: u64,
 }
 
 impl Node {
@@ -85,6 +97,19 @@ impl Node {
     /// Bytes that the outbox takes on disk.
     pub fn outbox_bytes(&self) -> u64 {
         self.outbox.bytes()
+    }
+
+    /// What it keeps on disk besides.
+    ///
+    /// # Errors
+    /// [`StoreError::BrokenOff`].
+    pub async fn disk_beside(&self) -> Result<DiskBeside, StoreError> {
+        let paths = self.paths.clone();
+        off_thread(move || {
+            let (checkpoints, wallet) = (bytes_under(&paths.checkpoints()), bytes_under(&paths.wallet()));
+            Ok(DiskBeside { checkpoints, wallet, all: bytes_under(&paths.network_dir()) })
+        })
+        .await
     }
 
     /// Own transactions that are not in the ledger yet.
@@ -207,7 +232,7 @@ pub async fn start(options: Options) -> Outcome<Running> {
     let mail = wallet.map(|wallet| {
         Arc::new(Mail::new(wallet, Arc::clone(&ledger), Arc::clone(&outbox), p2p.clone(), stamper.clone()))
     });
-    let node = Arc::new(Node { network, ledger, outbox, p2p, stamper, mail });
+    let node = Arc::new(Node { network, ledger, outbox, p2p, stamper, mail, paths: paths.clone() });
     let (api, server) = match serve(&node, &config, &paths).await {
         Ok(served) => served,
         Err(failure) => {
@@ -289,7 +314,15 @@ fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLe
             }
         };
         let store = DiskStore::open_with(dir, network, log_id, DiskOptions::default(), &mut progress)?;
-        Ledger::open_with(network.clone(), store, &mut progress)
+        let ledger = Ledger::open_with(network.clone(), store, &mut progress)?;
+        for notice in ledger.store().notices() {
+            if notice.is_damage() {
+                tracing::warn!("{notice}");
+            } else {
+                tracing::info!("{notice}");
+            }
+        }
+        Ok(ledger)
     };
     match open() {
         Err(StoreError::Damaged { path, offset, what }) => {

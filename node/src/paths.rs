@@ -129,6 +129,17 @@ pub fn read_small(path: &Path) -> io::Result<String> {
     if text.len() as u64 > SMALL_FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
 }
 
+/// Bytes of all files below a path; 0 for what cannot be read.
+pub fn bytes_under(path: &Path) -> u64 {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_dir() => fs::read_dir(path).map_or(0, |entries| {
+            entries.flatten().map(|entry| bytes_under(&entry.path())).fold(0, u64::saturating_add)
+        }),
+        Ok(meta) => meta.len(),
+        Err(_) => 0,
+    }
+}
+
 /// Replaces a file as a whole: written beside it, synced, then renamed over it. Readable by its owner only.
 ///
 /// # Errors

@@ -16,13 +16,10 @@ use crate::{
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
             scan::{self, ENTRY_BYTES, EntryBytes, entry_at},
-            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault},
+            segment::{EARLIER_SCAN, FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault},
         },
     },
 };
-
-/// Magic of the scan column before its entries had checks. The next start makes it anew; until then it is not compared.
-const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
 
 /// A header segment, before it is read.
 pub(super) struct SegmentFile {
@@ -115,6 +112,7 @@ impl Files {
         let mut claimed = scan::claimed(&scan_path)?;
         let (mut scan, mut scan_entries) = (DiskFile::open(&scan_path, false)?, claimed);
         if let Some(file) = &scan {
+            // It has no checks to be compared by.
             if file.read_at(0, EARLIER_SCAN.len())? == EARLIER_SCAN {
                 (scan, scan_entries) = (None, 0);
             } else {

@@ -104,7 +104,7 @@ fn write_block(block: &Block) -> Vec<u8> {
     [&block.count.to_be_bytes()[..], block.root.as_bytes(), block.chain.as_bytes()].concat()
 }
 
-fn read_block(number: u64, value: &[u8]) -> Option<Block> {
+pub(super) fn read_block(number: u64, value: &[u8]) -> Option<Block> {
     let (count, rest) = value.split_first_chunk::<8>()?;
     let (root, rest) = rest.split_first_chunk::<32>()?;
     Some(Block {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use self::{blocks::BlocksCheck, frontier::FrontierCheck};
 use super::{Ledger, OrderKey, state::State};
 use crate::{
     digest::{Lanes, SetDigest},
@@ -12,6 +13,9 @@ use crate::{
     time::Time,
     transaction::Kind,
 };
+
+mod blocks;
+mod frontier;
 
 /// Records, or places in order, that are compared in one go.
 const PAGE: usize = 4_096;
@@ -50,8 +54,9 @@ impl<S: Store> Ledger<S> {
         Self::open_with(network, store, progress)
     }
 
-    /// Compares every entry of the index that names a transaction, the Merkle tree over the log, the per-day digests and
-    /// the state with what follows from the log. `progress` is told how many transactions have been compared.
+    /// Compares every entry of the index that names a transaction, the Merkle tree over the log, the per-day digests, the
+    /// blocks, the frontier and the state with what follows from the log. `progress` is told how many transactions have
+    /// been compared.
     ///
     /// # Errors
     /// [`StoreError`] when log or index cannot be read.
@@ -59,6 +64,7 @@ impl<S: Store> Ledger<S> {
         let ledger = self.network.ledger();
         let (mut state, mut subtrees) = (State::new(ledger), Subtrees::new(ledger));
         let mut days = BTreeMap::<u64, (u64, SetDigest)>::new();
+        let mut frontier = FrontierCheck::new(self)?;
         loop {
             let records = self.records(Position::new(state.count()), PAGE)?;
             if records.is_empty() {
@@ -66,7 +72,8 @@ impl<S: Store> Ledger<S> {
             }
             for record in &records {
                 let position = Position::new(state.count());
-                if let Some(what) = self.misplaced(position, record, &mut subtrees)? {
+                let misplaced = self.misplaced(position, record, &mut subtrees)?;
+                if let Some(what) = misplaced.or(frontier.push(self, position, record)) {
                     return Ok(contradicts(format!("position {position}, id {}: {what}", record.id)));
                 }
                 let lanes = Lanes::of(ledger, &record.id);
@@ -87,6 +94,9 @@ impl<S: Store> Ledger<S> {
             self.days(0, usize::MAX)?.iter().map(|day| (day.day, day.count, day.digest)).collect();
         if derived != indexed {
             return Ok(contradicts("the per-day digests do not follow from the log".to_owned()));
+        }
+        if let Some(what) = frontier.end(self) {
+            return Ok(contradicts(what));
         }
         self.check_order(state.count())
     }
@@ -115,9 +125,9 @@ impl<S: Store> Ledger<S> {
     }
 
     /// The canonical order has as many places as there are transactions, ascending, and every one of them is right: so
-    /// there are no others, and none is missing.
+    /// there are no others, and none is missing. The blocks follow from it.
     fn check_order(&self, count: u64) -> Result<IndexCheck, StoreError> {
-        let (mut after, mut seen) = (None, 0u64);
+        let (mut after, mut seen, mut blocks) = (None, 0u64, BlocksCheck::new(self));
         loop {
             let page = self.store.in_order(Time::default(), Time::from_secs(u64::MAX), after, PAGE)?;
             let Some((last, _)) = page.last() else {
@@ -129,14 +139,17 @@ impl<S: Store> Ledger<S> {
                     let what = format!("the canonical order has id {} where it does not belong", key.id);
                     return Ok(contradicts(what));
                 }
+                if let Some(what) = blocks.push(key.time.hour(), key.id)? {
+                    return Ok(contradicts(what));
+                }
                 seen = seen.saturating_add(1);
             }
             after = Some(*last);
         }
-        if seen == count {
-            return Ok(IndexCheck::Agrees);
+        if seen != count {
+            return Ok(contradicts(format!("the canonical order has {seen} transactions, the log {count}")));
         }
-        Ok(contradicts(format!("the canonical order has {seen} transactions, the log {count}")))
+        Ok(blocks.end()?.map_or(IndexCheck::Agrees, contradicts))
     }
 }
 

@@ -178,7 +178,7 @@ impl<S: Store> Ledger<S> {
     /// [`StoreError`] when the store fails.
     pub fn draw_parents(&mut self, system: Time, rng: &mut dyn Rng) -> Result<Vec<TxId>, StoreError> {
         self.settle(system)?;
-        let mut tips: Vec<TxId> = self.tips.ids().copied().collect();
+        let mut tips = self.tips.ids();
         if tips.is_empty() {
             return Ok(vec![self.network.genesis()]);
         }

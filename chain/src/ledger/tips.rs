@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys;
 use crate::{
+    id_map::IdMap,
     ids::TxId,
     store::{Change, Pair, Tree},
     time::Time,
@@ -35,7 +36,7 @@ enum Kept {
 
 #[derive(Debug, Default)]
 struct Page {
-    tips: Vec<TxId>,
+    tips: Vec<(TxId, Time)>,
     /// Whether the index has heard of it.
     told: bool,
 }
@@ -43,7 +44,7 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    tips: BTreeMap<TxId, Tip>,
+    tips: IdMap<Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -74,15 +75,15 @@ impl Tips {
         for tip in value.as_chunks::<TIP_BYTES>().0 {
             let (id, time) = tip.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
             let (id, time) = (TxId::from_bytes(*id), Time::from_secs(keys::read_u64(time).unwrap_or_default()));
-            page.tips.push(id);
+            page.tips.push((id, time));
             self.tips.insert(id, Tip { time, kept: Kept::Page(number) });
         }
         self.next_page = self.next_page.max(number.saturating_add(1));
     }
 
     /// All of them, ascending.
-    pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
-        self.tips.keys()
+    pub(super) fn ids(&self) -> Vec<TxId> {
+        self.tips.sorted().into_iter().map(|(id, _)| *id).collect()
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -92,8 +93,8 @@ impl Tips {
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if let std::collections::btree_map::Entry::Vacant(place) = self.tips.entry(id) {
-            place.insert(Tip { time, kept: Kept::Nowhere });
+        if self.tips.get(&id).is_none() {
+            self.tips.insert(id, Tip { time, kept: Kept::Nowhere });
             self.added.push(id);
         }
     }
@@ -105,7 +106,7 @@ impl Tips {
             Some(Kept::Alone) => self.covered.push(*id),
             Some(Kept::Page(number)) => {
                 if let Some(page) = self.pages.get_mut(&number) {
-                    page.tips.retain(|tip| tip != id);
+                    page.tips.retain(|(tip, _)| tip != id);
                     self.changed.insert(number);
                 }
             }
@@ -119,7 +120,7 @@ impl Tips {
                 let last = self.pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
                 let number = last.map_or(self.next_page, |(number, _)| *number);
                 self.next_page = self.next_page.max(number.saturating_add(1));
-                self.pages.entry(number).or_default().tips.push(id);
+                self.pages.entry(number).or_default().tips.push((id, tip.time));
                 self.changed.insert(number);
                 tip.kept = Kept::Page(number);
             }
@@ -141,9 +142,9 @@ impl Tips {
             return told.then(|| Change::remove(Tree::Frontier, key));
         }
         let mut value = Vec::with_capacity(page.tips.len().saturating_mul(TIP_BYTES));
-        for id in &page.tips {
+        for (id, time) in &page.tips {
             value.extend_from_slice(id.as_bytes());
-            value.extend_from_slice(&self.tips.get(id).map_or(0, |tip| tip.time.secs()).to_be_bytes());
+            value.extend_from_slice(&time.secs().to_be_bytes());
         }
         let fresh = !std::mem::replace(&mut page.told, true);
         Some(Change { fresh, ..Change::put(Tree::Frontier, key, value) })
@@ -163,11 +164,10 @@ mod tests {
     /// Whatever comes and goes between two tellings, the index has exactly the tips.
     #[test]
     fn what_the_index_was_told_are_the_tips() {
-        let mut tips = Tips::default();
         let mut index: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         // One tip that an earlier version wrote.
         index.insert(keys::tip(&id(9_999)), keys::number(60));
-        tips.tips.extend(Tips::load(&index.clone().into_iter().collect::<Vec<_>>()).tips);
+        let mut tips = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
         for n in 0..3_000u64 {
             tips.add(id(n), Time::from_secs(n * 60));
             // Most are covered soon, some late, some never.
@@ -188,7 +188,8 @@ mod tests {
                     }
                 }
                 let loaded = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
-                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
+                let all =
+                    |tips: &Tips| tips.tips.sorted().into_iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
                 assert_eq!(all(&loaded), all(&tips));
                 assert!(loaded.next_page <= tips.next_page);
             }

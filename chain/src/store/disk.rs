@@ -25,10 +25,11 @@ use std::{
 
 use self::{
     bodies::Bodies,
-    flush::InFlight,
+    flush::{InFlight, Spent},
     headers::{ColumnWrite, Headers},
     index::{Index, IndexWrite},
     log::Stored,
+    notice::Notices,
     recent::{Recent, Staged},
     runs::Runs,
     scan::{EntryBytes, ScanColumn},
@@ -49,6 +50,7 @@ use crate::{
 
 pub(crate) mod bodies;
 mod checkpoints;
+mod derived;
 pub(crate) mod files;
 mod flush;
 pub(crate) mod headers;
@@ -56,6 +58,7 @@ mod index;
 pub mod journal;
 mod log;
 mod memtable;
+mod notice;
 mod outbox;
 mod pieces;
 mod recent;
@@ -71,6 +74,7 @@ mod witness;
 pub use checkpoints::{DiskCheckpoints, FILE_MAX_BYTES as CHECKPOINTS_MAX_BYTES};
 #[cfg(feature = "testing")]
 pub use files::fault::plan as faults;
+pub use notice::Notice;
 pub use outbox::DiskOutbox;
 
 /// A header segment, or a part of a day's bodies, that has reached this size is followed by a new one: 64 MiB.
@@ -122,6 +126,8 @@ pub struct DiskStore {
     /// The record that an id was last found to be of: who looks up an id mostly reads that next.
     found: Mutex<Option<(u64, Stored)>>,
     in_flight: Option<InFlight>,
+    /// What the next flush lets go of.
+    spent: Spent,
     /// Changes of the trees that are to be written once so many records are durable.
     trees: Option<(u64, Arc<IndexWrite>)>,
     upkeep: Option<UpkeepInFlight>,
@@ -133,6 +139,7 @@ pub struct DiskStore {
     behind: Option<String>,
     /// Why the last upkeep failed, if it did.
     upkeep_failed: Option<String>,
+    notices: Notices,
     /// Shared with a flush under way and closed last, so that nobody opens what is still being written.
     lock: Arc<File>,
 }
@@ -156,6 +163,7 @@ impl DiskStore {
     /// Opens the log of `network` in `dir`, or starts one with the log id `entropy`, 16 random bytes.
     ///
     /// What stands behind the last commit marker is cut; columns and runs that are missing or unsound are made anew.
+    /// [`notices`](Self::notices) says what was.
     ///
     /// # Errors
     /// [`StoreError::InUse`] when another process has it open, [`StoreError::Foreign`] when it belongs to another network
@@ -197,14 +205,16 @@ impl DiskStore {
         let ledger = network.ledger();
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));
         stock::check_not_beheaded(&headers_dir, &bodies_dir, &scan_path)?;
-        let claimed = scan::claimed(&scan_path)?;
-        let headers = Headers::open(headers_dir, ledger, entropy, options.segment_bytes, claimed)?;
+        stock::refuse_newer(dir, ledger)?;
+        let (claimed, notices) = (scan::claimed(&scan_path)?, Notices::default());
+        let headers = Headers::open(headers_dir, ledger, entropy, options.segment_bytes, claimed, &notices)?;
         let (log_id, log) = (headers.log_id(), headers.view().clone());
         let bodies = Bodies::open(bodies_dir, ledger, log_id, options.segment_bytes)?;
-        let scan = ScanColumn::open(scan_path, ledger, log_id, &log)?;
-        let tree = TreeColumn::open(dir.join("tree.col"), ledger, log_id, &log, progress)?;
-        let runs = Runs::open(dir.join("runs"), ledger, log_id, options.memtable_records, &log, progress)?;
-        let index = Index::open(dir.join("index"), log_id, options.overlay_entries)?;
+        let scan = ScanColumn::open(scan_path, ledger, log_id, &log, &notices, progress)?;
+        let tree = TreeColumn::open(dir.join("tree.col"), ledger, log_id, &log, &notices, progress)?;
+        let (table, runs_dir) = (options.memtable_records, dir.join("runs"));
+        let runs = Runs::open(runs_dir, ledger, log_id, table, &log, &notices, progress)?;
+        let index = Index::open(dir.join("index"), log_id, options.overlay_entries, log.len > 0, &notices)?;
         Ok(Self {
             dir: dir.to_owned(),
             headers,
@@ -218,12 +228,14 @@ impl DiskStore {
             offsets: Vec::new(),
             found: Mutex::default(),
             in_flight: None,
+            spent: Spent::default(),
             trees: None,
             upkeep: None,
             upkeep_rests: false,
             failing: None,
             behind: None,
             upkeep_failed: None,
+            notices,
             lock: Arc::new(lock),
         })
     }
@@ -233,9 +245,19 @@ impl DiskStore {
         self.headers.log_id()
     }
 
+    /// What was not as it was left, on opening and since, in the order in which it was found.
+    pub fn notices(&self) -> Vec<Notice> {
+        self.notices.all().into_iter().chain(self.runs.unsound()).collect()
+    }
+
     /// Why the disk does not take all in at the moment, if it does not.
     pub fn trouble(&self) -> Option<&str> {
-        self.failing.as_deref().or(self.behind.as_deref()).or(self.upkeep_failed.as_deref())
+        self.failing.as_ref().or_else(|| self.lagging()).map(String::as_str)
+    }
+
+    /// Why something that follows from the log lags behind it, if it does.
+    fn lagging(&self) -> Option<&String> {
+        self.behind.as_ref().or(self.upkeep_failed.as_ref()).or_else(|| self.index.trouble())
     }
 
     /// Record and, if it ever came, place of its body when it was written.
@@ -256,8 +278,7 @@ impl DiskStore {
     fn check_room(&self) -> Result<(), StoreError> {
         let full =
             self.recent.len() >= RECENT_MAX || self.index.len() >= CHANGES_MAX || self.runs.in_memory() >= RECENT_MAX;
-        let behind = self.behind.as_ref().or(self.upkeep_failed.as_ref());
-        let cause = self.failing.as_ref().or(behind.filter(|_| full));
+        let cause = self.failing.as_ref().or_else(|| self.lagging().filter(|_| full));
         cause.map_or(Ok(()), |cause| Err(StoreError::Failing { cause: cause.clone() }))
     }
 
@@ -442,12 +463,12 @@ impl Store for DiskStore {
     }
 
     fn reset_trees(&mut self) -> Result<(), StoreError> {
-        self.index.reset()
+        self.index.reset(Some("it contradicts the log"))
     }
 
     fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
-        self.index.reset()?;
-        self.tree.reset(self.headers.view())?;
+        self.index.reset(None)?;
+        self.tree.reset(self.headers.view(), progress)?;
         self.runs.reset(self.headers.view(), progress)?;
         let staged = self.recent.from(self.headers.len().max(self.recent.first()));
         staged.for_each(|staged| self.runs.push(&staged.record));

@@ -10,13 +10,13 @@ use qasedak_chain::{
     Ledger, Position, Time, TxId, block,
     ledger::Retained,
     retention::Keep,
-    store::{Body, Record, Store, StoreError},
+    store::{Body, DiskUse, Record, Store, StoreError},
     time::{DAY_SECS, HOUR_SECS},
     transaction::{Header, Kind},
 };
 
 use super::{Answer, Refusal, types};
-use crate::node::{Node, now};
+use crate::node::{DiskBeside, Node, now};
 
 /// Most ids that a block is shown with.
 const BLOCK_IDS_MAX: usize = 10_000;
@@ -24,7 +24,8 @@ const BLOCK_IDS_MAX: usize = 10_000;
 pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Status> {
     let engine = node.p2p().status().await.map_err(Refusal::internal)?;
     let listen = node.p2p().listen_addresses();
-    let outbox_bytes = node.outbox_bytes();
+    let outbox = node.outbox_bytes();
+    let beside = node.disk_beside().await.map_err(Refusal::internal)?;
     let (summary, newest, frontier, disk, retained) = node
         .with_ledger(|ledger| {
             // Keeps what the frontier gained; a disk that fails is told of below, and shows all the same.
@@ -57,19 +58,22 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         },
         address: node.mail().map(|mail| mail.address().to_string()),
         listen: listen.iter().map(ToString::to_string).collect(),
-        disk: types::Disk {
-            headers: disk.headers,
-            bodies: disk.bodies,
-            scan: disk.scan,
-            index: disk.index,
-            outbox: outbox_bytes,
-        },
+        disk: shown_disk(&disk, outbox, &beside),
         retention: shown_retention(retained),
         disk_failing: node
             .p2p()
             .disk_trouble()
             .map(|trouble| types::DiskFailing { since: trouble.since.secs(), reason: trouble.reason }),
     }))
+}
+
+fn shown_disk(disk: &DiskUse, outbox: u64, beside: &DiskBeside) -> types::Disk {
+    let DiskBeside { checkpoints, wallet, all } = *beside;
+    let DiskUse { headers, bodies, scan, index } = *disk;
+    let named = [headers, bodies, scan, index, outbox, checkpoints, wallet].into_iter().fold(0, u64::saturating_add);
+    // What grew between the two looks is not counted as something else.
+    let other = all.saturating_sub(named);
+    types::Disk { headers, bodies, scan, index, outbox, checkpoints, wallet, other }
 }
 
 fn shown_retention(retained: Retained) -> types::Retention {

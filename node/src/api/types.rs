@@ -109,6 +109,12 @@ pub struct Disk {
     pub index: u64,
     /// Outbox.
     pub outbox: u64,
+    /// Checkpoints and evidence.
+    pub checkpoints: u64,
+    /// Wallet.
+    pub wallet: u64,
+    /// Everything else: what was set aside as damaged, and small files.
+    pub other: u64,
 }
 
 /// How long bodies are kept.

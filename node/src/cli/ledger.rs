@@ -6,7 +6,7 @@ use qasedak_chain::{
     repair,
     store::{
         StoreError,
-        disk::{DiskOptions, DiskStore},
+        disk::{DiskOptions, DiskStore, Notice},
     },
 };
 use serde::Serialize;
@@ -26,6 +26,10 @@ struct Verdict {
     transactions: u64,
     /// The first contradiction, if there is one.
     contradiction: Option<String>,
+    /// Whether bytes were not what was written. All of it was made anew from the log.
+    damaged: bool,
+    /// What was not as it was left, and what was done about it, one sentence each.
+    notices: Vec<String>,
 }
 
 pub(super) fn execute(context: &Context, command: &LedgerCommand) -> Outcome {
@@ -43,7 +47,7 @@ pub(super) fn execute(context: &Context, command: &LedgerCommand) -> Outcome {
         return mend(context);
     }
     let ledger = open(context, command, random()?).map_err(Failure::failed)?;
-    check(context, &ledger)
+    check(context, &ledger, command)
 }
 
 /// What `ledger repair --json` prints.
@@ -96,7 +100,7 @@ fn open(context: &Context, command: &LedgerCommand, log_id: [u8; 16]) -> Result<
     Ok(ledger)
 }
 
-fn check(context: &Context, ledger: &DiskLedger) -> Outcome {
+fn check(context: &Context, ledger: &DiskLedger, command: &LedgerCommand) -> Outcome {
     let total = ledger.summary().count;
     let mut bar = Bar::start(context.output.is_json());
     let found = ledger.check_index(&mut |count| bar.update(count, total));
@@ -105,14 +109,30 @@ fn check(context: &Context, ledger: &DiskLedger) -> Outcome {
         IndexCheck::Agrees => None,
         IndexCheck::Contradicts(what) => Some(what),
     };
-    let verdict = Verdict { agrees: contradiction.is_none(), transactions: total, contradiction };
-    context.output.show(&verdict, |verdict| match &verdict.contradiction {
-        None => format!("the index agrees with the log: {} transactions", verdict.transactions),
-        Some(what) => format!("{} {what}", context.output.bad("contradicts the log:")),
+    // Opening mends what follows from the log: what it had to mend is part of the answer.
+    let found = ledger.store().notices();
+    let verdict = Verdict {
+        agrees: contradiction.is_none(),
+        transactions: total,
+        contradiction,
+        damaged: found.iter().any(Notice::is_damage),
+        notices: found.iter().map(Notice::to_string).collect(),
+    };
+    context.output.show(&verdict, |verdict| {
+        let now = match &verdict.contradiction {
+            None => format!("the index agrees with the log: {} transactions", verdict.transactions),
+            Some(what) => format!("{} {what}", context.output.bad("contradicts the log:")),
+        };
+        verdict.notices.iter().map(|notice| format!("{notice}\n")).chain([now]).collect()
     })?;
-    if verdict.agrees {
-        Ok(())
-    } else {
-        Err(Failure::failed("the index does not follow from the log; make it anew with: qasedak ledger rebuild-index"))
+    if !verdict.agrees {
+        let advice = "the index does not follow from the log; make it anew with: qasedak ledger rebuild-index";
+        return Err(Failure::failed(advice));
     }
+    if verdict.damaged && matches!(command, LedgerCommand::Check) {
+        let advice = "files were not as they were left, and were made anew from the log, as said above; look after the \
+                      disk, and check what cannot be made anew with: qasedak audit verify";
+        return Err(Failure::failed(advice));
+    }
+    Ok(())
 }

@@ -69,9 +69,13 @@ fn disk(disk: &Disk) -> String {
         ("scan column", disk.scan),
         ("index", disk.index),
         ("outbox", disk.outbox),
+        ("checkpoints", disk.checkpoints),
+        ("wallet", disk.wallet),
+        ("other", disk.other),
     ];
     let all = parts.iter().map(|(_, count)| *count).fold(0, u64::saturating_add);
-    let each: Vec<String> = parts.iter().map(|(name, count)| format!("{name} {}", bytes(*count))).collect();
+    let each = parts.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{name} {}", bytes(*count)));
+    let each: Vec<String> = each.collect();
     format!("{}: {}", bytes(all), each.join(", "))
 }
 
@@ -101,9 +105,13 @@ mod tests {
 
     #[test]
     fn the_disk_is_told_by_part() {
-        let disk_use = Disk { headers: 1_024, bodies: 2_048, scan: 64, index: 0, outbox: 1 };
+        let disk_use =
+            Disk { headers: 1_024, bodies: 2_048, scan: 64, index: 0, outbox: 1, checkpoints: 0, wallet: 5, other: 2 };
         let told = disk(&disk_use);
-        assert_eq!(told, "3.1 KiB: headers 1.0 KiB, bodies 2.0 KiB, scan column 64 B, index 0 B, outbox 1 B");
+        assert_eq!(
+            told,
+            "3.1 KiB: headers 1.0 KiB, bodies 2.0 KiB, scan column 64 B, outbox 1 B, wallet 5 B, other 2 B"
+        );
         assert_eq!(bodies(&disk_use, &retention(false, Some(20 << 30))), "2.0 KiB of at most 20.0 GiB");
         assert!(bodies(&disk_use, &retention(true, None)).contains("archive"));
         let held = |waiting| Intake { daily_bytes: 4 << 30, waiting, waiting_bytes: 2_048 };

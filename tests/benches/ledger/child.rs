@@ -13,7 +13,6 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
     ROUNDS,
-    fixture::BODY_BYTES,
     million::{MONTH, Million},
     pipeline::{self, Writer},
     proofs::{self, Proofs, STAMPED},
@@ -25,8 +24,6 @@ use crate::{
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// Ids that are looked up in one round.
 const LOOK_UPS: usize = 2_000;
-/// Bytes of a transaction of three parents on the wire.
-const WIRE_BYTES: f64 = 283.0 + BODY_BYTES as f64;
 
 type Figures = BTreeMap<String, f64>;
 
@@ -71,7 +68,7 @@ fn memory_mib(field: &str) -> f64 {
 fn write(dir: &Path, count: u64) -> Figures {
     let network = Network::dev();
     let mut ledger = pipeline::open(&network, dir);
-    let mut storing = std::time::Duration::ZERO;
+    let (mut storing, mut wire) = (std::time::Duration::ZERO, 0);
     Writer::scope(&mut ledger, |writer| {
         let mut all =
             proofs::stamped(&network).into_iter().chain(Million::new(&network, count - STAMPED as u64, MONTH));
@@ -80,6 +77,7 @@ fn write(dir: &Path, count: u64) -> Figures {
             if page.is_empty() {
                 return;
             }
+            wire += page.iter().map(|verified| verified.transaction().to_bytes().len()).sum::<usize>();
             let start = Instant::now();
             page.into_iter().for_each(|verified| writer.append(verified));
             writer.wait();
@@ -92,7 +90,11 @@ fn write(dir: &Path, count: u64) -> Figures {
     ledger.flush_now(pipeline::clock(&network)).unwrap();
     drop(ledger);
     pipeline::open(&network, dir).flush_now(pipeline::clock(&network)).unwrap();
-    Figures::from([("rate".into(), count as f64 / storing.as_secs_f64()), ("peak".into(), memory_mib("VmHWM"))])
+    Figures::from([
+        ("rate".into(), count as f64 / storing.as_secs_f64()),
+        ("wire".into(), wire as f64 / count as f64),
+        ("peak".into(), memory_mib("VmHWM")),
+    ])
 }
 
 fn only_open(dir: &Path) -> Figures {
@@ -258,10 +260,10 @@ pub fn scale(report: &mut Report) {
         report.time(&name("prove"), of("prove"), of("prove limit"), Asked::Nothing);
         report.time(&name("check"), of("check"), of("check limit"), Asked::Nothing);
         report.plain(&name("statement for a checkpoint"), of("statement") * 1e3, "ms", String::new(), Asked::Nothing);
-        let limit = format!("{WIRE_BYTES} B on the wire");
+        let limit = format!("{:.0} B on the wire", written["wire"]);
         report.plain(
             &name("bytes on disk over bytes on the wire"),
-            on_disk / WIRE_BYTES,
+            on_disk / written["wire"],
             "x",
             limit,
             Asked::AtMost(1.2),

@@ -7,7 +7,8 @@
 //! | `O n` | the outbox has acknowledged transaction n of the line |
 //! | `o n` | the outbox is about to be told to let it go |
 //! | `W n` | the wallet has acknowledged the messages before n, and the cursor n |
-//! | `E part sentence` | a part refused, and why |
+//! | `I n` | and its index is well |
+//! | `E part sentence` | a part refused, and why; for `index`, what the ledger says of its trouble |
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -25,7 +26,7 @@ use qasedak_chain::{
     ledger::{AppendError, IndexCheck},
     store::{
         Outbox,
-        disk::{DiskOutbox, DiskStore},
+        disk::{DiskOptions, DiskOutbox, DiskStore},
     },
 };
 use qasedak_wallet::{
@@ -39,15 +40,15 @@ use crate::line::{Line, dev, time};
 const LOG_ID: [u8; 16] = [0x77; 16];
 const LOG: LogId = LogId::from_bytes(LOG_ID);
 const PASSPHRASE: &str = "crash";
-/// Header segments end early, so that many are begun.
-const SEGMENT_BYTES: u64 = 40_000;
+/// Header segments end early, so that many are begun; runs are made and sled is written often.
+const OPTIONS: DiskOptions = DiskOptions { segment_bytes: 40_000, memtable_records: 64, overlay_entries: 16 };
 /// Most transactions that the outbox keeps at a time.
 const KEPT: usize = 6;
 
 pub type DiskLedger = Ledger<DiskStore>;
 
 pub fn open_ledger(dir: &Path) -> DiskLedger {
-    let store = DiskStore::open_with_segments(&dir.join("ledger"), &dev(), LOG_ID, SEGMENT_BYTES).unwrap();
+    let store = DiskStore::open_with(&dir.join("ledger"), &dev(), LOG_ID, OPTIONS, &mut |_, _| {}).unwrap();
     Ledger::open(dev(), store).unwrap()
 }
 
@@ -128,6 +129,10 @@ fn writes_until_it_dies() {
         let count = ledger.summary().count;
         if say("ledger", ledger.flush_now(time(count))).is_some() {
             println!("L {count}");
+            match ledger.store().trouble() {
+                None => println!("I {count}"),
+                Some(trouble) => println!("E index {trouble}"),
+            }
         }
         if round % 20 == 7 {
             say("ledger", ledger.prune(time(count)));
@@ -161,6 +166,8 @@ fn writes_until_it_dies() {
 #[derive(Clone, Debug, Default)]
 pub struct Acknowledged {
     pub ledger: u64,
+    /// What of that the index was well at.
+    pub index: u64,
     pub outbox: BTreeSet<u64>,
     pub wallet: u64,
     /// The next transaction of the line for the outbox.
@@ -178,6 +185,10 @@ impl Acknowledged {
         };
         match (what, rest.parse::<u64>()) {
             ("L", Ok(count)) => self.ledger = count,
+            ("I", Ok(count)) => {
+                self.index = count;
+                return;
+            }
             ("O", Ok(nth)) => {
                 self.outbox.insert(nth);
                 self.next_kept = nth + 1;

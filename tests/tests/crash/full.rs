@@ -107,23 +107,63 @@ fn a_full_ext4_is_survived() {
     on_full(&Image::ext4(home.path(), 48));
 }
 
-#[test]
-fn a_limit_on_the_size_of_files_is_survived() {
-    if Command::new("prlimit").arg("--version").output().is_err() {
-        return skip("prlimit is missing");
-    }
-    let home = tempfile::tempdir().unwrap();
-    let line = Line::of(4_000);
+/// A writer whose files can be limited in size while it runs.
+fn limited(dir: &Path, line: &Line) -> Writer {
     // A write beyond the limit sends SIGXFSZ, which would end the process; ignored, the write fails with EFBIG. The shell
     // hands that on to the program in its place.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(std::env::current_exe().unwrap());
-    in_child(&mut command, home.path(), &line, &Acknowledged::default());
-    let writer = Writer::spawn(command, Acknowledged::default());
-    let limit = |process: u32, bytes: &str| {
-        let done = Command::new("prlimit").arg(format!("--pid={process}")).arg(format!("--fsize={bytes}")).status();
-        assert!(done.unwrap().success());
-    };
+    in_child(&mut command, dir, line, &Acknowledged::default());
+    Writer::spawn(command, Acknowledged::default())
+}
+
+/// Limits the size of a process's files, from its next write on.
+fn limit(process: u32, bytes: &str) {
+    let done = Command::new("prlimit").arg(format!("--pid={process}")).arg(format!("--fsize={bytes}")).status();
+    assert!(done.unwrap().success());
+}
+
+fn lacks_prlimit() -> bool {
+    Command::new("prlimit").arg("--version").output().is_err()
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_survived() {
+    if lacks_prlimit() {
+        return skip("prlimit is missing");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let line = Line::of(4_000);
+    let writer = limited(home.path(), &line);
     let (squeeze, relieve) = (|process| limit(process, "1024:unlimited"), |process| limit(process, "unlimited"));
     squeezed(writer, home.path(), &line, &squeeze, &relieve, &["File too large", "sled"]);
+}
+
+/// The log can be written and the index cannot: what is in the log is acknowledged, the trouble is told, and when there
+/// is space again, the same store writes the index.
+#[test]
+fn an_index_that_cannot_grow_holds_nothing_up() {
+    if lacks_prlimit() {
+        return skip("prlimit is missing");
+    }
+    let home = tempfile::tempdir().unwrap();
+    let line = Line::of(4_000);
+    let mut writer = limited(home.path(), &line);
+    wait_for("progress", &mut writer, |now| now.ledger > 3 && now.index > 3);
+    // More than a header segment or a part of bodies has, and less than the first segment of sled.
+    limit(writer.process.id(), "55000:unlimited");
+    let index = home.path().join("ledger").join("index").display().to_string();
+    let tells = |now: &Acknowledged| {
+        now.refusals.iter().any(|refusal| refusal.starts_with("index") && refusal.contains(&index))
+    };
+    wait_for("trouble of the index", &mut writer, tells);
+    let before = writer.acknowledged.lock().unwrap().clone();
+    wait_for("acknowledgements all the same", &mut writer, |now| now.ledger > before.ledger + 5);
+    let during = writer.acknowledged.lock().unwrap().clone();
+    let of_the_ledger = during.refusals.iter().find(|refusal| refusal.starts_with("ledger"));
+    assert_eq!(of_the_ledger, None, "the log had space");
+    assert!(during.index < during.ledger);
+    limit(writer.process.id(), "unlimited");
+    wait_for("an index that is well", &mut writer, |now| now.index > during.ledger + 5);
+    check(home.path(), &line, &writer.kill(), true);
 }

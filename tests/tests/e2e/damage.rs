@@ -74,3 +74,34 @@ fn a_damaged_card_is_published_anew() {
     a.start(&[&relay]);
     wait_for("second card", PATIENCE, || (a.view().2 == 2).then_some(()));
 }
+
+/// What opening mends is said, by the command and by the node: not "all is well", as if nothing had been.
+#[test]
+fn what_is_mended_on_opening_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut a, relay) = node_with_relay(home.path());
+    wait_for("own card", PATIENCE, || (a.view().2 == 1).then_some(()));
+    a.stop();
+    let ledger = a.data.join("dev").join("ledger");
+    let check = || {
+        let output = run(&a.data, &["--json", "ledger", "check"]);
+        let verdict: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        (output.status.code(), verdict)
+    };
+    let garble = || {
+        let db = ledger.join("index").join("db");
+        fs::write(&db, vec![0x5a; fs::read(&db).unwrap().len()]).unwrap();
+    };
+    let (code, verdict) = check();
+    assert_eq!((code, &verdict["damaged"], &verdict["notices"]), (Some(0), &false.into(), &Value::Array(Vec::new())));
+    garble();
+    let (code, verdict) = check();
+    assert_eq!((code, &verdict["damaged"], &verdict["agrees"]), (Some(1), &true.into(), &true.into()), "{verdict}");
+    assert!(ledger.join("index.damaged-1").is_dir() && verdict["notices"].to_string().contains("index.damaged-1"));
+    let (code, verdict) = check();
+    assert_eq!((code, &verdict["damaged"]), (Some(0), &false.into()), "it was mended: {verdict}");
+    garble();
+    a.start(&[&relay]);
+    let log = fs::read_to_string(a.log()).unwrap();
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains("index.damaged-2")), "{log}");
+}

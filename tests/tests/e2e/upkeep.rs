@@ -20,7 +20,9 @@ fn an_index_is_checked_and_made_anew() {
     let before = a.view();
     a.stop();
 
-    let agrees = serde_json::json!({ "agrees": true, "transactions": 2, "contradiction": null });
+    let agrees = serde_json::json!({
+        "agrees": true, "transactions": 2, "contradiction": null, "damaged": false, "notices": [],
+    });
     assert_eq!(json(&a.data, &["ledger", "check"]), agrees);
     assert_eq!(json(&a.data, &["ledger", "rebuild-index"]), agrees);
     let set_aside = a.data.join("dev").join("ledger").join("index.damaged-1");

@@ -35,7 +35,7 @@ mod write;
 pub(crate) const UNLINKS_MAX: usize = 16;
 
 /// A body that is not durable yet.
-struct Pending {
+pub(crate) struct Pending {
     /// Where it is to stand in its part.
     at: u64,
     id: TxId,
@@ -43,7 +43,7 @@ struct Pending {
 }
 
 /// Bodies that are not durable yet, by part, in their order.
-type PendingParts = BTreeMap<Part, Vec<Pending>>;
+pub(crate) type PendingParts = BTreeMap<Part, Vec<Pending>>;
 
 /// All body files.
 pub(crate) struct Bodies {
@@ -148,11 +148,10 @@ impl Bodies {
         BodyWrites::new(Arc::clone(&self.dir), self.taken.clone())
     }
 
-    /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again.
-    pub(crate) fn written(&mut self, success: bool) {
-        if success {
-            self.taken.clear();
-        }
+    /// Tells how the last [`take_writes`](Self::take_writes) ended, and gives what is needed no more. After a failure all
+    /// of it is to be taken again.
+    pub(crate) fn written(&mut self, success: bool) -> Vec<Arc<PendingParts>> {
+        if success { std::mem::take(&mut self.taken) } else { Vec::new() }
     }
 
     /// Reads a body of `len` bytes.

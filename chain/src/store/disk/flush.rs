@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     DiskStore,
-    bodies::BodyWrites,
+    bodies::{BodyWrites, PendingParts},
     files::{self, DiskFile},
     headers::{ColumnWrite, HeaderWrite, LogWork},
     index::IndexWrite,
@@ -74,7 +74,16 @@ struct Work {
     /// The log before.
     before: LogView,
     outcome: Arc<Mutex<Outcome>>,
+    spent: Mutex<Spent>,
     _lock: Arc<File>,
+}
+
+/// What earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given back
+/// beside a flush and not under the ledger's lock.
+#[derive(Default)]
+pub(super) struct Spent {
+    groups: Vec<Group>,
+    bodies: Vec<Arc<PendingParts>>,
 }
 
 /// What the columns lack.
@@ -149,6 +158,7 @@ impl Work {
     fn prepare(&self) -> Result<Prepared, StoreError> {
         let log = self.log.as_ref().map(LogWork::prepare).transpose()?;
         let columns = self.columns.as_ref().map(|columns| columns.prepare(&self.before)).transpose()?;
+        drop(std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
         Ok(Prepared { log, columns: columns.unwrap_or_default() })
     }
 
@@ -248,6 +258,7 @@ impl DiskStore {
             runs,
             index: index.clone(),
             outcome: Arc::clone(&outcome),
+            spent: Mutex::new(std::mem::take(&mut self.spent)),
             _lock: Arc::clone(&self.lock),
         };
         let (late, makes_run) = (self.late.keys().copied().collect(), work.runs.is_some());
@@ -285,7 +296,7 @@ impl DiskStore {
         };
         let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
         let logged = outcome.logged.filter(|_| success);
-        self.bodies.written(logged.is_some());
+        self.spent.bodies.extend(self.bodies.written(logged.is_some()));
         let Some((after, offsets)) = logged else {
             if index.is_some() {
                 self.index.give_back();
@@ -308,7 +319,7 @@ impl DiskStore {
             self.runs.done(done);
         }
         if outcome.columns {
-            self.recent.let_go(count);
+            self.spent.groups.extend(self.recent.let_go(count));
             self.offsets.clear();
             self.late.retain(|position, _| late.binary_search(position).is_err());
         } else {

@@ -10,8 +10,10 @@ use std::{
 };
 
 use super::{
+    derived,
     files::{self, DiskFile},
     log::{LogView, OFFSET_BYTES, Segment, damaged, offset_bytes, rebuild_offsets},
+    notice::{Notice, Notices},
     pieces::Pieces,
     recent::{Group, Staged},
     recover::scan,
@@ -39,6 +41,7 @@ pub(super) struct Headers {
     segment_bytes: u64,
     link: Link,
     last_commit: Option<CommitPoint>,
+    notices: Notices,
 }
 
 /// What a flush is to commit, not yet in the form in which it is written.
@@ -52,6 +55,7 @@ pub(super) struct LogWork {
     link: Link,
     groups: Vec<Group>,
     late: Vec<(u64, Place)>,
+    notices: Notices,
     pub(super) point: CommitPoint,
 }
 
@@ -125,6 +129,7 @@ impl Headers {
         new_log_id: [u8; 16],
         segment_bytes: u64,
         claimed: u64,
+        notices: &Notices,
     ) -> Result<Self, StoreError> {
         files::make_dir(&dir)?;
         let mut firsts = segment_firsts(&dir)?;
@@ -140,6 +145,7 @@ impl Headers {
             segment_bytes,
             link: first_link(ledger),
             last_commit: None,
+            notices: notices.clone(),
         };
         for (nth, first) in firsts.iter().enumerate() {
             headers.open_segment(*first, firsts.get(nth.saturating_add(1)).copied(), claimed)?;
@@ -162,8 +168,10 @@ impl Headers {
         if first != self.view.len || header.link != self.link {
             return Err(damaged(0, "the segment does not follow the one before it; one is missing or was changed"));
         }
-        let offsets = open_offsets(&self.dir, &header)?;
-        let segment = Segment { first, file: Arc::new(file), offsets: Arc::new(offsets), framing: header.framing() };
+        let expected = file.len()? > FILE_HEADER_BYTES as u64;
+        let offsets = Arc::new(open_offsets(&self.dir, &header, expected, &self.notices)?);
+        let (framing, notices) = (header.framing(), self.notices.clone());
+        let segment = Segment { first, file: Arc::new(file), offsets, framing, notices };
         match next {
             Some(next) => self.skip_segment(segment, next),
             None => self.scan_last(segment, claimed),
@@ -183,8 +191,13 @@ impl Headers {
             return Err(damaged(segment.file.path(), at, "the segment does not reach up to the next"));
         }
         (self.link, self.last_commit) = (point.link, Some(point));
-        if offsets_claimed(segment.offsets.len()?) != next.saturating_sub(segment.first) {
+        let (written, records) = (offsets_claimed(segment.offsets.len()?), next.saturating_sub(segment.first));
+        if written != records {
             rebuild_offsets(&segment, end)?;
+            match written.checked_sub(records) {
+                Some(more) => self.notices.corrected(segment.offsets.path(), more),
+                None => self.notices.missing(segment.offsets.path()),
+            }
         }
         self.add(segment, point.count, end);
         Ok(())
@@ -209,12 +222,21 @@ impl Headers {
         }
         if scanned.end < len {
             segment.file.truncate(scanned.end)?;
+            let (path, offset, bytes) = (path.display().to_string(), scanned.end, len.saturating_sub(scanned.end));
+            self.notices.add(match scanned.torn {
+                true => Notice::TornCommit { path, offset, bytes },
+                false => Notice::Unfinished { path, offset, bytes },
+            });
         }
         // A commit that a dying process wrote and did not make durable counts from now on, so now it must be.
         segment.file.sync()?;
         let column = offset_bytes(&scanned.offsets);
-        if segment.offsets.read_from(FILE_HEADER_BYTES as u64)? != column {
+        let written = segment.offsets.read_from(FILE_HEADER_BYTES as u64)?;
+        if written != column {
             segment.offsets.write_at(&column, FILE_HEADER_BYTES as u64)?;
+            let pairs = written.as_chunks::<OFFSET_BYTES>().0.iter().zip(column.as_chunks::<OFFSET_BYTES>().0);
+            let wrong = pairs.filter(|(written, right)| written != right).count();
+            self.notices.corrected(segment.offsets.path(), wrong as u64);
         }
         self.link = scanned.link;
         self.last_commit = scanned.commit.or(self.last_commit);
@@ -245,7 +267,8 @@ impl Headers {
     pub(super) fn work(&self, groups: Vec<Group>, late: Vec<(u64, Place)>, point: CommitPoint) -> LogWork {
         let (dir, view) = (self.dir.clone(), self.view.clone());
         let (ledger, log_id, link, segment_bytes) = (self.ledger, self.log_id, self.link, self.segment_bytes);
-        LogWork { dir, ledger, log_id, segment_bytes, view, link, groups, late, point }
+        let notices = self.notices.clone();
+        LogWork { dir, ledger, log_id, segment_bytes, view, link, groups, late, notices, point }
     }
 
     /// Takes note of a write that is durable.
@@ -263,8 +286,9 @@ impl LogWork {
         let mut view = self.view.clone();
         if view.end >= self.segment_bytes {
             let (file, header) = create_segment(&self.dir, self.ledger, self.log_id, view.len, self.link)?;
-            let offsets = Arc::new(open_offsets(&self.dir, &header)?);
-            let segment = Segment { first: view.len, file: Arc::new(file), offsets, framing: header.framing() };
+            let offsets = Arc::new(open_offsets(&self.dir, &header, false, &self.notices)?);
+            let (framing, notices) = (header.framing(), self.notices.clone());
+            let segment = Segment { first: view.len, file: Arc::new(file), offsets, framing, notices };
             Arc::make_mut(&mut view.segments).push(segment);
             view.end = FILE_HEADER_BYTES as u64;
         }
@@ -313,13 +337,7 @@ fn create_segment(
 }
 
 /// Opens the offset column of a segment, or makes an empty one where there is none that is sound.
-fn open_offsets(dir: &Path, segment: &FileHeader) -> Result<DiskFile, StoreError> {
+fn open_offsets(dir: &Path, segment: &FileHeader, expected: bool, notices: &Notices) -> Result<DiskFile, StoreError> {
     let header = FileHeader { kind: FileKind::Offsets, ..*segment };
-    let path = offsets_path(dir, segment.number);
-    if let Some(file) = DiskFile::open(&path, true)?
-        && file.read_at(0, FILE_HEADER_BYTES)? == header.to_bytes()
-    {
-        return Ok(file);
-    }
-    files::create_whole(&path, &header.to_bytes())
+    derived::open(&offsets_path(dir, segment.number), header, expected, notices)
 }

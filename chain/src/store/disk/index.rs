@@ -14,7 +14,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::files;
+use super::{
+    files,
+    notice::Notices,
+    segment::{FORMAT, newer_format},
+};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 /// Memory that sled may use for its pages.
@@ -23,6 +27,10 @@ const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 const SEGMENT_BYTES: usize = 64 * 1024;
 /// The key under which sled holds the id of the log that it indexes; no tree has the prefix 0.
 const LOG_ID_KEY: &[u8] = &[0];
+/// The key under which sled holds the format of all that is in it, a little-endian u32. One without it has the first.
+const FORMAT_KEY: &[u8] = &[0, 0];
+/// Keys from here on are those of trees.
+const FIRST_TREE_KEY: &[u8] = &[1];
 
 /// A change of a key that is not in sled yet.
 #[derive(Clone)]
@@ -56,6 +64,20 @@ pub(super) struct Index {
     urgent: bool,
     /// A write failed: sled takes no more until it is opened again.
     broken: bool,
+    /// Why, as it was last told.
+    trouble: Option<String>,
+    notices: Notices,
+}
+
+/// Which log sled indexes.
+enum Opened {
+    Ours,
+    /// None so far: it is empty.
+    None,
+    /// Another one.
+    Other,
+    /// Ours, in a format of a later version.
+    Newer(u32),
 }
 
 /// Changes ready to be applied to sled, all or nothing.
@@ -69,11 +91,21 @@ pub(super) struct IndexWrite {
     instead_of: Option<Arc<IndexWrite>>,
     /// Another write has taken its place. Held while it is being applied.
     void: Mutex<bool>,
+    /// Why it failed, if it did.
+    failure: Mutex<Option<String>>,
 }
 
 impl IndexWrite {
     /// Applies the changes. Without fsync where they follow from the log: what a power cut takes is derived anew.
     pub(super) fn apply(&self) -> Result<(), StoreError> {
+        let applied = self.try_to_apply();
+        if let Err(error) = &applied {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+        }
+        applied
+    }
+
+    fn try_to_apply(&self) -> Result<(), StoreError> {
         if let Some(earlier) = &self.instead_of {
             *earlier.void.lock().unwrap_or_else(PoisonError::into_inner) = true;
         }
@@ -116,68 +148,121 @@ fn open_db(path: &Path) -> sled::Result<sled::Db> {
     }
 }
 
+/// Which log an open sled indexes.
+fn look_at(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<Opened> {
+    if let Some(format) = db.get(FORMAT_KEY)?.and_then(|bytes| bytes.as_ref().try_into().ok().map(u32::from_le_bytes))
+        && format > FORMAT
+    {
+        return Ok(Opened::Newer(format));
+    }
+    Ok(match db.get(LOG_ID_KEY)? {
+        Some(found) if found.as_ref() == log_id.as_slice() => Opened::Ours,
+        // One without a log id is of no log unless it is empty.
+        None if db.is_empty() => Opened::None,
+        _ => Opened::Other,
+    })
+}
+
 /// A key in sled: the tree's prefix and the key.
 fn full_key(tree: Tree, key: &[u8]) -> Vec<u8> {
     [&[tree.prefix()], key].concat()
 }
 
 impl Index {
-    /// Opens the index of a log. One that does not open, or that indexes another log, is set aside.
-    pub(super) fn open(path: PathBuf, log_id: [u8; 16], limit: usize) -> Result<Self, StoreError> {
-        let (staged, in_flight) = (Overlay::new(), None);
-        let mut index =
-            Self { path, log_id, db: None, staged, in_flight, limit, written_at: 0, urgent: false, broken: false };
-        match index.open_sled() {
+    /// Opens the index of a log. One that does not open, or that indexes another log, is set aside. `expected`: whether
+    /// there should be one.
+    pub(super) fn open(
+        path: PathBuf,
+        log_id: [u8; 16],
+        limit: usize,
+        expected: bool,
+        notices: &Notices,
+    ) -> Result<Self, StoreError> {
+        if expected && !path.exists() {
+            notices.missing(&path);
+        }
+        let mut index = Self {
+            path,
+            log_id,
+            db: None,
+            staged: Overlay::new(),
+            in_flight: None,
+            limit,
+            written_at: 0,
+            urgent: false,
+            broken: false,
+            trouble: None,
+            notices: notices.clone(),
+        };
+        // sled finds nothing in some damaged files, and says nothing; what was begun once holds at least the log's id.
+        let begun = expected && files::bytes_under(&index.path.join("db")) > 0;
+        match index.open_sled(begun) {
             Ok(true) => {}
-            Ok(false) | Err(StoreError::Index { .. }) => index.start_anew()?,
+            Ok(false) => index.start_anew(Some("it is not that of this log, or sled finds nothing in it"))?,
+            Err(StoreError::Index { what, .. }) => index.start_anew(Some(&what))?,
             Err(error) => return Err(error),
         }
         Ok(index)
     }
 
-    /// Opens sled; `false` when it indexes another log.
-    fn open_sled(&mut self) -> Result<bool, StoreError> {
+    /// Opens sled; `false` when it indexes another log, or none although it was `begun` for this one.
+    fn open_sled(&mut self, begun: bool) -> Result<bool, StoreError> {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
-        let (db, ours) = fenced(path, || {
+        let (db, opened) = fenced(path, || {
             let db = open_db(path)?;
-            let ours = match db.get(LOG_ID_KEY)? {
-                Some(found) => found.as_ref() == log_id.as_slice(),
-                // An index without a log id is of no log unless it is empty.
-                None if db.is_empty() => db.insert(LOG_ID_KEY, log_id.as_slice())?.is_none(),
-                None => false,
-            };
-            Ok((db, ours))
+            let opened = look_at(&db, log_id)?;
+            if matches!(opened, Opened::None) && !begun {
+                db.insert(LOG_ID_KEY, log_id.as_slice())?;
+                db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())?;
+                db.flush()?;
+            }
+            Ok((db, opened))
         })?;
-        self.db = ours.then_some(db);
-        Ok(ours)
+        match opened {
+            Opened::Ours => self.db = Some(db),
+            Opened::None if !begun => {
+                files::sync_file(&path.join("db"))?;
+                self.db = Some(db);
+            }
+            Opened::None | Opened::Other => self.db = None,
+            Opened::Newer(format) => {
+                return Err(StoreError::Foreign { path: path.display().to_string(), what: newer_format(format) });
+            }
+        }
+        Ok(self.db.is_some())
     }
 
-    fn start_anew(&mut self) -> Result<(), StoreError> {
+    /// Sets the index aside, which is said where there is a reason to be told, and starts an empty one.
+    fn start_anew(&mut self, why: Option<&str>) -> Result<(), StoreError> {
         self.db = None;
         let names = files::names(self.path.parent().unwrap_or(Path::new("")))?;
         let numbers = names.iter().filter_map(|name| name.strip_prefix("index.damaged-")?.parse::<u64>().ok());
         let next = numbers.max().unwrap_or_default().saturating_add(1);
-        files::rename(&self.path, &self.path.with_file_name(format!("index.damaged-{next}")))?;
-        match self.open_sled()? {
+        let kept_as = self.path.with_file_name(format!("index.damaged-{next}"));
+        files::rename(&self.path, &kept_as)?;
+        if let Some(why) = why {
+            self.notices.set_aside(&self.path, &kept_as, why);
+        }
+        match self.open_sled(false)? {
             true => Ok(()),
             false => Err(self.failed("a new index could not be started")),
         }
     }
 
-    /// Sets the index aside and starts an empty one.
-    pub(super) fn reset(&mut self) -> Result<(), StoreError> {
+    /// The same, unless it holds nothing.
+    pub(super) fn reset(&mut self, why: Option<&str>) -> Result<(), StoreError> {
         if self.in_flight.is_some() {
             return Err(self.failed("cannot be set aside while a flush is under way"));
         }
         (self.staged, self.written_at, self.urgent) = (Overlay::new(), 0, false);
-        // One that holds nothing but the log id was started anew just now.
+        // One that holds nothing of any tree was started anew just now.
         if let Some(db) = &self.db
-            && fenced(&self.path, || Ok(db.iter().take(2).count() < 2))?
+            && fenced(&self.path, || Ok(db.range(FIRST_TREE_KEY..).next().transpose()?.is_none()))?
         {
             return Ok(());
         }
-        self.start_anew()
+        self.start_anew(why)
     }
 
     fn failed(&self, what: &str) -> StoreError {
@@ -205,6 +290,11 @@ impl Index {
         }
     }
 
+    /// Why sled takes nothing at the moment, if it does not. Who writes it next opens it again first.
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.trouble.as_ref()
+    }
+
     /// Changes that are in memory alone.
     pub(super) fn len(&self) -> usize {
         self.staged.len()
@@ -225,7 +315,10 @@ impl Index {
     /// Takes what is staged, and what an earlier write was to apply, to be applied behind a commit of `records`. `None`
     /// when sled cannot be written.
     pub(super) fn take(&mut self, records: u64) -> Option<Arc<IndexWrite>> {
-        if self.broken && self.open_again().is_err() {
+        if self.broken
+            && let Err(error) = self.open_again()
+        {
+            self.trouble = Some(error.to_string());
             return None;
         }
         let (path, db) = (self.path.clone(), self.db.clone()?);
@@ -235,8 +328,8 @@ impl Index {
         changes.values_mut().for_each(|pending| pending.fresh = false);
         changes.append(&mut self.staged);
         let durably = std::mem::take(&mut self.urgent) || instead_of.as_ref().is_some_and(|earlier| earlier.durably);
-        let void = Mutex::default();
-        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void });
+        let (void, failure) = (Mutex::default(), Mutex::default());
+        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void, failure });
         self.in_flight = Some(Arc::clone(&write));
         self.written_at = records;
         Some(write)
@@ -248,8 +341,8 @@ impl Index {
         files::create_whole(&probe, b"whether the disk takes this")?;
         files::remove(&probe)?;
         self.db = None;
-        match self.open_sled()? {
-            true => self.broken = false,
+        match self.open_sled(true)? {
+            true => (self.broken, self.trouble) = (false, None),
             false => return Err(self.failed("it indexes another log now")),
         }
         Ok(())
@@ -263,6 +356,8 @@ impl Index {
             self.in_flight = None;
         } else {
             self.broken = true;
+            let failure = write.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.trouble = failure.or_else(|| Some(self.failed("a write broke off").to_string()));
             self.give_back();
         }
     }
@@ -378,4 +473,22 @@ where
         }
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// sled panics on some damage. Nothing above it may.
+    #[test]
+    fn a_panic_inside_of_sled_becomes_an_error() {
+        let path = Path::new("some/index");
+        let broken = fenced::<()>(path, || std::panic::panic_any("what sled says when it panics"));
+        let error = broken.unwrap_err();
+        assert!(matches!(&error, StoreError::Index { path, .. } if path == "some/index"), "{error}");
+        assert!(error.to_string().contains("can be made anew"), "{error}");
+        let refused = fenced::<()>(path, || Err(sled::Error::Unsupported("a reason".to_owned())));
+        assert!(refused.unwrap_err().to_string().contains("a reason"));
+        assert_eq!(fenced(path, || Ok(7)).unwrap(), 7);
+    }
 }

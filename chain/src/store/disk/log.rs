@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc};
 
 use super::{
     files::DiskFile,
+    notice::Notices,
     pieces::Pieces,
     segment::{Entry, FILE_HEADER_BYTES, FRAME_BYTES, Framing, PAYLOAD_MAX_BYTES, Place, TransactionEntry},
 };
@@ -28,6 +29,7 @@ pub(super) struct Segment {
     pub(super) file: Arc<DiskFile>,
     pub(super) offsets: Arc<DiskFile>,
     pub(super) framing: Framing,
+    pub(super) notices: Notices,
 }
 
 /// The durable records of a log.
@@ -83,7 +85,9 @@ impl LogView {
                 if rebuild_offsets(segment, self.end_of(segment)?).is_err() {
                     return Err(damage);
                 }
-                read()
+                let mended = read()?;
+                segment.notices.corrected(segment.offsets.path(), 1);
+                Ok(mended)
             }
             other => other,
         }

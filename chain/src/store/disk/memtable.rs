@@ -1,11 +1,12 @@
 //! The index of the newest records, in memory: derived from the log's tail and bounded, until a run takes it over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
 };
 
 use crate::{
+    id_map::IdMap,
     ids::{Position, TxId},
     store::{Found, OrderKey, Record},
     transaction::Kind,
@@ -15,16 +16,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MemTable {
     first: u64,
-    /// Only ever asked for one id, or taken whole and sorted.
-    ids: HashMap<TxId, Found>,
+    ids: IdMap<Found>,
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
 }
 
 impl MemTable {
-    /// An empty one for the records from `first` on.
-    pub(super) fn new(first: u64) -> Self {
-        Self { first, ..Self::default() }
+    /// An empty one for the records from `first` on, about `room` of them.
+    pub(super) fn new(first: u64, room: usize) -> Self {
+        Self { first, ids: IdMap::with_room(room), ..Self::default() }
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -63,9 +63,9 @@ impl MemTable {
         self.order.range((Bound::Included(from), Bound::Unbounded)).map(|(key, position)| (*key, *position))
     }
 
-    /// All ids with their positions, in no order.
+    /// All ids with their positions, ascending.
     pub(super) fn ids(&self) -> impl Iterator<Item = (&TxId, u64)> {
-        self.ids.iter().map(|(id, found)| (id, found.position.get()))
+        self.ids.sorted().into_iter().map(|(id, found)| (id, found.position.get()))
     }
     /// All tags with their positions, ascending.
     pub(super) fn tags(&self) -> &BTreeSet<([u8; 16], u64)> {

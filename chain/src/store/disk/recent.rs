@@ -79,11 +79,10 @@ impl Recent {
         self.closed.iter().cloned().collect()
     }
 
-    /// Lets groups go that end at `position` or before.
-    pub(super) fn let_go(&mut self, position: u64) {
-        while self.closed.front().is_some_and(|group| group.end() <= position) {
-            self.closed.pop_front();
-        }
+    /// Lets groups go that end at `position` or before, and gives them.
+    pub(super) fn let_go(&mut self, position: u64) -> Vec<Group> {
+        let gone = self.closed.partition_point(|group| group.end() <= position);
+        self.closed.drain(..gone).collect()
     }
 
     pub(super) fn get(&self, position: u64) -> Option<&Staged> {

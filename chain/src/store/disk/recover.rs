@@ -94,6 +94,8 @@ pub(super) struct Scanned {
     pub(super) end: u64,
     pub(super) link: Link,
     pub(super) commit: Option<CommitPoint>,
+    /// A commit with its marker stands behind that end, and is what a power cut left.
+    pub(super) torn: bool,
 }
 
 /// Reads a segment up to its last commit marker. The inner `Err` holds offset and what is wrong there.
@@ -103,7 +105,8 @@ pub(super) fn scan(
     first: u64,
     link: Link,
 ) -> Result<Result<Scanned, (u64, String)>, StoreError> {
-    let mut done = Scanned { offsets: Vec::new(), end: FILE_HEADER_BYTES as u64, link, commit: None };
+    let end = FILE_HEADER_BYTES as u64;
+    let mut done = Scanned { offsets: Vec::new(), end, link, commit: None, torn: false };
     let mut committed = 0;
     let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES as u64, link, Vec::new());
     let mut bad = None;
@@ -128,7 +131,7 @@ pub(super) fn scan(
                 offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
             Some(Entry::Commit(point)) if point.count == count && point.link == link => {
-                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point) };
+                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point), torn: false };
                 committed = offsets.len();
             }
             Some(Entry::LateBody { position, .. }) if position < count => {}
@@ -139,9 +142,11 @@ pub(super) fn scan(
     }
     if let Some(what) = bad
         && let Some(marker) = commit_behind(framing, pieces, at)?
-        && (commit_behind(framing, pieces, marker)?.is_some() || !is_torn(pieces, done.end, at)?)
     {
-        return Ok(Err((at, what.to_owned())));
+        if commit_behind(framing, pieces, marker)?.is_some() || !is_torn(pieces, done.end, at)? {
+            return Ok(Err((at, what.to_owned())));
+        }
+        done.torn = true;
     }
     offsets.truncate(committed);
     Ok(Ok(Scanned { offsets, ..done }))

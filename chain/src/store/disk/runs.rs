@@ -23,6 +23,7 @@ use super::{
     files,
     log::{LogView, Stored},
     memtable::MemTable,
+    notice::{Notice, Notices},
 };
 use crate::{
     ids::{Depth, LedgerId, TxId},
@@ -99,19 +100,22 @@ impl Runs {
         log_id: [u8; 16],
         memtable_records: usize,
         log: &LogView,
+        notices: &Notices,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, StoreError> {
         files::make_dir(&dir)?;
         for name in files::names(&dir)?.iter().filter(|name| name.ends_with(files::UNFINISHED)) {
             files::remove(&dir.join(name))?;
         }
-        let builder = Arc::new(Builder { dir, ledger, log_id, memtable_records: memtable_records.max(1) });
+        let (memtable_records, notices) = (memtable_records.max(1), notices.clone());
+        let builder = Arc::new(Builder { dir, ledger, log_id, memtable_records, notices });
+        let table = builder.new_table(0);
         let mut runs = Self {
             builder,
             runs: Vec::new(),
             full: VecDeque::new(),
             last: None,
-            table: MemTable::new(0),
+            table,
             merging: None,
             gone: Vec::new(),
         };
@@ -134,19 +138,40 @@ impl Runs {
                 files::remove(&path)?;
                 continue;
             }
-            let opened = if first < covered || end > log.len { None } else { self.builder.open(first, end, log).ok() };
-            let Some(run) = opened else {
-                set_aside(&path)?;
-                continue;
+            let opened = if first < covered || end > log.len {
+                Err("its positions are not those that are left for it".to_owned())
+            } else {
+                self.builder.open(first, end, log).map_err(|error| error.to_string())
+            };
+            let run = match opened {
+                Ok(run) => run,
+                Err(why) => {
+                    self.set_aside(&path, &why)?;
+                    continue;
+                }
             };
             if first > covered {
+                self.builder.notices.missing(&self.builder.path(covered, first));
                 let made = self.builder.of_log(covered, first, log, &mut |at| progress(at, log.len))?;
                 self.runs.push(Arc::new(made));
             }
             self.runs.push(Arc::new(run));
         }
-        self.table = MemTable::new(self.covered());
+        self.table = self.builder.new_table(self.covered());
         Ok(())
+    }
+
+    fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
+        if let Some(kept_as) = set_aside(path)? {
+            self.builder.notices.set_aside(path, &kept_as, why);
+        }
+        Ok(())
+    }
+
+    /// Runs that could not be read, and are not made anew yet.
+    pub(super) fn unsound(&self) -> impl Iterator<Item = Notice> {
+        let suspects = self.runs.iter().filter(|run| run.is_suspect());
+        suspects.map(|run| Notice::Unsound { path: run.path().display().to_string() })
     }
 
     /// Positions that runs cover.
@@ -177,7 +202,7 @@ impl Runs {
         }
         (self.merging, self.last) = (None, None);
         self.full.clear();
-        self.table = MemTable::new(0);
+        self.table = self.builder.new_table(0);
         self.index_tail(log, progress)
     }
 
@@ -194,7 +219,7 @@ impl Runs {
     /// Sets the table aside if it is full, so that a run is made of it once its records are durable.
     pub(super) fn end_table(&mut self) {
         if self.table.len() >= self.builder.memtable_records {
-            let next = MemTable::new(self.table.end());
+            let next = self.builder.new_table(self.table.end());
             self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
         }
     }
@@ -404,7 +429,9 @@ impl RunJob {
                 Ok(Done::Removed)
             }
             Step::Mend(run) => {
-                set_aside(run.path())?;
+                if let Some(kept_as) = set_aside(run.path())? {
+                    self.builder.notices.set_aside(run.path(), &kept_as, "it failed its check when it was read");
+                }
                 let new = self.builder.of_log(run.facts.first, run.facts.end, log, &mut |_| {})?;
                 Ok(Done::Mended { old: Arc::clone(run), new })
             }
@@ -429,14 +456,16 @@ fn range_of(name: &str) -> Option<(u64, u64)> {
     (first < end).then_some((first, end))
 }
 
-/// Renames a run that is of no use, and keeps it.
-fn set_aside(path: &Path) -> Result<(), StoreError> {
+/// Renames a run that is of no use, and keeps it; `None` when there is no such file.
+fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let names = files::names(path.parent().unwrap_or(Path::new("")))?;
     if !names.iter().any(|found| *found == name) {
-        return Ok(());
+        return Ok(None);
     }
     let number = |found: &String| found.strip_prefix(&*name)?.strip_prefix(".damaged-")?.parse::<u64>().ok();
     let next = names.iter().filter_map(number).max().unwrap_or_default().saturating_add(1);
-    files::rename(path, &path.with_file_name(format!("{name}.damaged-{next}")))
+    let kept_as = path.with_file_name(format!("{name}.damaged-{next}"));
+    files::rename(path, &kept_as)?;
+    Ok(Some(kept_as))
 }

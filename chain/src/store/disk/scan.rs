@@ -4,13 +4,20 @@
 //! Invariant: it is written only after the records it tells of are durable, never holds more than the log, and can be
 //! made anew from the log. On open the entries of the last header segment are compared with the log.
 
-use std::{collections::BTreeMap, ops::Range, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    path::PathBuf,
+    sync::Arc,
+};
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 
 use super::{
-    files::{self, DiskFile},
+    derived,
+    files::DiskFile,
     log::{LogView, damaged},
+    notice::Notices,
     segment::{Entry, FILE_HEADER_BYTES, Fields, FileHeader, FileKind, Place, TransactionEntry},
 };
 use crate::{
@@ -110,35 +117,55 @@ pub(crate) const fn entry_at(position: u64) -> u64 {
 /// The scan column of a log.
 pub(super) struct ScanColumn {
     file: Arc<DiskFile>,
+    notices: Notices,
 }
 
 impl ScanColumn {
-    /// Opens the column, or makes it anew where it is missing or unsound, and brings it up to the log.
-    pub(super) fn open(path: PathBuf, ledger: LedgerId, log_id: [u8; 16], log: &LogView) -> Result<Self, StoreError> {
+    /// Opens the column, or makes it anew where it is missing or unsound, and brings it up to the log. `progress` is told
+    /// of every record whose entry is made: position reached, and length of the log.
+    pub(super) fn open(
+        path: PathBuf,
+        ledger: LedgerId,
+        log_id: [u8; 16],
+        log: &LogView,
+        notices: &Notices,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, StoreError> {
         let link = first_link(ledger);
         let header = FileHeader { kind: FileKind::Scan, ledger, log_id, number: 0, link };
-        let file = match DiskFile::open(&path, true)? {
-            Some(file) if file.read_at(0, FILE_HEADER_BYTES)? == header.to_bytes() => file,
-            _ => files::create_whole(&path, &header.to_bytes())?,
-        };
-        let column = Self { file: Arc::new(file) };
-        column.reconcile(log)?;
+        let file = derived::open(&path, header, log.len > 0, notices)?;
+        let column = Self { file: Arc::new(file), notices: notices.clone() };
+        column.reconcile(log, progress)?;
         Ok(column)
     }
 
     /// Compares the column with the log, from its own end or the last segment on, and rewrites what differs.
-    fn reconcile(&self, log: &LogView) -> Result<(), StoreError> {
-        let from = claimed(self.file.path())?.min(log.last_first());
-        let (mut page, mut late) = (Page::default(), BTreeMap::new());
-        log.entries_from(from, &mut |entry| {
+    fn reconcile(&self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+        let written = self.file.len()?.saturating_sub(FILE_HEADER_BYTES as u64) / ENTRY_BYTES as u64;
+        if written < log.last_first() {
+            self.notices.missing(self.file.path());
+        }
+        let (mut page, mut late, mut wrong) = (Page::default(), BTreeMap::new(), BTreeSet::new());
+        log.entries_from(written.min(log.last_first()), &mut |entry| {
             match entry {
-                Entry::Transaction(transaction) => page.reconcile(&self.file, &transaction)?,
+                Entry::Transaction(transaction) => {
+                    let position = transaction.position;
+                    if page.reconcile(&self.file, &transaction)? && position < written {
+                        wrong.insert(position);
+                    }
+                    if position >= written {
+                        progress(position.saturating_add(1), log.len);
+                    }
+                }
                 Entry::LateBody { position, place } => drop(late.insert(position, place)),
                 Entry::Commit(_) => {}
             }
             Ok(())
         })?;
         page.write(&self.file)?;
+        // Where a body came late, the entry was not that of the record as it came.
+        wrong.retain(|position| !late.contains_key(position));
+        self.notices.corrected(self.file.path(), wrong.len() as u64);
         for (position, place) in late {
             if let Some(stored) = log.read(Position::new(position))? {
                 let core = stored.record.header.core();
@@ -195,6 +222,7 @@ impl ScanColumn {
         })?;
         let core = stored.record.header.core();
         let entry = entry_bytes(position, core, &author_u(core), place);
+        self.notices.corrected(self.file.path(), 1);
         // Tried again when it is read again.
         drop(self.file.write_at(&entry, entry_at(position)));
         parse(position, &entry).ok_or_else(missing)
@@ -222,8 +250,8 @@ struct Page {
 }
 
 impl Page {
-    /// Compares the entry of the next record.
-    fn reconcile(&mut self, file: &DiskFile, transaction: &TransactionEntry<'_>) -> Result<(), StoreError> {
+    /// Compares the entry of the next record; whether it was another.
+    fn reconcile(&mut self, file: &DiskFile, transaction: &TransactionEntry<'_>) -> Result<bool, StoreError> {
         let position = transaction.position;
         if self.compared == self.entries.len() || self.first.saturating_add(self.compared as u64) != position {
             self.write(file)?;
@@ -235,17 +263,19 @@ impl Page {
         let header = Header::from_bytes(transaction.header).map_err(|error| {
             damaged(file.path(), entry_at(position), &format!("position {position}, id {}: {error}", transaction.id))
         })?;
+        let mut differs = false;
         if let Some(entry) = self.entries.get_mut(self.compared) {
             // The author's u costs a square root, so it is taken as it stands where all else is right.
             let stored = entry.get(AUTHOR).and_then(|u| u.try_into().ok()).filter(|u| u != &[0; 32]);
-            let expected = entry_bytes(position, header.core(), &stored.unwrap_or_default(), transaction.place);
-            if stored.is_none() || *entry != expected {
+            let u = stored.unwrap_or_else(|| author_u(header.core()));
+            differs = *entry != entry_bytes(position, header.core(), &u, transaction.place);
+            if differs {
                 *entry = entry_bytes(position, header.core(), &author_u(header.core()), transaction.place);
                 self.changed = true;
             }
         }
         self.compared = self.compared.saturating_add(1);
-        Ok(())
+        Ok(differs)
     }
 
     fn write(&self, file: &DiskFile) -> Result<(), StoreError> {

@@ -19,6 +19,8 @@ pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Bytes of a record beside its payload: len, kind and check.
 pub(crate) const FRAME_BYTES: usize = 13;
 const CHECK_BYTES: usize = 8;
+/// Magic of the scan column before its entries had checks. The next start makes it anew.
+pub(crate) const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
 /// Bytes of a file header that identify the file: all up to and with its number.
 const IDENTITY_BYTES: usize = 68;
 
@@ -102,6 +104,8 @@ pub(crate) enum HeaderFault {
     Damaged(String),
     /// It belongs to something else.
     Foreign(String),
+    /// A later version wrote it.
+    Newer(String),
 }
 
 impl HeaderFault {
@@ -109,7 +113,7 @@ impl HeaderFault {
         let path = path.display().to_string();
         match self {
             Self::Damaged(what) => StoreError::Damaged { path, offset: 0, what },
-            Self::Foreign(what) => StoreError::Foreign { path, what },
+            Self::Foreign(what) | Self::Newer(what) => StoreError::Foreign { path, what },
         }
     }
 }
@@ -150,12 +154,12 @@ impl FileHeader {
         else {
             return Err(damaged("the file header is cut short"));
         };
+        // First of all: what a later version means by the rest is not known here.
+        if format > FORMAT {
+            return Err(HeaderFault::Newer(newer_format(format)));
+        }
         if magic != kind.magic() {
             return Err(damaged("the file is of another kind"));
-        }
-        if format > FORMAT {
-            let what = format!("written by a newer version (format {format}, this one knows {FORMAT}); use that one");
-            return Err(HeaderFault::Foreign(what));
         }
         if format < FORMAT {
             return Err(damaged("the file has a format that never was"));
@@ -171,6 +175,11 @@ impl FileHeader {
     pub(crate) fn framing(&self) -> Framing {
         Framing(self.identity())
     }
+}
+
+/// What is said of a file that a later version wrote.
+pub(super) fn newer_format(format: u32) -> String {
+    format!("written by a newer version (format {format}, this one knows {FORMAT}); use that one")
 }
 
 /// Takes fixed-size little-endian fields off the front of a byte string.

@@ -2,8 +2,35 @@
 
 use std::path::Path;
 
-use super::{files, headers};
-use crate::store::StoreError;
+use super::{
+    files::{self, DiskFile},
+    headers,
+    segment::{FILE_HEADER_BYTES, FileHeader, FileKind, HeaderFault},
+};
+use crate::{ids::LedgerId, store::StoreError};
+
+/// Refuses a log in which a later version wrote a file, before anything is done to it. Bodies are looked at when they
+/// are asked for: they are many, and nothing else depends on them.
+pub(super) fn refuse_newer(dir: &Path, ledger: LedgerId) -> Result<(), StoreError> {
+    let mut paths = vec![dir.join("scan.col"), dir.join("tree.col"), dir.join("bodies").join("dropped")];
+    for (folder, endings) in [("headers", [".seg", ".off"]), ("runs", [".run", ".run"])] {
+        let names = files::names(&dir.join(folder))?.into_iter();
+        let named = names.filter(|name| endings.iter().any(|ending| name.ends_with(ending)));
+        paths.extend(named.map(|name| dir.join(folder).join(name)));
+    }
+    for path in paths {
+        // What cannot be read now says so when it is opened.
+        let head = DiskFile::open(&path, false)
+            .and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read_at(0, FILE_HEADER_BYTES)));
+        // What is newer is newer whatever its kind.
+        if let Err(newer @ HeaderFault::Newer(_)) =
+            FileHeader::parse(FileKind::Headers, ledger, &head.unwrap_or_default())
+        {
+            return Err(newer.into_error(&path));
+        }
+    }
+    Ok(())
+}
 
 /// A log that has bodies or a scan column had headers once: starting a new one beside them would hide the loss.
 pub(super) fn check_not_beheaded(headers: &Path, bodies: &Path, scan: &Path) -> Result<(), StoreError> {

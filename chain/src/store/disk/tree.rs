@@ -7,9 +7,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    files::{self, DiskFile},
+    derived,
+    files::DiskFile,
     headers::ColumnWrite,
     log::LogView,
+    notice::Notices,
     segment::{FILE_HEADER_BYTES, Fields, FileHeader, FileKind},
 };
 use crate::{
@@ -48,6 +50,7 @@ pub(super) struct TreeColumn {
     file: Arc<DiskFile>,
     ledger: LedgerId,
     log_id: [u8; 16],
+    notices: Notices,
 }
 
 impl TreeColumn {
@@ -57,15 +60,16 @@ impl TreeColumn {
         ledger: LedgerId,
         log_id: [u8; 16],
         log: &LogView,
+        notices: &Notices,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, StoreError> {
         let link = first_link(ledger);
         let header = FileHeader { kind: FileKind::Tree, ledger, log_id, number: 0, link };
-        let file = match DiskFile::open(&path, true)? {
-            Some(file) if file.read_at(0, FILE_HEADER_BYTES)? == header.to_bytes() => file,
-            _ => files::create_whole(&path, &header.to_bytes())?,
-        };
-        let tree = Self { file: Arc::new(file), ledger, log_id };
+        let file = derived::open(&path, header, log.len > 0, notices)?;
+        let tree = Self { file: Arc::new(file), ledger, log_id, notices: notices.clone() };
+        if tree.written()? < entries(log.last_first()) {
+            notices.missing(&path);
+        }
         tree.catch_up(log, progress)?;
         Ok(tree)
     }
@@ -74,9 +78,14 @@ impl TreeColumn {
         place.saturating_mul(ENTRY_BYTES).saturating_add(FILE_HEADER_BYTES as u64)
     }
 
+    /// Roots that the file has room for.
+    fn written(&self) -> Result<u64, StoreError> {
+        Ok(self.file.len()?.saturating_sub(FILE_HEADER_BYTES as u64) / ENTRY_BYTES)
+    }
+
     /// Adds what the column lacks, and cuts what it has too much.
     fn catch_up(&self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
-        let found = self.file.len()?.saturating_sub(FILE_HEADER_BYTES as u64) / ENTRY_BYTES;
+        let found = self.written()?;
         // The greatest multiple of 16 records all of whose roots are there.
         let mut whole = found.min(entries(log.len)) / 2;
         while entries(whole.saturating_add(1).saturating_mul(LEAVES)) <= found {
@@ -170,15 +179,16 @@ impl TreeColumn {
                 Ok(node(self.ledger, &left, &right))
             })?,
         };
+        self.notices.corrected(self.file.path(), 1);
         // Tried again when it is read again.
         drop(self.file.write_at(&[&root[..], &self.check(place, &root)].concat(), Self::entry_at(place)));
         Ok(root)
     }
 
     /// Makes the column anew.
-    pub(super) fn reset(&self, log: &LogView) -> Result<(), StoreError> {
+    pub(super) fn reset(&self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         self.file.truncate(FILE_HEADER_BYTES as u64)?;
-        self.catch_up(log, &mut |_, _| {})
+        self.catch_up(log, progress)
     }
 
     /// The file, for an fsync.

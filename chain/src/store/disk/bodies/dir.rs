@@ -123,18 +123,22 @@ impl BodyDir {
         Ok(Some((file, header.framing())))
     }
 
-    /// The file header of a part that has no file yet.
-    pub(super) fn new_part(&self, part: Part) -> FileHeader {
-        self.header(FileKind::Bodies, part.number())
-    }
-
-    /// Makes a part's file with these bytes, durably; `None` when the part has been dropped.
-    pub(super) fn create_part(&self, part: Part, bytes: &[u8]) -> Result<Option<DiskFile>, StoreError> {
+    /// Makes a part's file with what `write` puts into it, durably, and whole: nobody ever finds it with less. Makes none
+    /// when the part has been dropped.
+    pub(super) fn create_part(
+        &self,
+        part: Part,
+        write: impl FnOnce(&DiskFile, &Framing) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (path, header) = (self.part_path(part), self.header(FileKind::Bodies, part.number()));
+        let mut file = files::create_unfinished(&path)?;
+        file.write_at(&header.to_bytes(), 0)?;
+        write(&file, &header.framing())?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if part < *kept {
-            return Ok(None);
+            return files::remove(file.path());
         }
-        files::create_whole(&self.part_path(part), bytes).map(Some)
+        file.finish(&path)
     }
 
     /// How far bodies have been dropped, as the file `dropped` has it.

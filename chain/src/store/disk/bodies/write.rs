@@ -1,13 +1,13 @@
 //! The bodies that one flush writes.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, thread};
 
 use super::{BodyDir, Part, Pending, PendingParts};
 use crate::store::{
     StoreError,
     disk::{
         files::DiskFile,
-        segment::{FILE_HEADER_BYTES, Framing, KIND_BODY},
+        segment::{Framing, KIND_BODY},
     },
 };
 
@@ -33,35 +33,37 @@ impl BodyWrites {
         for (part, bodies) in self.taken.iter().flat_map(|taken| taken.iter()) {
             parts.entry(*part).or_default().extend(bodies);
         }
-        let mut written = Vec::new();
-        for (part, bodies) in &parts {
-            written.extend(self.write_part(*part, bodies)?);
-        }
-        written.iter().try_for_each(DiskFile::sync)
+        let parts: Vec<(Part, Vec<&Pending>)> = parts.into_iter().collect();
+        let (beside, here) = parts.split_at(parts.len() / 2);
+        // The disk is waited for in both halves at once.
+        let all =
+            |parts: &[(Part, Vec<&Pending>)]| parts.iter().try_for_each(|(part, bodies)| self.write(*part, bodies));
+        thread::scope(|scope| {
+            let other = (!beside.is_empty()).then(|| thread::Builder::new().spawn_scoped(scope, || all(beside)));
+            let written = all(here);
+            let other = match other {
+                Some(Ok(other)) => other.join().unwrap_or(Err(StoreError::BrokenOff)),
+                // Without a second thread the first one does it.
+                Some(Err(_)) => all(beside),
+                None => Ok(()),
+            };
+            written.and(other)
+        })
     }
 
-    /// Writes the bodies of a part; gives its file, unless all of it is durable already, or has been dropped.
-    fn write_part(&self, part: Part, bodies: &[&Pending]) -> Result<Option<DiskFile>, StoreError> {
-        let mut rest = Gathered { bodies, bytes: Vec::with_capacity(WRITE_BYTES.min(gathered_bytes(bodies))) };
+    /// Writes the bodies of a part, durably.
+    fn write(&self, part: Part, bodies: &[&Pending]) -> Result<(), StoreError> {
         if let Some((file, framing)) = self.dir.open_part(part, true)? {
-            rest.write(&file, &framing)?;
-            return Ok(Some(file));
+            write_bodies(&file, &framing, bodies)?;
+            return file.sync();
         }
-        let header = self.dir.new_part(part);
-        let framing = header.framing();
-        if bodies.first().is_some_and(|first| first.at == FILE_HEADER_BYTES as u64) {
-            rest.gather(&framing);
-        }
-        let start = [header.to_bytes(), std::mem::take(&mut rest.bytes)].concat();
-        let Some(file) = self.dir.create_part(part, &start)? else {
-            return Ok(None);
-        };
-        if rest.bodies.is_empty() {
-            return Ok(None);
-        }
-        rest.write(&file, &framing)?;
-        Ok(Some(file))
+        self.dir.create_part(part, |file, framing| write_bodies(file, framing, bodies))
     }
+}
+
+fn write_bodies(file: &DiskFile, framing: &Framing, bodies: &[&Pending]) -> Result<(), StoreError> {
+    let mut rest = Gathered { bodies, bytes: Vec::with_capacity(WRITE_BYTES.min(gathered_bytes(bodies))) };
+    rest.write(file, framing)
 }
 
 fn gathered_bytes(bodies: &[&Pending]) -> usize {

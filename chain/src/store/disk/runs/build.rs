@@ -11,7 +11,7 @@ use crate::{
     ids::{LedgerId, TxId},
     store::{
         StoreError,
-        disk::{files, log::LogView, memtable::MemTable},
+        disk::{files, log::LogView, memtable::MemTable, notice::Notices},
     },
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Builder {
     pub(super) ledger: LedgerId,
     pub(super) log_id: [u8; 16],
     pub(super) memtable_records: usize,
+    pub(super) notices: Notices,
 }
 
 impl Builder {
@@ -33,6 +34,11 @@ impl Builder {
     }
     pub(super) fn path(&self, first: u64, end: u64) -> PathBuf {
         self.dir.join(format!("{first:016x}-{end:016x}.run"))
+    }
+
+    /// An empty table for the records from `first` on.
+    pub(super) fn new_table(&self, first: u64) -> MemTable {
+        MemTable::new(first, self.memtable_records)
     }
 
     /// The run of all records in a table, which must be durable.
@@ -73,7 +79,7 @@ impl Builder {
         let mut parts: Vec<Arc<Run>> = Vec::new();
         let mut next = first;
         while next < end {
-            let mut table = MemTable::new(next);
+            let mut table = self.new_table(next);
             while next < end && table.len() < self.memtable_records {
                 let records = log.records(next, end, PAGE)?;
                 records.iter().for_each(|stored| table.push(&stored.record));

@@ -74,6 +74,8 @@ struct Plan {
     until_healed: bool,
     hits: u64,
     unsynced: BTreeMap<PathBuf, Vec<Undo>>,
+    /// How often each file was fsynced.
+    syncs: BTreeMap<PathBuf, u64>,
 }
 
 impl Plan {
@@ -145,6 +147,11 @@ impl Faults {
     /// How many calls have failed since the last one of `fail_…`.
     pub fn hits(&self) -> u64 {
         locked(&self.plan).hits
+    }
+
+    /// How often each file or directory was fsynced since the plan was made, those apart for which it failed.
+    pub fn syncs(&self) -> BTreeMap<PathBuf, u64> {
+        locked(&self.plan).syncs.clone()
     }
 
     /// A power cut, once everything below the directory is closed: of what was written and not fsynced, only those
@@ -276,6 +283,9 @@ pub(super) fn truncate(file: &File, path: &Path, len: u64) -> io::Result<()> {
 
 pub(super) fn synced(path: &Path) {
     if let Some(plan) = of(path) {
-        locked(&plan).unsynced.remove(path);
+        let mut plan = locked(&plan);
+        plan.unsynced.remove(path);
+        let count = plan.syncs.entry(path.to_owned()).or_default();
+        *count = count.saturating_add(1);
     }
 }
