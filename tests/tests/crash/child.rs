@@ -38,8 +38,8 @@ use rand::{SeedableRng, rngs::StdRng};
 use crate::line::{Line, dev, time};
 
 const LOG_ID: [u8; 16] = [0x77; 16];
-const LOG: LogId = LogId::from_bytes(LOG_ID);
-const PASSPHRASE: &str = "crash";
+pub const LOG: LogId = LogId::from_bytes(LOG_ID);
+pub const PASSPHRASE: &str = "crash";
 /// Header segments end early, so that many are begun; runs are made and sled is written often.
 const OPTIONS: DiskOptions = DiskOptions { segment_bytes: 40_000, memtable_records: 64, overlay_entries: 16 };
 /// Most transactions that the outbox keeps at a time.
@@ -52,11 +52,11 @@ pub fn open_ledger(dir: &Path) -> DiskLedger {
     Ledger::open(dev(), store).unwrap()
 }
 
-fn open_outbox(dir: &Path) -> DiskOutbox {
+pub fn open_outbox(dir: &Path) -> DiskOutbox {
     DiskOutbox::open(&dir.join("outbox"), &dev()).unwrap()
 }
 
-fn open_wallet(dir: &Path) -> Wallet {
+pub fn open_wallet(dir: &Path) -> Wallet {
     let dir = dir.join("wallet");
     if Wallet::exists(&dir) {
         return Wallet::open(&dir, &dev(), PASSPHRASE, time(0)).unwrap();
@@ -67,7 +67,7 @@ fn open_wallet(dir: &Path) -> Wallet {
 }
 
 /// Message `nth` as if it had been opened.
-fn message(nth: u64, wallet: &Wallet) -> Opened {
+pub fn message(nth: u64, wallet: &Wallet) -> Opened {
     let mut id = [0; 32];
     id[..8].copy_from_slice(&nth.to_be_bytes());
     Opened {

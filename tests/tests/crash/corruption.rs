@@ -1,6 +1,7 @@
 //! Bytes that change on the disk: a bit flipped, a file cut short, a sector that reads as zeros, at a random place of a
 //! random file of a ledger. Each is detected, or changes no answer; and afterwards everything is mended: what is derived
-//! from the log, the log itself by a repair and from a second, intact ledger, as a peer would send it.
+//! from the log, the log itself by a repair and from a second, intact ledger, as a peer would send it. What lies beside the
+//! ledger is in `kept`.
 //!
 //! 60 of them here, 1,000 with `QASEDAK_SOAK=1`.
 
@@ -75,7 +76,7 @@ fn make(dir: &Path, line: &Line) {
 }
 
 /// Changes one of the files below `dir`; all kinds of them come up alike. Says what it did.
-fn corrupt(dir: &Path, rng: &mut StdRng) -> String {
+pub fn corrupt(dir: &Path, rng: &mut StdRng) -> String {
     let mut kinds: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
     for path in files(dir) {
         let relative = path.strip_prefix(dir).unwrap();

@@ -1,7 +1,8 @@
 //! Ledgers, outboxes and wallets as each released format left them on disk: this version opens them and reads all.
 //!
-//! `tests/fixtures/format-N.tar.gz` holds the directories, `format-N.json` what must be found in them. They were made
-//! once by the version that had the format, with [`make_fixture`], and are never made again.
+//! `tests/fixtures/format-N.tar.gz` holds the directories, `format-N.json` what must be found in them. They are made
+//! once by the version that has the format, with [`make_fixture`]. From the first release on none is ever made again; forms
+//! that stood before it, as outbox and wallet in sled, are not kept.
 
 use std::{
     collections::BTreeSet,

@@ -5,7 +5,7 @@
 //! | `kill` | the process, by `kill -9` in the middle of a write |
 //! | `power` | the power: ext4 on a loop device, shut down without flushing |
 //! | `full` | the space: a full file system, a limit on file sizes |
-//! | `corruption` | bytes: files cut short, bits flipped |
+//! | `corruption`, `kept` | bytes: files cut short, bits flipped, of the ledger and of what lies beside it |
 //! | `fixtures` | time: ledgers that an earlier version wrote |
 //!
 //! Each module says how many rounds it makes; `QASEDAK_SOAK=1` makes all of them (`docs/testing.md`).
@@ -17,6 +17,7 @@ mod child;
 mod corruption;
 mod fixtures;
 mod full;
+mod kept;
 mod kill;
 mod line;
 mod mount;
