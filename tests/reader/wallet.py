@@ -1,6 +1,6 @@
 """Keys, addresses, cards, envelopes, keystores and disclosures, from docs/wallet-format.md alone.
 
-Not read: the wallet's database, which lies in sled's own format.
+Not read: the wallet's database.
 """
 
 import hashlib

@@ -253,14 +253,14 @@ pub const ONE_CODEC: Rule = Rule {
 
 /// sled stays behind the stores.
 pub const SLED_AT_HOME: Rule = Rule {
-    demand: "sled is known to the disk store and the wallet's vault only, so that it can be replaced",
+    demand: "sled is known to the disk store only, so that it can be replaced",
     check: |path, text| {
         let home =
-            at_home(path, &["chain/src/store/disk", "chain/tests/", "wallet/src/wallet", "wallet/tests/", "tests/"]);
-        if home { Vec::new() } else { ban(path, text, &["sled"], "go through the `Store` trait or the wallet") }
+            at_home(path, &["chain/src/store/disk", "chain/tests/", "tests/"]);
+        if home { Vec::new() } else { ban(path, text, &["sled"], "go through the `Store` trait or a `Journal`") }
     },
-    bad: &[("p2p/src/driver.rs", "use sled::Db;"), ("chain/src/ledger.rs", "sled::open(p)")],
-    good: &[("chain/src/store/disk/index.rs", "use sled::Db;"), ("wallet/src/wallet/vault.rs", "sled::Db")],
+    bad: &[("p2p/src/driver.rs", "use sled::Db;"), ("wallet/src/wallet/vault.rs", "sled::open(p)")],
+    good: &[("chain/src/store/disk/index.rs", "use sled::Db;")],
 };
 
 /// Each file says what it is for.
