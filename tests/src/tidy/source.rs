@@ -255,8 +255,7 @@ pub const ONE_CODEC: Rule = Rule {
 pub const SLED_AT_HOME: Rule = Rule {
     demand: "sled is known to the disk store only, so that it can be replaced",
     check: |path, text| {
-        let home =
-            at_home(path, &["chain/src/store/disk", "chain/tests/", "tests/"]);
+        let home = at_home(path, &["chain/src/store/disk", "chain/tests/", "tests/"]);
         if home { Vec::new() } else { ban(path, text, &["sled"], "go through the `Store` trait or a `Journal`") }
     },
     bad: &[("p2p/src/driver.rs", "use sled::Db;"), ("wallet/src/wallet/vault.rs", "sled::open(p)")],

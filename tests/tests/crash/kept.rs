@@ -106,7 +106,8 @@ fn every_corruption_beside_the_ledger_is_detected_or_harmless() {
     let sound = home.path().join("sound");
     make(&sound, &line);
     let right = read(&sound).unwrap_or_else(|said| panic!("{said:?}"));
-    assert_eq!((right.outbox.len(), right.inbox.len(), right.checkpoints.len()), (16, COUNT as usize, COUNT as usize));
+    // Of many checkpoints of one log the book keeps some.
+    assert_eq!((right.outbox.len(), right.inbox.len(), right.checkpoints.len()), (16, COUNT as usize, 16));
     let seed = seed();
     let (mut detected, mut harmless) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
     for round in 0..rounds {
