@@ -26,7 +26,6 @@ pub mod checkpoint;
 pub mod codec;
 pub mod digest;
 pub mod hash;
-mod id_map;
 pub mod ids;
 pub mod ledger;
 pub mod link;

@@ -3,11 +3,10 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::keys;
 use crate::{
-    id_map::IdMap,
     ids::TxId,
     store::{Change, Pair, Tree},
     time::Time,
@@ -44,7 +43,7 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    tips: IdMap<Tip>,
+    tips: BTreeMap<TxId, Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -83,7 +82,7 @@ impl Tips {
 
     /// All of them, ascending.
     pub(super) fn ids(&self) -> Vec<TxId> {
-        self.tips.sorted().into_iter().map(|(id, _)| *id).collect()
+        self.tips.keys().copied().collect()
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -93,8 +92,8 @@ impl Tips {
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if self.tips.get(&id).is_none() {
-            self.tips.insert(id, Tip { time, kept: Kept::Nowhere });
+        if let Entry::Vacant(place) = self.tips.entry(id) {
+            place.insert(Tip { time, kept: Kept::Nowhere });
             self.added.push(id);
         }
     }
@@ -188,8 +187,7 @@ mod tests {
                     }
                 }
                 let loaded = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
-                let all =
-                    |tips: &Tips| tips.tips.sorted().into_iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
+                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
                 assert_eq!(all(&loaded), all(&tips));
                 assert!(loaded.next_page <= tips.next_page);
             }

@@ -109,8 +109,7 @@ pub const PURE: Rule = Rule {
 pub const ORDERED: Rule = Rule {
     demand: "pure code and the simulator have no collection whose order differs from run to run",
     check: |path, text| {
-        // It shows nothing but in order.
-        let ordered = path != "chain/src/id_map.rs" && (is_pure(path) || at_home(path, &["tests/sim/"]));
+        let ordered = is_pure(path) || at_home(path, &["tests/sim/"]);
         if ordered { ban(path, text, &UNORDERED, "use BTreeMap or BTreeSet") } else { Vec::new() }
     },
     bad: &[

@@ -1,12 +1,13 @@
 //! The index of the newest records, in memory: derived from the log's tail and bounded, until a run takes it over.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
 };
 
+use foldhash::quality::RandomState;
+
 use crate::{
-    id_map::IdMap,
     ids::{Position, TxId},
     store::{Found, OrderKey, Record},
     transaction::Kind,
@@ -16,7 +17,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct MemTable {
     first: u64,
-    ids: IdMap<Found>,
+    /// Only ever asked for one id, or taken whole and sorted. Its hash is keyed by chance, so that nobody can choose ids
+    /// that collide.
+    ids: HashMap<TxId, Found, RandomState>,
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
 }
@@ -24,7 +27,7 @@ pub(super) struct MemTable {
 impl MemTable {
     /// An empty one for the records from `first` on, about `room` of them.
     pub(super) fn new(first: u64, room: usize) -> Self {
-        Self { first, ids: IdMap::with_room(room), ..Self::default() }
+        Self { first, ids: HashMap::with_capacity_and_hasher(room, RandomState::default()), ..Self::default() }
     }
 
     pub(super) fn first(&self) -> u64 {
@@ -63,9 +66,9 @@ impl MemTable {
         self.order.range((Bound::Included(from), Bound::Unbounded)).map(|(key, position)| (*key, *position))
     }
 
-    /// All ids with their positions, ascending.
+    /// All ids with their positions, in no order.
     pub(super) fn ids(&self) -> impl Iterator<Item = (&TxId, u64)> {
-        self.ids.sorted().into_iter().map(|(id, found)| (id, found.position.get()))
+        self.ids.iter().map(|(id, found)| (id, found.position.get()))
     }
     /// All tags with their positions, ascending.
     pub(super) fn tags(&self) -> &BTreeSet<([u8; 16], u64)> {
