@@ -9,26 +9,17 @@
 use std::{
     collections::BTreeMap,
     iter::Peekable,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    files,
-    notice::Notices,
-    segment::{FORMAT, newer_format},
-};
+use super::{files, notice::Notices, segment::newer_format};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
-/// Memory that sled may use for its pages.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
-/// Bytes of the pieces in which sled's file grows.
-const SEGMENT_BYTES: usize = 64 * 1024;
-/// The key under which sled holds the id of the log that it indexes; no tree has the prefix 0.
-const LOG_ID_KEY: &[u8] = &[0];
-/// The key under which sled holds the format of all that is in it, a little-endian u32. One without it has the first.
-const FORMAT_KEY: &[u8] = &[0, 0];
+mod db;
+
+use db::{Opened, fenced};
+
 /// Keys from here on are those of trees.
 const FIRST_TREE_KEY: &[u8] = &[1];
 
@@ -67,17 +58,6 @@ pub(super) struct Index {
     /// Why, as it was last told.
     trouble: Option<String>,
     notices: Notices,
-}
-
-/// Which log sled indexes.
-enum Opened {
-    Ours,
-    /// None so far: it is empty.
-    None,
-    /// Another one.
-    Other,
-    /// Ours, in a format of a later version.
-    Newer(u32),
 }
 
 /// Changes ready to be applied to sled, all or nothing.
@@ -129,40 +109,6 @@ impl IndexWrite {
     }
 }
 
-/// Runs a call of sled; its errors and its panics become [`StoreError::Index`].
-fn fenced<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
-    let failed = |what: String| StoreError::Index { path: path.display().to_string(), what };
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| failed(error.to_string())),
-        Err(_) => Err(failed("sled broke off on what it found".to_owned())),
-    }
-}
-
-/// Opens sled with small segments; one that was made with sled's own size keeps that. It is written seldom, and flushed
-/// then: no thread of sled's is to do it in between, which leaves gaps in its file.
-fn open_db(path: &Path) -> sled::Result<sled::Db> {
-    let config = || sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(None);
-    match config().segment_size(SEGMENT_BYTES).open() {
-        Err(sled::Error::Unsupported(_)) => config().open(),
-        opened => opened,
-    }
-}
-
-/// Which log an open sled indexes.
-fn look_at(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<Opened> {
-    if let Some(format) = db.get(FORMAT_KEY)?.and_then(|bytes| bytes.as_ref().try_into().ok().map(u32::from_le_bytes))
-        && format > FORMAT
-    {
-        return Ok(Opened::Newer(format));
-    }
-    Ok(match db.get(LOG_ID_KEY)? {
-        Some(found) if found.as_ref() == log_id.as_slice() => Opened::Ours,
-        // One without a log id is of no log unless it is empty.
-        None if db.is_empty() => Opened::None,
-        _ => Opened::Other,
-    })
-}
-
 /// A key in sled: the tree's prefix and the key.
 fn full_key(tree: Tree, key: &[u8]) -> Vec<u8> {
     [&[tree.prefix()], key].concat()
@@ -209,15 +155,13 @@ impl Index {
     fn open_sled(&mut self, begun: bool) -> Result<bool, StoreError> {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
-        let (db, opened) = fenced(path, || {
-            let db = open_db(path)?;
-            let opened = look_at(&db, log_id)?;
+        let db = db::open(path)?;
+        let opened = fenced(path, || {
+            let opened = db::look_at(&db, log_id)?;
             if matches!(opened, Opened::None) && !begun {
-                db.insert(LOG_ID_KEY, log_id.as_slice())?;
-                db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())?;
-                db.flush()?;
+                db::begin(&db, log_id)?;
             }
-            Ok((db, opened))
+            Ok(opened)
         })?;
         match opened {
             Opened::Ours => self.db = Some(db),
@@ -473,22 +417,4 @@ where
         }
     }
     Ok(pairs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// sled panics on some damage. Nothing above it may.
-    #[test]
-    fn a_panic_inside_of_sled_becomes_an_error() {
-        let path = Path::new("some/index");
-        let broken = fenced::<()>(path, || std::panic::panic_any("what sled says when it panics"));
-        let error = broken.unwrap_err();
-        assert!(matches!(&error, StoreError::Index { path, .. } if path == "some/index"), "{error}");
-        assert!(error.to_string().contains("can be made anew"), "{error}");
-        let refused = fenced::<()>(path, || Err(sled::Error::Unsupported("a reason".to_owned())));
-        assert!(refused.unwrap_err().to_string().contains("a reason"));
-        assert_eq!(fenced(path, || Ok(7)).unwrap(), 7);
-    }
 }
