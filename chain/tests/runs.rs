@@ -18,7 +18,10 @@ use qasedak_chain::{
     rules::Verified,
     store::{
         Batch, CommitPoint, NewRecord, OrderKey, Record, Store, Upkeep,
-        disk::{DiskOptions, DiskStore},
+        disk::{
+            DiskOptions, DiskStore,
+            faults::{Faults, Kind as Failure},
+        },
         memory::MemoryStore,
     },
     transaction::{Header, Kind},
@@ -255,6 +258,25 @@ fn runs_stay_few_and_a_lost_one_is_made_anew() {
     fs::copy(first, &copy).unwrap();
     agree(&small_store(dir.path()), &records);
     assert!(!copy.exists());
+}
+
+/// A run that has no more places is not read again for each place of those behind it.
+#[test]
+fn what_is_in_order_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = small_store(dir.path());
+    for nth in 0..400 {
+        stage(&mut store, Record { depth: Depth::new(nth), ..record(nth, 0) });
+        if nth % 4 == 3 {
+            flush(&mut store);
+        }
+    }
+    assert!(fs::read_dir(dir.path().join("runs")).unwrap().count() > 2);
+    let faults = Faults::below(&dir.path().join("runs"));
+    faults.fail_from(100, Failure::Unreadable);
+    let places = store.in_order(Time::default(), Time::from_secs(u64::MAX), None, usize::MAX).unwrap();
+    assert_eq!((places.len(), faults.hits()), (400, 0));
+    assert!(places.is_sorted());
 }
 
 #[test]
