@@ -26,10 +26,12 @@ use super::{
     notice::{Notice, Notices},
 };
 use crate::{
-    ids::{Depth, LedgerId, TxId},
+    ids::{Depth, LedgerId, Position, TxId},
     store::{Found, OrderKey, Record, StoreError},
     time::Time,
 };
+
+pub(super) use answers::Ids;
 
 mod answers;
 mod blocks;
@@ -327,19 +329,19 @@ impl Runs {
     /// At most `max` places in canonical order with times before `to`, from `from` on but behind `after`.
     pub(super) fn in_order(
         &self,
-        from: Time,
-        to: Time,
+        (from, to): (Time, Time),
         after: Option<OrderKey>,
         max: usize,
         log: &LogView,
-    ) -> Result<Vec<(OrderKey, u64)>, StoreError> {
+        ids: Ids,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
         let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
         let start = after.filter(|key| key.time >= from).unwrap_or(least);
         loop {
             let suspects = self.suspects();
             match self.gather(start, to, max, log) {
                 Ok(gathered) => {
-                    let mut places = answers::with_ids(gathered, log)?;
+                    let mut places = answers::with_ids(gathered, log, ids)?;
                     places.retain(|(key, _)| after.is_none_or(|after| *key > after));
                     places.sort_unstable();
                     places.truncate(max);
