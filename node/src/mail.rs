@@ -184,10 +184,13 @@ impl Mail {
 
     /// Scans whatever becomes durable, and keeps the card published, until it is dropped.
     pub async fn run(self: Arc<Self>) {
-        if let Err(error) = self.follow_sent().await {
-            tracing::warn!("cannot tell on how many peers earlier messages are: {error}");
-        }
-        tokio::join!(Arc::clone(&self).keep_scanning(), Arc::clone(&self).keep_card(), self.keep_time());
+        let follow = async {
+            if let Err(error) = self.follow_sent().await {
+                tracing::warn!("cannot tell on how many peers earlier messages are: {error}");
+            }
+        };
+        let (scan, card, time) = (Arc::clone(&self), Arc::clone(&self), Arc::clone(&self));
+        tokio::join!(scan.keep_scanning(), card.keep_card(), time.keep_time(), follow);
     }
 
     /// Lets go what has expired, and sends the receipts that are owed.

@@ -170,7 +170,9 @@ fn on(solo: &Solo, transaction: &Transaction) -> Option<usize> {
 fn who_is_known_to_hold_it_is_counted_by_key_until_it_ends() {
     let mut solo = Solo::new();
     let mine = &world()[0];
-    [1, 2].map(|peer| solo.meet(peer));
+    for peer in [1, 2] {
+        solo.meet(peer);
+    }
     own(&mut solo, mine);
     assert_eq!(on(&solo, mine), None, "it is not out");
     solo.tell(Input::Published { id: mine.id(), sent: true });

@@ -161,7 +161,7 @@ fn a_node_that_crashes_leaves_no_core_and_nobody_looks_into_a_running_one() {
         person.cores().iter().for_each(|core| fs::remove_file(core).unwrap());
         let (node, _) = person.node(&limits);
         assert!(!node.dies_with_core(signal), "the system wrote a core after SIG{signal}");
-        assert_eq!(person.cores(), [PathBuf::new(); 0], "after SIG{signal}");
+        assert!(person.cores().is_empty(), "{:?} after SIG{signal}", person.cores());
     }
     let (idle, (node, _)) = (idle(), person.node(&limits));
     // The first holds the passphrase, where it was given by the environment; the second everything.
