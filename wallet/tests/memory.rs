@@ -3,6 +3,8 @@
 //! One test in a process of its own: the system counts the locked pages of the whole process.
 
 #![cfg(target_os = "linux")]
+// Tests say by panicking that something is wrong.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use qasedak_chain::{Network, Time, time::RELEASE_SECS};
 use qasedak_wallet::{KdfCost, Phrase, Wallet};
