@@ -13,6 +13,7 @@ use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
     config::{self, Config},
     failure::{Failure, Outcome},
+    harden::KEYS_NOT_LOCKED,
     logging,
     node::{self, Options},
     passphrase,
@@ -39,6 +40,9 @@ pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
     logging::start(&config.log)?;
     let lock = context.paths.take()?;
     let wallet = if config.wallet { Some(open_wallet(context)?) } else { None };
+    if wallet.as_ref().is_some_and(|wallet| !wallet.keys_locked()) {
+        super::notice(&context.output.bad(KEYS_NOT_LOCKED));
+    }
     let options = Options { network: context.network.clone(), paths: context.paths.clone(), config, wallet, lock };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -15,6 +15,7 @@ mod damage;
 mod demo;
 mod full_disk;
 mod harness;
+mod holders;
 mod kill;
 mod lan;
 mod line;
