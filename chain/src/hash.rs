@@ -63,6 +63,10 @@ pub enum Context {
     LogId,
     /// The alias of a transaction in a reconciliation, over its salt and the id.
     Reconcile,
+    /// The check at the end of a scan key file, over all bytes before it.
+    ScanKeyFile,
+    /// What follows from a scan key file: the name and the key of its list of what was found, the name of its cursor.
+    Found,
 }
 
 impl Context {
@@ -95,6 +99,8 @@ impl Context {
             Context::Safety => "qasedak v1 safety",
             Context::LogId => "qasedak v1 log-id",
             Context::Reconcile => "qasedak v1 reconcile",
+            Context::ScanKeyFile => "qasedak v1 scan-key-file",
+            Context::Found => "qasedak v1 found",
         }
     }
 }

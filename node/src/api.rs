@@ -1,7 +1,8 @@
 //! The loopback API: how the command line, and later the web app, talk to the running node.
 //!
-//! Only loopback, only with the bearer token from the data directory, only under a loopback `Host`, never with an
-//! `Origin`: no cookies, no CORS, so no page in a browser can reach it (DESIGN §9; `docs/api.md`).
+//! Only loopback, only with the bearer token from the data directory (one call has a token of its own: [`found`]), only
+//! under a loopback `Host`, never with an `Origin`: no cookies, no CORS, so no page in a browser can reach it (DESIGN §9;
+//! `docs/api.md`).
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -18,6 +19,7 @@ use subtle::ConstantTimeEq;
 use crate::node::Node;
 
 pub mod audit;
+pub(crate) mod found;
 mod ledger;
 mod mail;
 mod people;
@@ -51,13 +53,18 @@ impl Guard {
         if headers.contains_key(header::ORIGIN) {
             return Err((StatusCode::FORBIDDEN, "pages of other sites may not call the API"));
         }
-        let bearer = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-        if bool::from(bearer.as_bytes().ct_eq(self.token.as_bytes())) {
+        if bool::from(bearer(headers).as_bytes().ct_eq(self.token.as_bytes())) {
             Ok(())
         } else {
             Err((StatusCode::UNAUTHORIZED, "the API wants the token from the file api.token in the data directory"))
         }
     }
+}
+
+/// The token that a call carries; empty when it carries none.
+fn bearer(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    value.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default()
 }
 
 /// Why a call was refused, in one sentence.
@@ -120,7 +127,9 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
         .fallback(|| async { Refusal(StatusCode::NOT_FOUND, "there is no such call; see docs/api.md".to_owned()) })
         .layer(DefaultBodyLimit::max(BODY_MAX_BYTES))
         .layer(middleware::from_fn_with_state(guard, admit))
-        .with_state(node)
+        .with_state(Arc::clone(&node))
+        // Behind the guard of the others: it has one of its own.
+        .merge(found::router(node))
 }
 
 async fn admit(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {

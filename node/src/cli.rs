@@ -15,6 +15,7 @@ pub mod args;
 mod audit;
 pub mod client;
 mod commands;
+mod fetch;
 mod init;
 mod ledger;
 mod messages;

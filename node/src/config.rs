@@ -5,7 +5,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use qasedak_chain::{Network, retention::Keep};
@@ -57,6 +57,8 @@ pub struct FileConfig {
     pub log: Option<String>,
     /// Whether `run` opens the wallet; false makes it a relay.
     pub wallet: Option<bool>,
+    /// Scan key files of people for whom this node finds.
+    pub find_for: Option<Vec<PathBuf>>,
     /// Whether to keep all bodies for good.
     pub archive: Option<bool>,
     /// Most that bodies may take on the disk: bytes, or text like `"20 GiB"`.
@@ -80,6 +82,8 @@ pub struct Config {
     pub log: String,
     /// Whether to open the wallet.
     pub wallet: bool,
+    /// Scan key files of people for whom it finds.
+    pub find_for: Vec<PathBuf>,
     /// How long to keep bodies.
     pub keep: Keep,
     /// Bytes of others' transactions that are taken in a day.
@@ -144,6 +148,8 @@ impl Config {
                 api.port()
             )));
         }
+        let env_find_for = env("QASEDAK_FIND_FOR").map(|paths| std::env::split_paths(&paths).collect());
+        let find_for = (!flags.find_for.is_empty()).then(|| flags.find_for.clone());
         Ok(Self {
             keep,
             daily_bytes: daily_bytes(file_daily, &env)?,
@@ -152,6 +158,7 @@ impl Config {
             api,
             mdns: env_mdns.or(file.mdns).unwrap_or_else(|| network.is_main()),
             log: env("QASEDAK_LOG").or(file.log).unwrap_or_else(|| "warn,qasedak=info,qasedak_p2p=info".to_owned()),
+            find_for: find_for.or(env_find_for).or(file.find_for).unwrap_or_default(),
             wallet: !flags.no_wallet && env_wallet.or(file.wallet).unwrap_or(true),
         })
     }
@@ -238,6 +245,7 @@ mod tests {
             listen: Vec::new(),
             peer: Vec::new(),
             api: None,
+            find_for: Vec::new(),
             no_wallet: false,
             archive: false,
             bodies_budget: None,

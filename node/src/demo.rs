@@ -148,8 +148,10 @@ async fn start_node(
         mdns: false,
         log: String::new(),
         wallet: wallet.is_some(),
+        find_for: Vec::new(),
     };
-    node::start(Options { network: network.clone(), paths, config, wallet, lock }).await
+    let find_for = Vec::new();
+    node::start(Options { network: network.clone(), paths, config, wallet, find_for, lock }).await
 }
 
 fn mail(running: &Running) -> Outcome<&Arc<Mail>> {

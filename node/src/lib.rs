@@ -9,6 +9,7 @@
 //! | [`api`] | the loopback API of the running node |
 //! | [`node`] | assembly: ledger, wallet, network, API; ordered start and shutdown |
 //! | [`mail`] | what the node does for its wallet: scan, open, card, send |
+//! | [`finder`] | what it finds for others, with scan keys that open nothing |
 //! | [`stamping`] | proof of work on all cores, off the async threads |
 //! | [`harden`] | no core dumps; what is said where keys cannot be locked in memory |
 //! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod failure;
+pub mod finder;
 pub mod harden;
 pub mod logging;
 pub mod mail;
@@ -25,3 +27,5 @@ pub mod node;
 pub mod passphrase;
 pub mod paths;
 pub mod stamping;
+#[cfg(test)]
+mod testing;

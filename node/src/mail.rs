@@ -35,6 +35,7 @@ mod scan;
 
 pub use outbox::{Fate, Out};
 pub use people::{Change, Known, Unheard, Verification};
+pub(crate) use scan::{Envelope, envelope_at};
 
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);

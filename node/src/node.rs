@@ -5,8 +5,10 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -20,13 +22,14 @@ use qasedak_chain::{
     },
 };
 use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
-use qasedak_wallet::Wallet;
+use qasedak_wallet::{ScanKeyFile, Wallet};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     api::{self, Guard},
     config::Config,
     failure::{Failure, Outcome, io_failure},
+    finder::Finder,
     mail::Mail,
     paths::{Paths, bytes_under, write_private},
     stamping::Stamper,
@@ -46,6 +49,11 @@ pub fn now() -> Time {
     Time::from_secs(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
 }
 
+/// Threads that work which takes all cores is split among.
+pub(crate) fn cores() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
 /// A running node, as its API sees it.
 pub struct Node {
     network: Network,
@@ -54,6 +62,7 @@ pub struct Node {
     p2p: Handle,
     stamper: Stamper,
     mail: Option<Arc<Mail>>,
+    finders: Vec<Arc<Finder>>,
     paths: Paths,
 }
 
@@ -80,6 +89,10 @@ impl Node {
     /// What belongs to the wallet; `None` on a relay.
     pub fn mail(&self) -> Option<&Arc<Mail>> {
         self.mail.as_ref()
+    }
+    /// What it finds for others, by scan key.
+    pub fn finders(&self) -> &[Arc<Finder>] {
+        &self.finders
     }
 
     /// Works with the ledger on a blocking thread, under its lock: keep it short.
@@ -151,6 +164,8 @@ pub struct Options {
     pub config: Config,
     /// The opened wallet; `None` makes the node a relay.
     pub wallet: Option<Wallet>,
+    /// For which scan keys it finds, besides.
+    pub find_for: Vec<ScanKeyFile>,
     /// The lock on the data directory, from [`Paths::take`]; held until the node has stopped.
     pub lock: std::fs::File,
 }
@@ -161,6 +176,7 @@ pub struct Running {
     api: SocketAddr,
     server: JoinHandle<std::io::Result<()>>,
     mail_task: Option<JoinHandle<()>>,
+    finding: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
     paths: Paths,
     _lock: std::fs::File,
@@ -195,12 +211,13 @@ impl Running {
         // Long polls must not hold the shutdown up: what is not answered now will not be.
         self.server.abort();
         self.housekeeping.abort();
-        if let Some(task) = &self.mail_task {
-            task.abort();
-        }
+        self.mail_task.iter().chain(&self.finding).for_each(JoinHandle::abort);
         let result = self.node.p2p.shutdown().await.map_err(Failure::failed);
         if let Some(mail) = &self.node.mail {
             mail.finish().await;
+        }
+        for finder in &self.node.finders {
+            finder.finish().await;
         }
         result
     }
@@ -211,8 +228,9 @@ impl Running {
 /// # Errors
 /// [`Failure`] in one sentence: what could not be started, and what to do.
 pub async fn start(options: Options) -> Outcome<Running> {
-    let Options { network, paths, config, wallet, lock } = options;
+    let Options { network, paths, config, wallet, find_for, lock } = options;
     let (ledger, outbox) = open_files(&network, &paths, config.keep).await?;
+    let finders = open_finders(&network, &paths, find_for, &ledger).await?;
     let driver_config = driver::Config {
         key: peer_key(&paths)?,
         listen: config.listen.clone(),
@@ -232,7 +250,7 @@ pub async fn start(options: Options) -> Outcome<Running> {
     let mail = wallet.map(|wallet| {
         Arc::new(Mail::new(wallet, Arc::clone(&ledger), Arc::clone(&outbox), p2p.clone(), stamper.clone()))
     });
-    let node = Arc::new(Node { network, ledger, outbox, p2p, stamper, mail, paths: paths.clone() });
+    let node = Arc::new(Node { network, ledger, outbox, p2p, stamper, mail, finders, paths: paths.clone() });
     let (api, server) = match serve(&node, &config, &paths).await {
         Ok(served) => served,
         Err(failure) => {
@@ -241,8 +259,10 @@ pub async fn start(options: Options) -> Outcome<Running> {
         }
     };
     let mail_task = node.mail.clone().map(|mail| tokio::spawn(mail.run()));
+    let find = |finder: &Arc<Finder>| tokio::spawn(Arc::clone(finder).run(node.p2p.durable()));
+    let finding = node.finders.iter().map(find).collect();
     let housekeeping = tokio::spawn(keep_house(Arc::clone(&node)));
-    Ok(Running { node, api, server, mail_task, housekeeping, paths, _lock: lock })
+    Ok(Running { node, api, server, mail_task, finding, housekeeping, paths, _lock: lock })
 }
 
 /// Lets bodies go whose day has come, at start and every hour. To keep to the disk budget is the ledger's own business
@@ -335,6 +355,25 @@ fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLe
         }
         opened => opened,
     }
+}
+
+async fn open_finders(
+    network: &Network,
+    paths: &Paths,
+    files: Vec<ScanKeyFile>,
+    ledger: &Arc<RwLock<DiskLedger>>,
+) -> Outcome<Vec<Arc<Finder>>> {
+    if !files.is_empty() {
+        tracing::info!("finding for {} scan keys", files.len());
+    }
+    let (network, dir, ledger) = (network.clone(), paths.found(), Arc::clone(ledger));
+    let open = move || {
+        let finders =
+            files.into_iter().map(|file| Finder::open(&network, &dir, file, Arc::clone(&ledger)).map(Arc::new));
+        finders.collect::<Result<_, _>>()
+    };
+    let opened = tokio::task::spawn_blocking(open).await.map_err(Failure::failed)?;
+    opened.map_err(Failure::failed)
 }
 
 async fn open_checkpoints(network: &Network, paths: &Paths) -> Outcome<Arc<dyn Checkpoints>> {

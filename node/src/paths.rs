@@ -53,6 +53,10 @@ impl Paths {
     pub fn wallet(&self) -> PathBuf {
         self.network_dir().join("wallet")
     }
+    /// The lists of what was found for others.
+    pub fn found(&self) -> PathBuf {
+        self.network_dir().join("found")
+    }
     /// The peer key: 32 bytes.
     pub fn peer_key(&self) -> PathBuf {
         self.network_dir().join("peer.key")

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Instant,
 };
 
@@ -17,6 +16,8 @@ use qasedak_chain::{
 };
 use qasedak_wallet::Unstamped;
 use tokio::sync::{Semaphore, mpsc};
+
+use crate::node::cores;
 
 /// Why there is no stamp.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +78,7 @@ impl Stamper {
     }
 
     async fn search(&self, challenge: [u8; 32], effort: Effort) -> Result<Stamp, StampingError> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = cores().get();
         // A random start: nonces say nothing of the machine.
         let start = getrandom::u64().map_err(|_| StampingError::Randomness)?;
         let (found, mut stamps) = mpsc::channel(threads);

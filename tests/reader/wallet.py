@@ -1,4 +1,4 @@
-"""Keys, addresses, cards, envelopes, keystores and disclosures, from docs/wallet-format.md alone.
+"""Keys, addresses, cards, envelopes, keystores, scan key files and disclosures, from docs/wallet-format.md alone.
 
 Not read: the wallet's database.
 """
@@ -151,6 +151,21 @@ def need_seal_key(public):
     number = int.from_bytes(public[:1152], "little")
     need(all(number >> 12 * n & 4095 < 3329 for n in range(768)), "SealKey")
     need(not low_order(public[1184:]), "SealKey")
+
+
+# --- Scan key files --------------------------------------------------------------------------------------------------
+
+ScanKeyFile = namedtuple("ScanKeyFile", "scan_secret token list_name list_key cursor_name")
+
+
+def scan_key_file(net, data):
+    need(data[:8] == b"qsd-scan" and len(data) > 8, "Form")
+    need(data[8] <= 1, "Newer")
+    need(data[8] == 1 and len(data) == 121, "Form")
+    need(data[105:] == H("scan-key-file", data[:105])[:16], "Damaged")
+    need(data[9:41] == net.ledger, "OtherNetwork")
+    of = [H("found", data[9:105], purpose) for purpose in (b"list name", b"list key", b"cursor")]
+    return ScanKeyFile(data[41:73], data[73:105], of[0][:16], of[1], of[2][:16])
 
 
 # --- Envelopes -------------------------------------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from chain_vectors import load, octets, refused, same
 from protocol import H, Refused, core_without_body_hash, network, transaction, u64
 from wallet import (
     address_of, address_text, card_of, check_disclosure, entropy_of, fingerprint, hint_of, identity, inner_of, need_seal_key,
-    open_aead, open_card, open_keystore, open_sealed, safety_number, seed_of, unseal, words_of, xwing_decapsulate,
-    xwing_encapsulate, xwing_keys,
+    open_aead, open_card, open_keystore, open_sealed, safety_number, scan_key_file, seed_of, unseal, words_of,
+    xwing_decapsulate, xwing_encapsulate, xwing_keys,
 )  # fmt: skip
 
 
@@ -158,6 +158,19 @@ def keystores(directory):
     return len(file["golden"]) + len(file["rejections"])
 
 
+def scan_keys(directory):
+    file = load(directory, "scan-key")
+    for case in file["golden"]:
+        found = scan_key_file(network(case["network"]), octets(case["file"]))
+        for name in ("scan_secret", "token", "list_name", "list_key", "cursor_name"):
+            same(name, getattr(found, name), case[name])
+        value = octets(case["value"])
+        same("entry", open_aead(found.list_key, value[:24], octets(case["entry_key"]), value[24:]), case["entry"])
+    for case in file["rejections"]:
+        refused(case["what"], case["error"], scan_key_file, network(case["network"]), octets(case["file"]))
+    return len(file["golden"]) + len(file["rejections"])
+
+
 def safety(directory):
     file = load(directory, "safety")
     for case in file["golden"]:
@@ -174,5 +187,5 @@ def safety(directory):
 
 CHECKS = {
     "derivation": derivation, "address": addresses, "card": cards, "seal": sealed, "scan": scan,
-    "safety": safety, "disclosure": disclosures, "keystore": keystores,
+    "safety": safety, "disclosure": disclosures, "keystore": keystores, "scan-key": scan_keys,
 }  # fmt: skip

@@ -8,6 +8,7 @@
 //! | [`wallet`] | one person's wallet in a directory: contacts, cards, messages, all encrypted at rest |
 //! | [`keystore`] | the file that holds the secrets, encrypted under a passphrase |
 //! | [`disclose`] | a file that opens one message to a third party |
+//! | [`finding`] | a file with which another node finds an identity's envelopes, and opens none |
 //! | [`scan`], [`open`], [`mod@seal`] | finding, opening and making sealed envelopes |
 //! | [`card`] | how a person's public keys travel on the ledger |
 //! | [`inner`], [`envelope`] | what is inside a sealed body, and what every envelope has in common |
@@ -31,6 +32,7 @@ pub mod contact;
 pub mod disclose;
 pub mod display;
 pub mod envelope;
+pub mod finding;
 pub mod inner;
 pub mod keys;
 pub mod keystore;
@@ -50,6 +52,7 @@ pub use card::Card;
 pub use contact::{Contact, ContactName};
 pub use disclose::{Disclosed, Disclosure, DisclosureError};
 pub use envelope::{Draft, Unstamped};
+pub use finding::{ScanKeyError, ScanKeyFile};
 pub use inner::{Content, InnerId, Message};
 pub use keys::{Account, Keys, SealKey, SealKeyId};
 pub use keystore::KdfCost;

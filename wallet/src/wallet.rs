@@ -39,6 +39,7 @@ mod index;
 mod messages;
 mod requests;
 mod rows;
+mod scan_key;
 mod sent;
 mod vault;
 

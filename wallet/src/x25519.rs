@@ -20,6 +20,10 @@ impl Secret {
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
+    /// The 32 bytes, as they were given.
+    pub(crate) const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
     /// The public u coordinate.
     pub fn public(&self) -> [u8; 32] {
         x25519_dalek::x25519(self.0, x25519_dalek::X25519_BASEPOINT_BYTES)

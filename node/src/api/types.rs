@@ -4,12 +4,15 @@
 use serde::{Deserialize, Serialize};
 
 mod audit;
+mod found;
 mod mail;
 
 pub use mail::{
     Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said,
     Unheard, Verification, Verify,
 };
+
+pub use found::{Fetched, Found};
 
 pub use audit::{BlockDifference, Checkpoint, CheckpointLog, Comparison, Contradiction, Side};
 

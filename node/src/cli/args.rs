@@ -143,6 +143,9 @@ pub struct RunArgs {
     /// Run as a relay, without opening a wallet
     #[arg(long)]
     pub no_wallet: bool,
+    /// Find what is sent to the owner of a scan key file, and hand it over; may be given more than once
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub find_for: Vec<PathBuf>,
     /// Keep all bodies for good, also those whose lifetime is over
     #[arg(long, conflicts_with = "bodies_budget")]
     pub archive: bool,
@@ -265,11 +268,38 @@ pub enum WalletCommand {
         #[arg(long, value_name = "FILE")]
         export_passphrase_file: Option<PathBuf>,
     },
+    /// Have another node find what is sent to you, without being able to read it
+    #[command(subcommand)]
+    ScanKey(ScanKeyCommand),
+    /// Fetch what another node has found for you, check it, and open it
+    Fetch {
+        /// The scan key file that the other node has, too
+        file: PathBuf,
+        /// Where that node's API listens: on this computer, or at this end of a tunnel
+        #[arg(long, value_name = "ADDR:PORT")]
+        from: SocketAddr,
+        /// Begin anew, instead of where the last time ended
+        #[arg(long)]
+        all: bool,
+    },
     /// Destroy the wallet: its keys first
     Wipe {
         /// Do not ask
         #[arg(long)]
         yes: bool,
+    },
+}
+
+/// Scan keys.
+#[derive(Debug, Subcommand)]
+pub enum ScanKeyCommand {
+    /// Write a file with which `run --find-for` finds, and cannot open, what is sent to one of your identities
+    Export {
+        /// The identity: its address, or its name
+        identity: String,
+        /// Write to this new file
+        #[arg(short, long, value_name = "FILE")]
+        out: PathBuf,
     },
 }
 

@@ -13,6 +13,7 @@ use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
     config::{self, Config},
     failure::{Failure, Outcome},
+    finder,
     harden::KEYS_NOT_LOCKED,
     logging,
     node::{self, Options},
@@ -32,18 +33,22 @@ struct Ready {
     peer: String,
     listen: Vec<String>,
     api: String,
+    /// For how many scan keys it finds.
+    finds_for: usize,
 }
 
 pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
     let file = config::read_file(context.paths.data())?;
     let config = Config::resolve(&context.network, file, |name| std::env::var(name).ok(), flags)?;
     logging::start(&config.log)?;
+    let find_for = finder::read_files(&config.find_for, &context.network)?;
     let lock = context.paths.take()?;
     let wallet = if config.wallet { Some(open_wallet(context)?) } else { None };
     if wallet.as_ref().is_some_and(|wallet| !wallet.keys_locked()) {
         super::notice(&context.output.bad(KEYS_NOT_LOCKED));
     }
-    let options = Options { network: context.network.clone(), paths: context.paths.clone(), config, wallet, lock };
+    let options =
+        Options { network: context.network.clone(), paths: context.paths.clone(), config, wallet, find_for, lock };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -62,6 +67,7 @@ async fn run_node(context: &Context, options: Options) -> Outcome {
         peer: node.p2p().peer_id().to_owned(),
         listen: node.p2p().listen_addresses().iter().map(ToString::to_string).collect(),
         api: running.api().to_string(),
+        finds_for: node.finders().len(),
     };
     context.output.show(&ready, text)?;
     let result = tokio::select! {
@@ -102,7 +108,12 @@ fn text(ready: &Ready) -> String {
     let who = ready.address.clone().unwrap_or_else(|| "a relay, without a wallet".to_owned());
     let listen: String =
         ready.listen.iter().map(|address| format!("  listens on {address}/p2p/{}\n", ready.peer)).collect();
-    format!("running on network {} as {who}\n{listen}Ctrl-C stops it.", ready.network)
+    let finds = match ready.finds_for {
+        0 => String::new(),
+        1 => format!("  finds for one scan key, and hands over at {}\n", ready.api),
+        count => format!("  finds for {count} scan keys, and hands over at {}\n", ready.api),
+    };
+    format!("running on network {} as {who}\n{listen}{finds}Ctrl-C stops it.", ready.network)
 }
 
 /// Ends when the process is asked to stop.

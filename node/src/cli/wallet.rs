@@ -1,4 +1,4 @@
-//! `wallet`: passphrase, export, import and wipe, on the wallet's files while no node runs.
+//! `wallet`: passphrase, export, import, scan keys and wipe, on the wallet's files while no node runs.
 
 use std::{
     io::{IsTerminal, Write},
@@ -9,7 +9,11 @@ use qasedak_wallet::{KdfCost, Wallet};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Context, args::WalletCommand};
+use super::{
+    Context,
+    args::{ScanKeyCommand, WalletCommand},
+    fetch,
+};
 use crate::{
     failure::{Failure, Outcome},
     node::{now, rng},
@@ -34,11 +38,13 @@ pub(super) fn execute(context: &Context, command: &WalletCommand) -> Outcome {
         WalletCommand::Import { file, export_passphrase_file } => {
             import(context, file, export_passphrase_file.as_deref())
         }
+        WalletCommand::ScanKey(ScanKeyCommand::Export { identity, out }) => export_scan_key(context, identity, out),
+        WalletCommand::Fetch { file, from, all } => fetch::fetch(context, file, *from, *all),
         WalletCommand::Wipe { yes } => wipe(context, *yes),
     }
 }
 
-fn open(context: &Context) -> Outcome<Wallet> {
+pub(super) fn open(context: &Context) -> Outcome<Wallet> {
     let secret = passphrase::existing(context.passphrase_file.as_deref())?;
     Wallet::open(&context.paths.wallet(), &context.network, &secret, now()).map_err(Failure::failed)
 }
@@ -65,6 +71,28 @@ fn export(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
         file.display()
     );
     show(context, "export", Some(&wallet), &text)
+}
+
+fn export_scan_key(context: &Context, identity: &str, out: &Path) -> Outcome {
+    let wallet = open(context)?;
+    let identity = wallet.export_scan_key(identity, out, &mut rng()?).map_err(Failure::failed)?;
+    let text = format!(
+        "wrote the scan key of {address} to {file}
+
+Whoever has this file can tell which transactions are for you: all that are in the ledger, and all that ever will be, how
+large each is, and when it came. Who knows your address, too, can tell that it is yours.
+They cannot open one, see who wrote it, write as you, or change one unseen. They can keep from you what they found.
+THIS CANNOT BE TAKEN BACK: the scan key follows from your 24 words and stays the same. Only another identity has another one
+(qasedak id --new NAME). Give the file only to a node that is your own, or whose owner may know this much.
+
+there:  qasedak run --find-for {name}
+here:   qasedak wallet fetch {file} --from ADDR:PORT",
+        address = identity.address,
+        file = out.display(),
+        name = out.file_name().map_or_else(|| "FILE".into(), |name| name.to_string_lossy()),
+    );
+    let done = Done { done: "scan-key export", address: Some(identity.address.to_string()) };
+    context.output.show(&done, |_| text)
 }
 
 fn import(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {

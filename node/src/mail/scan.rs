@@ -13,15 +13,15 @@ use qasedak_wallet::{
 };
 
 use super::{Mail, MailError};
-use crate::node::{DiskLedger, now, read};
+use crate::node::{DiskLedger, cores, now, read};
 
 /// Entries of the scan column that are scanned under one lock of the ledger.
 const SCAN_PAGE: usize = 4_096;
 /// Most messages of one step. The wallet takes a step as a whole, and a commit holds 16 MiB: these are some 8 MiB at most.
 const STEP_MAX: usize = 128;
 
-/// An envelope that is for this wallet by its hint.
-enum Envelope {
+/// An envelope that is for this wallet, or for someone this node finds for, by its hint.
+pub(crate) enum Envelope {
     /// It is whole.
     Whole(Box<Transaction>),
     /// Its body is missing or damaged, and may yet come.
@@ -30,7 +30,11 @@ enum Envelope {
     Gone,
 }
 
-fn envelope_at(ledger: &DiskLedger, position: Position) -> Result<Envelope, StoreError> {
+/// The envelope at a position.
+///
+/// # Errors
+/// What reading gives.
+pub(crate) fn envelope_at(ledger: &DiskLedger, position: Position) -> Result<Envelope, StoreError> {
     match ledger.transaction(position) {
         Ok(Some(transaction)) if transaction.body().is_some() => Ok(Envelope::Whole(Box::new(transaction))),
         Ok(Some(_)) if matches!(ledger.store().body(position)?, Body::Dropped { .. }) => Ok(Envelope::Gone),
@@ -56,7 +60,7 @@ impl Mail {
             }
             let next = Position::new(from.get().saturating_add(entries.len() as u64));
             let mut scanned = Scanned { next, opened: Vec::new(), unread: self.wallet().unread(&log)? };
-            for index in scanner.matches(&entries) {
+            for index in scanner.matches_on(&entries, cores()) {
                 let position = Position::new(from.get().saturating_add(index as u64));
                 self.look_at(position, &mut scanned)?;
                 if scanned.opened.len() >= STEP_MAX {

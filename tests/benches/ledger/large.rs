@@ -6,7 +6,7 @@ use qasedak_chain::{Network, Time, rules::Verified, time::HOUR_SECS};
 
 use crate::{
     ROUNDS,
-    million::{Million, Spread},
+    million::{MONTH, Million, Spread},
     pipeline::{self, Writer},
     raw,
     report::{Asked, Report, median},
@@ -14,7 +14,7 @@ use crate::{
 
 const COUNT: u64 = 100_000;
 /// All within one hour, their bodies going on one day.
-const ONE_HOUR: Spread = Spread { secs: HOUR_SECS, lifetime_secs: 86_400 };
+const ONE_HOUR: Spread = Spread { secs: HOUR_SECS, lifetime_secs: 86_400, ..MONTH };
 
 fn write(network: &Network, dir: &Path, all: impl Iterator<Item = Verified>) {
     let mut ledger = pipeline::open(network, dir);

@@ -25,10 +25,12 @@ pub struct Spread {
     pub secs: u64,
     /// Lifetime of their bodies, in seconds.
     pub lifetime_secs: u32,
+    /// One of so many is tagged, the others are sealed.
+    pub tagged_each: u64,
 }
 
 /// Over 30 days, with the default lifetime.
-pub const MONTH: Spread = Spread { secs: 30 * 86_400, lifetime_secs: 30 * 86_400 };
+pub const MONTH: Spread = Spread { secs: 30 * 86_400, lifetime_secs: 30 * 86_400, tagged_each: 4 };
 
 /// A stream of transactions, parents before children, times ascending.
 pub struct Million {
@@ -36,8 +38,6 @@ pub struct Million {
     count: u64,
     next: u64,
     spread: Spread,
-    /// One of so many is tagged, the others are sealed.
-    tagged_each: u64,
     authors: Vec<[u8; 32]>,
     /// Not settled yet, oldest first, with the parents that each covers.
     settling: VecDeque<(TxId, Vec<TxId>)>,
@@ -53,12 +53,7 @@ impl Million {
         };
         let authors = (0..AUTHORS).map(author).collect();
         let (settling, frontier) = (VecDeque::new(), Vec::new());
-        Self { network: network.clone(), count, next: 0, spread, tagged_each: 4, authors, settling, frontier }
-    }
-
-    /// The same, all of them tagged.
-    pub fn all_tagged(self) -> Self {
-        Self { tagged_each: 1, ..self }
+        Self { network: network.clone(), count, next: 0, spread, authors, settling, frontier }
     }
 
     /// Three of the frontier, drawn uniformly; all of it where there are no more.
@@ -113,7 +108,7 @@ impl Iterator for Million {
             parents: self.parents(&seed[96..120]),
             time: Time::from_secs(time).rounded_down(),
             lifetime_secs: self.spread.lifetime_secs,
-            kind: if nth.is_multiple_of(self.tagged_each) { Kind::Tagged } else { Kind::Sealed },
+            kind: if nth.is_multiple_of(self.spread.tagged_each) { Kind::Tagged } else { Kind::Sealed },
             hint: seed[80..96].try_into().unwrap(),
             body_hash: body_hash(&self.network, &body),
             body_len: BODY_BYTES as u32,

@@ -8,7 +8,7 @@ use qasedak_wallet::Scanner;
 
 use crate::{
     ROUNDS, entries, keys, limits,
-    million::{MONTH, Million},
+    million::{MONTH, Million, Spread},
     pipeline::{self, Writer},
     report::{Asked, Report, median},
     scanner, timed,
@@ -54,7 +54,7 @@ fn scan(ledger: &Ledger<DiskStore>, scanner: &Scanner, threads: usize) -> (usize
 /// Tagged entries alone, from the scan column, on one thread, against bare look-ups of the same hints in memory.
 pub fn tagged(report: &mut Report, expected: usize, count: usize) {
     let (network, dir) = (Network::dev(), scratch());
-    let ledger = write(&network, dir.path(), Million::new(&network, count as u64, MONTH).all_tagged());
+    let ledger = write(&network, dir.path(), Million::new(&network, count as u64, Spread { tagged_each: 1, ..MONTH }));
     let tags: HashSet<[u8; 16], RandomState> = entries::tags(expected).into_iter().collect();
     let hints: Vec<[u8; 16]> = ledger.scan(Position::new(0), count).unwrap().iter().map(|entry| entry.hint).collect();
     assert_eq!(hints.len(), count);

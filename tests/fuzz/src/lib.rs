@@ -7,7 +7,7 @@
 //! | module | parses |
 //! |---|---|
 //! | [`chain`] | transactions, checkpoints, proof files, the files of a ledger |
-//! | [`wallet`] | cards, sealed bodies, keystores, disclosures, and what a person types |
+//! | [`wallet`] | cards, sealed bodies, keystores, scan key files, disclosures, and what a person types |
 //! | [`p2p`] | requests and responses of sync |
 
 // Targets and the helpers of tests say by panicking that a promise is broken.
@@ -27,7 +27,7 @@ mod pool;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("address", wallet::address),
     ("audit", chain::audit),
     ("card", wallet::card),
@@ -46,6 +46,7 @@ pub const TARGETS: [Target; 21] = [
     ("recovery", chain::recovery),
     ("request", p2p::request),
     ("response", p2p::response),
+    ("scan_key_file", wallet::scan_key_file),
     ("sealed_body", wallet::sealed_body),
     ("transaction", chain::transaction),
     ("words", wallet::words),

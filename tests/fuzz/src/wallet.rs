@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use argon2::{Algorithm, Argon2, Params, Version};
 use qasedak_chain::{
     Network, Transaction,
+    hash::{Context, hash_prefix},
     stamp::Stamp,
     transaction::{Core, CoreFields, Kind, body_hash},
 };
 use qasedak_wallet::{
-    Address, Card, ContactName, Keys, Phrase, SealKey, SealKeyId, disclose,
+    Address, Card, ContactName, Keys, Phrase, ScanKeyFile, SealKey, SealKeyId, disclose,
     display::{safe_line, safe_text},
     keys::Account,
     keystore as keystore_file,
@@ -159,6 +160,21 @@ pub fn keystore(data: &[u8]) {
     let number = |at: usize| data.get(at..at + 4).map_or(0, |four| u32::from_le_bytes(four.try_into().unwrap()));
     if number(9) <= 64 && number(13) <= 1 {
         let _ = keystore_file::unseal(data, PASSPHRASE);
+    }
+}
+
+/// A scan key file, as it is and with a check that fits: what is accepted has this one form.
+pub fn scan_key_file(data: &[u8]) {
+    let read = |bytes: &[u8]| {
+        if let Ok(file) = ScanKeyFile::from_bytes(&Network::dev(), bytes) {
+            assert_eq!(*file.to_bytes(), bytes);
+            assert!(file.admits(&bytes[73..105]));
+        }
+    };
+    read(data);
+    if let Some((checked, _)) = data.split_at_checked(105) {
+        let check: [u8; 16] = hash_prefix(Context::ScanKeyFile, &[checked]);
+        read(&[checked, &check].concat());
     }
 }
 

@@ -174,6 +174,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             .collect(),
         "keystore" => unhex(fields("keystore", both, "file")),
         "keystore_payload" => unhex(fields("keystore", &["golden"], "payload")),
+        "scan_key_file" => unhex(fields("scan-key", both, "file")),
         "disclosure" => texts(fields("disclosure", &["golden"], "file")),
         "address" => texts(fields("address", both, "address")),
         "words" => {

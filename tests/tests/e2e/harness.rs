@@ -108,6 +108,7 @@ pub struct Node {
     /// The address, when there is a wallet.
     pub address: String,
     listen: String,
+    find_for: Vec<String>,
     running: Option<Child>,
     log: PathBuf,
     log_level: String,
@@ -127,7 +128,8 @@ impl Node {
     pub fn relay(home: &Path, name: &str) -> Self {
         let data = home.join(name);
         let (log, listen) = (data.with_extension("log"), "/ip4/127.0.0.1/tcp/0".to_owned());
-        Self { data, words: None, address: String::new(), listen, running: None, log, log_level: "debug".to_owned() }
+        let (words, address, log_level) = (None, String::new(), "debug".to_owned());
+        Self { data, words, address, listen, find_for: Vec::new(), running: None, log, log_level }
     }
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
@@ -141,6 +143,7 @@ impl Node {
         assert!(self.running.is_none(), "runs already");
         let mut args = vec!["--json", "run", "--listen", &self.listen];
         peers.iter().for_each(|peer| args.extend(["--peer", peer]));
+        self.find_for.iter().for_each(|file| args.extend(["--find-for", file]));
         if self.words.is_none() {
             args.push("--no-wallet");
         }
@@ -153,6 +156,11 @@ impl Node {
             .unwrap_or_else(|_| panic!("no node: {ready:?} {}", fs::read_to_string(self.log()).unwrap_or_default()));
         self.listen = ready["listen"][0].as_str().expect("a listen address").to_owned();
         self.running = Some(child);
+    }
+
+    /// Has it find for the owners of these scan key files, from the next start on.
+    pub fn find_for(&mut self, files: &[&Path]) {
+        self.find_for = files.iter().map(|file| file.display().to_string()).collect();
     }
 
     /// Where the node's log lines go.

@@ -1,7 +1,7 @@
 //! End to end: the real binary, in real processes, over real sockets on 127.0.0.1, with real files.
 //!
 //! One test per point of the promise in README: delivery along a line, catching up, kills, damage, bad input,
-//! secrecy, the demo, and README's own transcript. `docs/testing.md` says how to run more of them.
+//! secrecy, finding for others, the demo, and README's own transcript. `docs/testing.md` says how to run more of them.
 
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
@@ -13,6 +13,7 @@ mod checkpoints;
 mod commands;
 mod damage;
 mod demo;
+mod finding;
 mod full_disk;
 mod harness;
 mod holders;

@@ -2,7 +2,7 @@
 //! are flipped in the crate.
 
 use qasedak_chain::{Transaction, rules};
-use qasedak_wallet::{Address, Card, keystore, open::open};
+use qasedak_wallet::{Address, Card, ScanKeyFile, keystore, open::open};
 
 use crate::{array, committed, list, messages, network, octets};
 
@@ -72,6 +72,15 @@ fn no_bit_of_a_keystore_can_change() {
             return None;
         }
         keystore::unseal(bytes, passphrase).ok().map(|secrets| hex::encode(secrets.phrase().unwrap().entropy()))
+    });
+}
+
+#[test]
+fn no_bit_of_a_scan_key_file_can_change() {
+    let file = committed("scan-key");
+    let case = &list(&file, "golden")[0];
+    all_refused("a scan key file", &octets(&case["file"]), |bytes| {
+        ScanKeyFile::from_bytes(&network(case), bytes).ok().map(|file| hex::encode(file.to_bytes()))
     });
 }
 

@@ -17,6 +17,7 @@ use serde_json::Value;
 mod cards;
 mod craft;
 mod disclosures;
+mod finding;
 mod flips;
 mod keys;
 mod keystores;
@@ -26,7 +27,7 @@ mod messages;
 type Maker = fn() -> Value;
 
 /// Every file of the wallet's vectors.
-const FILES: [(&str, Maker); 8] = [
+const FILES: [(&str, Maker); 9] = [
     ("derivation", keys::derivation),
     ("address", keys::address),
     ("card", cards::file),
@@ -35,6 +36,7 @@ const FILES: [(&str, Maker); 8] = [
     ("safety", keys::safety),
     ("disclosure", disclosures::file),
     ("keystore", keystores::file),
+    ("scan-key", finding::file),
 ];
 
 /// Where the vectors of all crates stand.

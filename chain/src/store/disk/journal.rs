@@ -44,6 +44,8 @@ pub enum Holds {
     Outbox,
     /// The rows of a wallet.
     Wallet,
+    /// What was found for a scan key.
+    Found,
 }
 
 /// What has to be done before the file is written to again.
@@ -90,6 +92,7 @@ impl Journal {
         let kind = match holds {
             Holds::Outbox => FileKind::Outbox,
             Holds::Wallet => FileKind::Wallet,
+            Holds::Found => FileKind::Found,
         };
         let mut witness = Witness::new(dir.join(WITNESS), kind, ledger);
         let (header, file, content) = match DiskFile::open(&path, true)? {

@@ -67,6 +67,8 @@ pub(crate) enum FileKind {
     Outbox,
     /// Journal of a wallet, likewise.
     Wallet,
+    /// Journal of what was found for a scan key, likewise.
+    Found,
 }
 
 impl FileKind {
@@ -82,6 +84,7 @@ impl FileKind {
             FileKind::Checkpoints => *b"qasedakw",
             FileKind::Outbox => *b"qasedakp",
             FileKind::Wallet => *b"qasedakv",
+            FileKind::Found => *b"qasedakf",
         }
     }
 }
