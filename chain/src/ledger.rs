@@ -227,7 +227,7 @@ impl<S: Store> Ledger<S> {
         Ok(self.store.in_order(from, to, after, max)?.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// The same with the positions.
+    /// The same with the positions, for who compares sets: of a damaged record the id may be wrong ([`Store::places`]).
     ///
     /// # Errors
     /// [`StoreError`] when the index fails.
@@ -238,7 +238,7 @@ impl<S: Store> Ledger<S> {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
-        self.store.in_order(from, to, after, max)
+        self.store.places(from, to, after, max)
     }
 
     /// Checks a verified transaction against the log and appends it. Visible at once, durable after a flush.

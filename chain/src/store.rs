@@ -336,6 +336,20 @@ pub trait Store {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError>;
+    /// The same for who compares sets: an id may be read without its record's check, so that of a damaged record it may be
+    /// wrong. What differs then is looked at again; nothing may rest on such an id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when log or index cannot be read.
+    fn places(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.in_order(from, to, after, max)
+    }
     /// Ids of all records with times from `from` up to but not including `to`, in any order.
     ///
     /// # Errors

@@ -18,7 +18,10 @@ use qasedak_chain::{
     rules::Verified,
     store::{
         Batch, CommitPoint, NewRecord, OrderKey, Record, Store, Upkeep,
-        disk::{DiskOptions, DiskStore},
+        disk::{
+            DiskOptions, DiskStore,
+            faults::{Faults, Kind as Failure},
+        },
         memory::MemoryStore,
     },
     transaction::{Header, Kind},
@@ -88,9 +91,11 @@ fn agree(store: &impl Store, records: &[Record]) {
     let order: Vec<(OrderKey, Position)> = order.into_iter().collect();
     let (start, far) = (Time::default(), Time::from_secs(1 << 40));
     assert_eq!(store.in_order(start, far, None, usize::MAX).unwrap(), order);
+    assert_eq!(store.places(start, far, None, usize::MAX).unwrap(), order);
     for (nth, (key, _)) in order.iter().enumerate().step_by(5) {
         let page: Vec<_> = order.iter().copied().skip(nth + 1).take(3).collect();
         assert_eq!(store.in_order(start, far, Some(*key), 3).unwrap(), page);
+        assert_eq!(store.places(start, far, Some(*key), 3).unwrap(), page);
         let (from, to) = (key.time, key.time.plus(7_200));
         let hours: Vec<_> = order.iter().copied().filter(|(key, _)| from <= key.time && key.time < to).collect();
         assert_eq!(store.in_order(from, to, None, usize::MAX).unwrap(), hours);
@@ -255,6 +260,52 @@ fn runs_stay_few_and_a_lost_one_is_made_anew() {
     fs::copy(first, &copy).unwrap();
     agree(&small_store(dir.path()), &records);
     assert!(!copy.exists());
+}
+
+/// An id that is read without its record's check may be wrong, and where the run shows that it is, the damage is told.
+#[test]
+fn of_a_damaged_record_the_places_may_name_another_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = filled(dir.path(), 40);
+    let headers: Vec<PathBuf> =
+        fs::read_dir(dir.path().join("headers")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let id = records[7].id;
+    let holds = |path: &&PathBuf| fs::read(path).unwrap().windows(32).any(|bytes| bytes == id.as_bytes());
+    let segment = headers.iter().find(holds).unwrap();
+    let at = fs::read(segment).unwrap().windows(32).position(|bytes| bytes == id.as_bytes()).unwrap();
+    let all = |store: &DiskStore| store.places(Time::default(), Time::from_secs(1 << 40), None, usize::MAX);
+    let store = small_store(dir.path());
+    flip(segment, at + 31, 1);
+    let other: Vec<TxId> = all(&store)
+        .unwrap()
+        .iter()
+        .map(|(key, _)| key.id)
+        .filter(|found| !records.iter().any(|record| record.id == *found))
+        .collect();
+    assert_eq!(other.len(), 1);
+    assert!(store.in_order(Time::default(), Time::from_secs(1 << 40), None, usize::MAX).is_err());
+    flip(segment, at + 31, 1);
+    flip(segment, at, 1);
+    assert!(all(&store).is_err());
+}
+
+/// A run that has no more places is not read again for each place of those behind it.
+#[test]
+fn what_is_in_order_is_read_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = small_store(dir.path());
+    for nth in 0..400 {
+        stage(&mut store, Record { depth: Depth::new(nth), ..record(nth, 0) });
+        if nth % 4 == 3 {
+            flush(&mut store);
+        }
+    }
+    assert!(fs::read_dir(dir.path().join("runs")).unwrap().count() > 2);
+    let faults = Faults::below(&dir.path().join("runs"));
+    faults.fail_from(100, Failure::Unreadable);
+    let places = store.in_order(Time::default(), Time::from_secs(u64::MAX), None, usize::MAX).unwrap();
+    assert_eq!((places.len(), faults.hits()), (400, 0));
+    assert!(places.is_sorted());
 }
 
 #[test]

@@ -119,6 +119,7 @@ pub fn router(node: Arc<Node>, guard: Arc<Guard>) -> Router {
         )
         .route("/v1/contacts/verify", post(people::verify))
         .route("/v1/contacts/block", post(people::block))
+        .route("/v1/contacts/blocked", get(people::blocked))
         .route("/v1/requests", get(people::requests).delete(people::decline))
         .route("/v1/messages", get(mail::inbox).post(mail::send))
         .route("/v1/history", get(mail::history))

@@ -1,7 +1,11 @@
 //! What a process that holds secrets does to keep them in its memory: no core dumps, and nobody of the same user looks in.
 //!
-//! Pages are not locked in memory: the crates that can do so without `unsafe` here lock all of a process, and the ledger's
-//! caches are larger than systems let one lock. Swap should be encrypted (`docs/operations.md`).
+//! The wallet's keys lie in locked pages (`docs/decisions/0038-keys-locked-in-memory.md`); all else of the process does not,
+//! so swap should be encrypted (`docs/operations.md`).
+
+/// What is said where the system does not let the wallet's keys be locked in memory.
+pub const KEYS_NOT_LOCKED: &str = "this system does not let the wallet's keys be locked in memory, so they may reach its \
+    swap space: use encrypted swap or none, or raise the limit (`ulimit -l 256`) and start again; all else works as always";
 
 /// Turns core dumps off for this process and its children, and on Linux keeps other processes of the same user from
 /// attaching to it. What the system refuses stays as it was: a shell may have set stricter limits already.

@@ -11,7 +11,7 @@
 //! | [`mail`] | what the node does for its wallet: scan, open, card, send |
 //! | [`finder`] | what it finds for others, with scan keys that open nothing |
 //! | [`stamping`] | proof of work on all cores, off the async threads |
-//! | [`harden`] | no core dumps |
+//! | [`harden`] | no core dumps; what is said where keys cannot be locked in memory |
 //! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
 
 pub mod api;

@@ -34,7 +34,7 @@ mod receipts;
 mod scan;
 
 pub use outbox::{Fate, Out};
-pub use people::{Change, Known, Verification};
+pub use people::{Change, Known, Unheard, Verification};
 pub(crate) use scan::{Envelope, envelope_at};
 
 /// How soon a scan that failed is tried again.
@@ -161,6 +161,14 @@ impl Mail {
         &self.address
     }
 
+    /// Whether the system keeps all of the wallet's keys out of swap.
+    ///
+    /// # Errors
+    /// [`MailError::Broken`].
+    pub async fn keys_locked(self: &Arc<Self>) -> Result<bool, MailError> {
+        self.off_thread(|mail| Ok(mail.wallet().keys_locked())).await
+    }
+
     fn wallet(&self) -> MutexGuard<'_, Wallet> {
         // The wallet commits as a whole, so a panic of another holder leaves nothing half done.
         self.wallet.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,7 +185,13 @@ impl Mail {
 
     /// Scans whatever becomes durable, and keeps the card published, until it is dropped.
     pub async fn run(self: Arc<Self>) {
-        tokio::join!(Arc::clone(&self).keep_scanning(), Arc::clone(&self).keep_card(), self.keep_time());
+        let follow = async {
+            if let Err(error) = self.follow_sent().await {
+                tracing::warn!("cannot tell on how many peers earlier messages are: {error}");
+            }
+        };
+        let (scan, card, time) = (Arc::clone(&self), Arc::clone(&self), Arc::clone(&self));
+        tokio::join!(scan.keep_scanning(), card.keep_card(), time.keep_time(), follow);
     }
 
     /// Lets go what has expired, and sends the receipts that are owed.

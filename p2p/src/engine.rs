@@ -11,6 +11,7 @@
 //! | `intake` | the one way into the ledger: check, parents, append; blame for what breaks a rule |
 //! | `checks`, `orphans` | transactions under verification, and verified ones whose parents are not here yet |
 //! | `outbox` | own transactions on their way into the ledger |
+//! | [`holders`] | who is known to hold them then |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
 //! | `reconcile` | finding out what differs within days, both sides of it |
 //! | `quota`, `budget` | shares that time fills; how much of others' transactions is taken in |
@@ -36,6 +37,7 @@ pub mod comparison;
 mod exchange;
 mod fetch;
 pub mod gossip;
+pub mod holders;
 mod intake;
 pub mod io;
 mod orphans;
@@ -177,6 +179,7 @@ impl Engine {
             Input::Durable(position) => self.on_durable(turn, position),
             Input::Signed(checkpoint) => self.on_signed(turn, *checkpoint),
             Input::Compare { peer, token } => self.on_compare(turn, peer, token),
+            Input::Follow(all) => self.follow(turn, &all),
             Input::Tick => self.on_tick(turn),
         }
     }
@@ -187,6 +190,7 @@ impl Engine {
             turn.out.push(Output::Judge { token, from, verdict: Verdict::Ignore });
         }
         self.views.expire(turn.now.elapsed_ms);
+        self.expire_holders(turn);
         self.publish(turn);
         self.walk(turn);
     }
@@ -196,7 +200,6 @@ impl Engine {
         let open: Vec<Token> =
             self.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(token, _)| *token).collect();
         open.into_iter().for_each(|token| drop(self.close(token)));
-        self.outbox.forget_holder(peer);
         self.views.forget(peer);
         self.peers.remove(peer).is_some()
     }

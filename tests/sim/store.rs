@@ -71,6 +71,15 @@ impl Store for SimStore {
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
         either!(self, store => store.in_order(from, to, after, max))
     }
+    fn places(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        either!(self, store => store.places(from, to, after, max))
+    }
     fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
         either!(self, store => store.node(ledger, level, index))
     }

@@ -3,7 +3,7 @@
 //! The scan key finds envelopes and cannot read them; it may be handed to one's own always-on node. Seal keys read;
 //! they are renewed with each card and never follow from the words (`docs/wallet-format.md`, "Keys").
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use curve25519_dalek::scalar::clamp_integer;
 use ed25519_dalek::{Signer, SigningKey};
@@ -12,7 +12,7 @@ use rand_core::CryptoRng;
 use x_wing::{Ciphertext, DecapsulationKeyRejectNonContrib, Decapsulator, EncapsulationKey, KeyExport, TryDecapsulate};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use crate::{address::Address, phrase::Phrase, x25519};
+use crate::{address::Address, locked::Locked, phrase::Phrase, x25519};
 
 /// Bytes of a public seal key (X-Wing).
 pub const SEAL_PUBLIC_BYTES: usize = x_wing::ENCAPSULATION_KEY_SIZE;
@@ -36,10 +36,12 @@ impl Account {
     }
 }
 
-/// The keys that follow from a phrase: who someone is, and how they find their mail. Zeroized on drop.
+/// The keys that follow from a phrase: who someone is, and how they find their mail. Locked in memory where the system
+/// allows it, once for all clones; zeroized when the last is dropped.
 #[derive(Clone)]
 pub struct Keys {
-    identity: SigningKey,
+    identity: Arc<Locked<[u8; 32]>>,
+    address: Address,
     scan: ScanKey,
 }
 
@@ -56,26 +58,33 @@ impl Keys {
         let secret = |purpose: &[u8]| {
             Zeroizing::new(hash(Context::WalletKey, &[seed.as_slice(), purpose, &account.0.to_le_bytes()]))
         };
-        Self { identity: SigningKey::from_bytes(&secret(b"identity")), scan: ScanKey::from_bytes(&secret(b"scan")) }
+        let identity = Locked::copy_of(&secret(b"identity"));
+        let address = Address::of(&SigningKey::from_bytes(&identity));
+        Self { identity: Arc::new(identity), address, scan: ScanKey::from_bytes(&secret(b"scan")) }
     }
     /// The address: the public identity key.
     pub fn address(&self) -> Address {
-        Address::of(&self.identity)
+        self.address
+    }
+    /// Whether the system keeps all of them out of swap.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.identity.is_locked() && self.scan.secret.is_locked()
     }
     /// The key that finds envelopes.
     pub fn scan(&self) -> &ScanKey {
         &self.scan
     }
-    /// Signs with the identity.
+    /// Signs with the identity. What signing derives from it is made anew each time, and zeroized.
     pub(crate) fn sign(&self, message: &[u8; 32]) -> [u8; 64] {
-        self.identity.sign(message).to_bytes()
+        SigningKey::from_bytes(&self.identity).sign(message).to_bytes()
     }
 }
 
-/// The secret scan key with its public half: it finds a person's envelopes and reads none. Zeroized on drop.
+/// The secret scan key with its public half: it finds a person's envelopes and reads none. Locked in memory where the
+/// system allows it, once for all clones; zeroized when the last is dropped.
 #[derive(Clone)]
 pub struct ScanKey {
-    secret: x25519::Secret,
+    secret: Arc<Locked<x25519::Secret>>,
     public: [u8; 32],
 }
 
@@ -90,7 +99,7 @@ impl ScanKey {
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let secret = x25519::Secret::from_bytes(*bytes);
         let public = secret.public();
-        Self { secret, public }
+        Self { secret: Arc::new(Locked::new(secret)), public }
     }
     /// The public half, a Montgomery u coordinate, as it stands in a card.
     pub fn public(&self) -> &[u8; 32] {
@@ -118,12 +127,12 @@ impl SealKeyId {
     }
 }
 
-/// A secret seal key: it reads what was sealed to the card that carries its public half. Zeroized on drop.
+/// A secret seal key: it reads what was sealed to the card that carries its public half. Locked in memory where the
+/// system allows it, once for all clones; zeroized when the last is dropped.
 #[derive(Clone)]
 pub struct SealKey {
     id: SealKeyId,
-    // Boxed, so that the secret has one place in memory for as long as it lives.
-    secret: Box<Zeroizing<[u8; 32]>>,
+    secret: Arc<Locked<[u8; 32]>>,
 }
 
 impl fmt::Debug for SealKey {
@@ -135,13 +144,13 @@ impl fmt::Debug for SealKey {
 impl SealKey {
     /// A new random one.
     pub fn generate(id: SealKeyId, rng: &mut dyn CryptoRng) -> Self {
-        let mut secret = Box::new(Zeroizing::new([0; 32]));
-        rng.fill_bytes(secret.as_mut().as_mut());
-        Self { id, secret }
+        let mut secret = Locked::new([0; 32]);
+        rng.fill_bytes(&mut *secret);
+        Self { id, secret: Arc::new(secret) }
     }
     /// From its 32 secret bytes.
     pub fn from_bytes(id: SealKeyId, secret: &[u8; 32]) -> Self {
-        Self { id, secret: Box::new(Zeroizing::new(*secret)) }
+        Self { id, secret: Arc::new(Locked::copy_of(secret)) }
     }
     /// Its name.
     pub fn id(&self) -> SealKeyId {
@@ -151,15 +160,19 @@ impl SealKey {
     pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.secret
     }
+    /// Whether the system keeps it out of swap.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.secret.is_locked()
+    }
     /// The public half, some 0.1 ms of work.
     pub fn public(&self) -> SealPublic {
-        let secret = DecapsulationKeyRejectNonContrib::from(**self.secret);
+        let secret = DecapsulationKeyRejectNonContrib::from(*self.secret());
         SealPublic(Box::new(secret.encapsulation_key().to_bytes().into()))
     }
     /// The shared secret of a KEM ciphertext, some 0.3 ms of work; `None` when its X25519 part is all zero.
     /// A ciphertext that was made for another key gives an unrelated secret, not `None`.
     pub(crate) fn decapsulate(&self, ciphertext: &[u8; KEM_CIPHERTEXT_BYTES]) -> Option<Zeroizing<[u8; 32]>> {
-        let secret = DecapsulationKeyRejectNonContrib::from(**self.secret);
+        let secret = DecapsulationKeyRejectNonContrib::from(*self.secret());
         let shared = secret.try_decapsulate(&Ciphertext::from(*ciphertext)).ok()?;
         Some(Zeroizing::new(shared.into()))
     }

@@ -7,17 +7,22 @@
 //!
 //! An **epoch key** is what makes destruction real: whatever goes on one UTC day is encrypted under the epoch key of that
 //! day, which stands in this file and nowhere else, and which is left out when the day is over.
+//!
+//! In memory, keys are in pages of their own that the system is asked to lock (`locked`).
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use rand_core::CryptoRng;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::{
     aead::{self, NONCE_BYTES},
     bytes::Reader,
+    locked::Locked,
     phrase::{Phrase, PhraseError},
 };
 
+mod epochs;
 pub(crate) mod file;
 pub(crate) mod live;
 
@@ -62,16 +67,16 @@ impl KdfCost {
         bounded.then_some(Self { memory_kib, passes, lanes })
     }
 
-    fn key(self, passphrase: &str, salt: &[u8; SALT_BYTES]) -> Result<Zeroizing<[u8; 32]>, KeystoreError> {
+    fn key(self, passphrase: &str, salt: &[u8; SALT_BYTES]) -> Result<Locked<[u8; 32]>, KeystoreError> {
         let params =
             Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(|_| KeystoreError::Memory)?;
         // Keyboards disagree on how an accented letter is encoded, so the passphrase is normalised (NFKD) first.
         let mut normal = std::borrow::Cow::Borrowed(passphrase);
         bip39::Mnemonic::normalize_utf8_cow(&mut normal);
         let normal = Zeroizing::new(normal.into_owned());
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Locked::new([0; 32]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(normal.as_bytes(), salt, key.as_mut())
+            .hash_password_into(normal.as_bytes(), salt, &mut *key)
             .map_err(|_| KeystoreError::Memory)?;
         Ok(key)
     }
@@ -100,23 +105,22 @@ pub enum KeystoreError {
     Full,
 }
 
-/// A key that lives in the keystore alone, so that dropping it deletes what is encrypted under it. Zeroized on drop; the
-/// key has one place in memory for as long as it lives.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-struct Epoch {
-    day: u64,
-    key: Box<[u8; 32]>,
+/// All that must stay secret and cannot be made anew. Locked in memory where the system allows it, zeroized on drop; each
+/// key has one place for as long as it lives.
+pub struct Secrets {
+    ledger: [u8; 32],
+    /// The phrase's entropy, the name key, the record key.
+    keys: Locked<[[u8; 32]; 3]>,
+    epochs: epochs::Epochs,
 }
 
-/// All that must stay secret and cannot be made anew. Zeroized on drop.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
-pub struct Secrets {
-    entropy: Box<[u8; 32]>,
-    ledger: [u8; 32],
-    name_key: Box<[u8; 32]>,
-    record_key: Box<[u8; 32]>,
-    /// Days ascending.
-    epochs: Vec<Epoch>,
+impl PartialEq for Secrets {
+    fn eq(&self, other: &Self) -> bool {
+        let (Ok(this), Ok(other)) = (self.to_bytes(), other.to_bytes()) else {
+            return false;
+        };
+        this.ct_eq(&other).into()
+    }
 }
 
 impl std::fmt::Debug for Secrets {
@@ -128,17 +132,20 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// The secrets of a new wallet for the ledger, with no epoch.
     pub fn generate(phrase: &Phrase, ledger: [u8; 32], rng: &mut dyn CryptoRng) -> Self {
-        let (mut name_key, mut record_key) = (Box::new([0; 32]), Box::new([0; 32]));
-        rng.fill_bytes(name_key.as_mut());
-        rng.fill_bytes(record_key.as_mut());
-        Self { entropy: Box::new(*phrase.entropy()), ledger, name_key, record_key, epochs: Vec::new() }
+        let mut keys = Locked::new([[0; 32]; 3]);
+        let [entropy, name_key, record_key] = &mut *keys;
+        entropy.copy_from_slice(phrase.entropy());
+        rng.fill_bytes(name_key);
+        rng.fill_bytes(record_key);
+        Self { ledger, keys, epochs: epochs::Epochs::default() }
     }
     /// The phrase that the identity follows from.
     ///
     /// # Errors
     /// [`PhraseError::Entropy`], which 32 bytes never give.
     pub fn phrase(&self) -> Result<Phrase, PhraseError> {
-        Phrase::from_entropy(&self.entropy)
+        let [entropy, ..] = &*self.keys;
+        Phrase::from_entropy(entropy)
     }
     /// The ledger that the wallet belongs to.
     pub fn ledger(&self) -> &[u8; 32] {
@@ -146,40 +153,36 @@ impl Secrets {
     }
     /// Hashes names, so that database keys do not show them.
     pub(crate) fn name_key(&self) -> &[u8; 32] {
-        &self.name_key
+        let [_, name_key, _] = &*self.keys;
+        name_key
     }
     /// Encrypts what is kept for as long as the wallet exists.
     pub(crate) fn record_key(&self) -> &[u8; 32] {
-        &self.record_key
+        let [.., record_key] = &*self.keys;
+        record_key
     }
     /// The key of what goes on that UTC day (days since 1970), if it has one.
     pub fn epoch(&self, day: u64) -> Option<&[u8; 32]> {
-        self.epochs.iter().find(|epoch| epoch.day == day).map(|epoch| &*epoch.key)
+        self.epochs.get(day)
     }
     /// The days that have a key, ascending.
     pub fn epoch_days(&self) -> impl Iterator<Item = u64> {
-        self.epochs.iter().map(|epoch| epoch.day)
+        self.epochs.days()
     }
     /// Gives a day its key, unless it has one. Day 0 has none.
     ///
     /// # Errors
     /// [`KeystoreError::Full`] when there are [`EPOCHS_MAX`] already.
-    pub(crate) fn add_epoch(&mut self, day: u64, key: Box<[u8; 32]>) -> Result<(), KeystoreError> {
-        let place = match self.epochs.binary_search_by_key(&day, |epoch| epoch.day) {
-            Ok(_) => return Ok(()),
-            Err(place) => place,
-        };
-        if day == 0 || self.epochs.len() >= EPOCHS_MAX {
-            return Err(KeystoreError::Full);
-        }
-        self.epochs.insert(place, Epoch { day, key });
-        Ok(())
+    pub(crate) fn add_epoch(&mut self, day: u64, key: &[u8; 32]) -> Result<(), KeystoreError> {
+        self.epochs.add(day, key)
     }
     /// Drops the keys of all days before `day`; says whether there were any.
     pub(crate) fn drop_epochs_before(&mut self, day: u64) -> bool {
-        let before = self.epochs.len();
-        self.epochs.retain(|epoch| epoch.day >= day);
-        self.epochs.len() < before
+        self.epochs.drop_before(day)
+    }
+    /// Whether the system keeps all of them out of swap.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.keys.is_locked() && self.epochs.is_locked()
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
@@ -187,13 +190,14 @@ impl Secrets {
         let count = count.ok_or(KeystoreError::Full)?;
         let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_MAX_BYTES as usize));
         bytes.push(PAYLOAD_VERSION);
-        for key in [&*self.entropy, &self.ledger, &*self.name_key, &*self.record_key] {
+        let [entropy, name_key, record_key] = &*self.keys;
+        for key in [entropy, &self.ledger, name_key, record_key] {
             bytes.extend_from_slice(key);
         }
         bytes.extend_from_slice(&count.to_le_bytes());
-        for epoch in &self.epochs {
-            bytes.extend_from_slice(&epoch.day.to_le_bytes());
-            bytes.extend_from_slice(&*epoch.key);
+        for (day, key) in self.epochs.iter() {
+            bytes.extend_from_slice(&day.to_le_bytes());
+            bytes.extend_from_slice(key);
         }
         Ok(bytes)
     }
@@ -203,22 +207,27 @@ impl Secrets {
         if reader.u8()? != PAYLOAD_VERSION {
             return None;
         }
-        let mut secrets = Self {
-            entropy: Box::new(reader.array()?),
-            ledger: reader.array()?,
-            name_key: Box::new(reader.array()?),
-            record_key: Box::new(reader.array()?),
-            epochs: Vec::new(),
-        };
+        let mut keys = Locked::new([[0; 32]; 3]);
+        let [entropy, name_key, record_key] = &mut *keys;
+        entropy.copy_from_slice(reader.slice(32)?);
+        let ledger = reader.array()?;
+        name_key.copy_from_slice(reader.slice(32)?);
+        record_key.copy_from_slice(reader.slice(32)?);
         let count = usize::from(reader.array().map(u16::from_le_bytes)?);
         if count > EPOCHS_MAX {
             return None;
         }
+        let (mut epochs, mut last) = (epochs::Epochs::default(), 0);
         for _ in 0..count {
-            secrets.epochs.push(Epoch { day: reader.u64()?, key: Box::new(reader.array()?) });
+            let day = reader.u64()?;
+            // Ascending, and none for day 0.
+            if day <= last {
+                return None;
+            }
+            epochs.add(day, reader.slice(32)?.first_chunk()?).ok()?;
+            last = day;
         }
-        let ascending = secrets.epochs.is_sorted_by(|a, b| a.day < b.day);
-        (ascending && secrets.epochs.iter().all(|epoch| epoch.day > 0) && reader.rest().is_empty()).then_some(secrets)
+        reader.rest().is_empty().then_some(Self { ledger, keys, epochs })
     }
 }
 
@@ -227,7 +236,7 @@ impl Secrets {
 pub(crate) struct Lock {
     cost: KdfCost,
     salt: [u8; SALT_BYTES],
-    key: Box<Zeroizing<[u8; 32]>>,
+    key: Locked<[u8; 32]>,
 }
 
 impl Lock {
@@ -238,7 +247,7 @@ impl Lock {
         }
         let mut salt = [0; SALT_BYTES];
         rng.fill_bytes(&mut salt);
-        Ok(Self { cost, salt, key: Box::new(cost.key(passphrase, &salt)?) })
+        Ok(Self { cost, salt, key: cost.key(passphrase, &salt)? })
     }
 
     /// The key again, of a file that says how it was made; `None` when the parameters are beyond what is allowed.
@@ -246,7 +255,7 @@ impl Lock {
         let mut reader = Reader::new(head);
         let cost = KdfCost::bounded(reader.u32()?, reader.u32()?, reader.u32()?)?;
         let salt = reader.array()?;
-        Some(cost.key(passphrase, &salt).map(|key| Self { cost, salt, key: Box::new(key) }))
+        Some(cost.key(passphrase, &salt).map(|key| Self { cost, salt, key }))
     }
 
     /// How the key was made, as it stands in files: memory | passes | lanes | salt.
@@ -254,6 +263,11 @@ impl Lock {
         let parameters = [self.cost.memory_kib, self.cost.passes, self.cost.lanes];
         let parameters = parameters.into_iter().flat_map(u32::to_le_bytes);
         parameters.chain(self.salt).collect()
+    }
+
+    /// Whether the system keeps it out of swap.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.key.is_locked()
     }
 
     /// The key.

@@ -15,6 +15,7 @@
 //! | [`keys`], [`phrase`], [`address`], [`contact`] | secret and public keys, the words, names for people |
 //! | [`safety`], `clock` | numbers to compare, and what time it is when clocks may be wrong |
 //! | [`x25519`], [`display`] | Diffie-Hellman, text from strangers made safe to show |
+//! | `locked` | memory for secrets that live long |
 //!
 //! A message goes [`Wallet::seal`] → stamp (by the node) → [`Wallet::record_sent`] → outbox; it arrives by
 //! [`Wallet::scanner`] → [`Wallet::open_transaction`] → [`Wallet::record_scanned`]. [`Wallet::disclose`] makes a file of
@@ -35,6 +36,7 @@ pub mod finding;
 pub mod inner;
 pub mod keys;
 pub mod keystore;
+mod locked;
 pub mod open;
 pub mod phrase;
 pub mod safety;

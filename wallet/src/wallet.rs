@@ -19,6 +19,7 @@ use crate::{
     contact::Contact,
     envelope::Draft,
     inner::Message,
+    keys::SealKey,
     keystore::{KdfCost, Secrets, file as keystore_file, live::Keystore},
     open::{self, OpenError, Opened},
     phrase::Phrase,
@@ -65,7 +66,8 @@ pub struct Wallet {
     others: Vec<Own>,
     // By folded name.
     contacts: std::collections::BTreeMap<String, Contact>,
-    blocked: std::collections::BTreeSet<Address>,
+    // Since when.
+    blocked: std::collections::BTreeMap<Address, Time>,
     index: Index,
     clock: WalletClock,
     /// What of the clock is on disk.
@@ -224,6 +226,13 @@ impl Wallet {
     /// The address of the first identity.
     pub fn address(&self) -> Address {
         self.main.keys.address()
+    }
+
+    /// Whether the system keeps all of its keys out of swap, as the wallet asks it to. Where it refuses, as for want
+    /// of a limit, everything else works as well.
+    pub fn keys_locked(&self) -> bool {
+        let own = |own: &identities::Own| own.keys.is_locked() && own.seal_keys.iter().all(SealKey::is_locked);
+        self.vault.is_locked() && self.own().all(own)
     }
 
     /// The network that it belongs to.

@@ -31,7 +31,7 @@ use self::{
     log::Stored,
     notice::Notices,
     recent::{Recent, Staged},
-    runs::Runs,
+    runs::{Ids, Runs},
     scan::{EntryBytes, ScanColumn},
     segment::Place,
     tree::TreeColumn,
@@ -418,8 +418,17 @@ impl Store for DiskStore {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
-        let places = self.runs.in_order(from, to, after, max, self.headers.view())?;
-        Ok(places.into_iter().map(|(key, position)| (key, Position::new(position))).collect())
+        self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Checked)
+    }
+
+    fn places(
+        &self,
+        from: Time,
+        to: Time,
+        after: Option<OrderKey>,
+        max: usize,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+        self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Unchecked)
     }
 
     fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {

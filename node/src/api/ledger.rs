@@ -35,6 +35,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         })
         .await
         .map_err(Refusal::internal)?;
+    let keys_locked = match node.mail() {
+        Some(mail) => Some(mail.keys_locked().await?),
+        None => None,
+    };
     Ok(Json(types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         network: node.network().name().to_owned(),
@@ -57,6 +61,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
             waiting_bytes: engine.budget.waiting_bytes,
         },
         address: node.mail().map(|mail| mail.address().to_string()),
+        keys_locked,
         listen: listen.iter().map(ToString::to_string).collect(),
         disk: shown_disk(&disk, outbox, &beside),
         retention: shown_retention(retained),

@@ -119,6 +119,7 @@ fn said(entry: HistoryEntry, fate: Option<Fate>) -> types::Said {
                 reply_to: message.reply_to.clone(),
                 text: Some(message.text.clone()),
                 state: None,
+                peers: None,
                 delivered: None,
             }
         }
@@ -134,6 +135,10 @@ fn said(entry: HistoryEntry, fate: Option<Fate>) -> types::Said {
                 reply_to: message.as_ref().and_then(|message| message.reply_to).map(|id| id.to_string()),
                 text: message.map(|message| mail::shown(&message.content)),
                 state: fate.map(state).map(str::to_owned),
+                peers: match fate {
+                    Some(Fate::Out(peers)) => peers,
+                    _ => None,
+                },
                 delivered: match fate {
                     Some(Fate::Delivered(at)) => Some(at),
                     _ => None,
@@ -146,7 +151,7 @@ fn said(entry: HistoryEntry, fate: Option<Fate>) -> types::Said {
 fn state(fate: Fate) -> &'static str {
     match fate {
         Fate::Waiting => "waiting",
-        Fate::Out => "out",
+        Fate::Out(_) => "out",
         Fate::Delivered(_) => "delivered",
         Fate::Expired => "expired",
     }
@@ -158,6 +163,7 @@ pub(super) async fn outbox(State(node): State<Arc<Node>>) -> Answer<Vec<types::N
         id: out.id.map(|id| id.to_string()),
         to: out.to,
         state: out.state.to_owned(),
+        peers: out.peers,
         reason: out.reason.to_owned(),
     });
     Ok(Json(shown.collect()))

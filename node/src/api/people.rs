@@ -14,7 +14,7 @@ use super::{
     types,
 };
 use crate::{
-    mail::{Change, Known},
+    mail::{Change, Known, Unheard},
     node::Node,
 };
 
@@ -99,6 +99,12 @@ pub(super) async fn block(
     let ask = body(ask)?;
     let address = mail(&node)?.block(ask.who, ask.blocked).await?;
     Ok(Json(types::Blocked { address: address.to_string(), blocked: ask.blocked }))
+}
+
+pub(super) async fn blocked(State(node): State<Arc<Node>>) -> Answer<Vec<types::Unheard>> {
+    let all = mail(&node)?.blocked().await?;
+    let shown = |one: Unheard| types::Unheard { address: one.address.to_string(), name: one.name, since: one.since };
+    Ok(Json(all.into_iter().map(shown).collect()))
 }
 
 pub(super) async fn requests(State(node): State<Arc<Node>>) -> Answer<types::Inbox> {

@@ -9,7 +9,7 @@ mod mail;
 
 pub use mail::{
     Blocked, Blocking, Contact, ContactChange, Declined, History, Identity, NewContact, NewIdentity, NotOut, Said,
-    Verification, Verify,
+    Unheard, Verification, Verify,
 };
 
 pub use found::{Fetched, Found};
@@ -57,6 +57,9 @@ pub struct Status {
     pub intake: Intake,
     /// Own address, absent on a relay.
     pub address: Option<String>,
+    /// Whether the system keeps all keys of the wallet out of swap; null on a relay.
+    #[serde(default)]
+    pub keys_locked: Option<bool>,
     /// Addresses that peers can connect to.
     pub listen: Vec<String>,
     /// Bytes on disk.

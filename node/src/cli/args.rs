@@ -165,7 +165,11 @@ pub enum ContactCommand {
         address: String,
     },
     /// List the names
-    List,
+    List {
+        /// List whose messages are dropped instead; `contact unblock` takes them again
+        #[arg(long)]
+        blocked: bool,
+    },
     /// Forget a name
     Remove {
         /// The name

@@ -8,6 +8,7 @@ use std::{
 };
 
 use qasedak_chain::Time;
+use qasedak_p2p::engine::holders::KEYS_MAX;
 use qasedak_wallet::display::safe_text;
 
 use super::{Context, args::Lifetime, client::Client};
@@ -154,7 +155,7 @@ fn said_text(context: &Context, said: &Said, page: &[Said]) -> String {
     let head = format!("{:>5}  {}  {}", said.number, Time::from_secs(said.time_ms / 1_000), context.output.bold(who));
     let state = match (&said.state, said.delivered) {
         (_, Some(at)) => format!("  delivered {}", Time::from_secs(at)),
-        (Some(state), None) => format!("  {state}"),
+        (Some(state), None) => format!("  {}", state_text(state, said.peers)),
         (None, None) => String::new(),
     };
     let reply = said.reply_to.as_ref().map(|id| match page.iter().find(|other| other.inner_id == *id) {
@@ -166,6 +167,17 @@ fn said_text(context: &Context, said: &Said, page: &[Said]) -> String {
     format!("{head}{state}{}  {ends}\n{}\n", reply.unwrap_or_default(), indented(&text))
 }
 
+/// The state of a message in words: of one that is out, on how many peers it is known to be.
+fn state_text(state: &str, peers: Option<usize>) -> String {
+    match peers {
+        None => state.to_owned(),
+        Some(0) => "out, on no peer that says so yet".to_owned(),
+        Some(1) => "on 1 peer".to_owned(),
+        Some(all) if all >= KEYS_MAX => format!("on {all} peers or more"),
+        Some(some) => format!("on {some} peers"),
+    }
+}
+
 pub(super) fn outbox(context: &Context, client: &Client) -> Outcome {
     let all: Vec<NotOut> = client.get("/v1/outbox")?;
     context.output.show(&all, |all| match all.as_slice() {
@@ -175,8 +187,23 @@ pub(super) fn outbox(context: &Context, client: &Client) -> Outcome {
             .map(|out| {
                 let id = out.id.as_deref().map_or("-", short);
                 let to = out.to.as_deref().map_or("no message: your card, or a receipt".to_owned(), safe_text);
-                format!("{id:<16}  {}  {to}: {}\n", out.state, out.reason)
+                format!("{id:<16}  {}  {to}: {}\n", state_text(&out.state, out.peers), out.reason)
             })
             .collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_told_in_words() {
+        assert_eq!(state_text("waiting", None), "waiting");
+        assert_eq!(state_text("out", None), "out");
+        assert_eq!(state_text("out", Some(0)), "out, on no peer that says so yet");
+        assert_eq!(state_text("out", Some(1)), "on 1 peer");
+        assert_eq!(state_text("out", Some(7)), "on 7 peers");
+        assert_eq!(state_text("out", Some(KEYS_MAX)), format!("on {KEYS_MAX} peers or more"));
+    }
 }

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     api::types::{
-        Blocked, Blocking, Contact, ContactChange, Declined, Identity, Inbox, NewContact, NewIdentity, Verification,
-        Verify,
+        Blocked, Blocking, Contact, ContactChange, Declined, Identity, Inbox, NewContact, NewIdentity, Unheard,
+        Verification, Verify,
     },
     failure::{Failure, Outcome},
 };
@@ -50,7 +50,8 @@ pub(super) fn contact(context: &Context, client: &Client, command: ContactComman
             let added: Contact = client.post("/v1/contacts", &NewContact { name, address })?;
             context.output.show(&added, |added| format!("{} is {}", safe_text(&added.name), added.address))
         }
-        ContactCommand::List => {
+        ContactCommand::List { blocked: true } => blocked(context, client),
+        ContactCommand::List { blocked: false } => {
             let contacts: Vec<Contact> = client.get("/v1/contacts")?;
             context.output.show(&contacts, |contacts| match contacts.as_slice() {
                 [] => "no contacts yet; add one with: qasedak contact add NAME ADDRESS".to_owned(),
@@ -109,6 +110,20 @@ fn block(context: &Context, client: &Client, who: String, blocked: bool) -> Outc
     context
         .output
         .show(&done, |done| format!("{} is {}", done.address, if done.blocked { "blocked" } else { "not blocked" }))
+}
+
+fn blocked(context: &Context, client: &Client) -> Outcome {
+    let all: Vec<Unheard> = client.get("/v1/contacts/blocked")?;
+    context.output.show(&all, |all| match all.as_slice() {
+        [] => "nobody is blocked".to_owned(),
+        all => all
+            .iter()
+            .map(|one| {
+                let name = one.name.as_deref().map_or(String::new(), |name| format!("  {}", safe_text(name)));
+                format!("{}  since {}{name}\n", one.address, Time::from_secs(one.since))
+            })
+            .collect(),
+    })
 }
 
 pub(super) fn request(context: &Context, client: &Client, command: RequestCommand) -> Outcome {

@@ -13,7 +13,9 @@ use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
     config::{self, Config},
     failure::{Failure, Outcome},
-    finder, logging,
+    finder,
+    harden::KEYS_NOT_LOCKED,
+    logging,
     node::{self, Options},
     passphrase,
 };
@@ -42,6 +44,9 @@ pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
     let find_for = finder::read_files(&config.find_for, &context.network)?;
     let lock = context.paths.take()?;
     let wallet = if config.wallet { Some(open_wallet(context)?) } else { None };
+    if wallet.as_ref().is_some_and(|wallet| !wallet.keys_locked()) {
+        super::notice(&context.output.bad(KEYS_NOT_LOCKED));
+    }
     let options =
         Options { network: context.network.clone(), paths: context.paths.clone(), config, wallet, find_for, lock };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     api::types::{Disk, Intake, Retention, Status, Sync},
     failure::Outcome,
+    harden::KEYS_NOT_LOCKED,
 };
 
 pub(super) fn show(context: &Context, client: &Client) -> Outcome {
@@ -37,6 +38,11 @@ fn text(output: Output, status: &Status) -> String {
         ("disk", disk(&status.disk)),
         ("bodies", bodies(&status.disk, &status.retention)),
     ];
+    rows.extend(
+        status
+            .keys_locked
+            .map(|locked| ("keys", if locked { "locked in memory".to_owned() } else { output.bad(KEYS_NOT_LOCKED) })),
+    );
     rows.extend(status.disk_failing.iter().map(|failing| {
         let since = Time::from_secs(failing.since);
         let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);

@@ -1,4 +1,7 @@
-//! What became of each sent message: stamping, waiting, out, delivered, expired; and why something is not out yet.
+//! What became of each sent message: stamping, waiting, on N peers, delivered, expired; and why something is not out yet.
+//!
+//! Who holds a message the network counts, in memory and by the peers' own word; after a start it is told which of the
+//! wallet's messages to count again.
 
 use std::{
     collections::BTreeMap,
@@ -6,6 +9,7 @@ use std::{
 };
 
 use qasedak_chain::{TxId, store::Outbox};
+use qasedak_p2p::engine::holders::{FOLLOWED_MAX, Followed};
 use qasedak_wallet::wallet::{HistoryEntry, SentMessage, SentState};
 
 use super::{Mail, MailError};
@@ -16,8 +20,8 @@ use crate::node::read;
 pub enum Fate {
     /// In the outbox: no peer has taken it yet.
     Waiting,
-    /// In the ledger, which this node and its peers share.
-    Out,
+    /// In the ledger, and known to be on so many peers; `None` when that is not counted.
+    Out(Option<usize>),
     /// The recipient's wallet has opened it and said so, at that second.
     Delivered(u64),
     /// It has ended without a receipt.
@@ -31,9 +35,11 @@ pub struct Out {
     pub id: Option<TxId>,
     /// To whom, as it was typed or as their name or address stands; none for what is no message, like a card.
     pub to: Option<String>,
-    /// `stamping` or `waiting`.
+    /// `stamping`, `waiting` or `out`.
     pub state: &'static str,
-    /// Why it is not out yet, in a sentence.
+    /// How many peers are known to hold it; none while that is not counted.
+    pub peers: Option<usize>,
+    /// Why it stands here, in a sentence.
     pub reason: &'static str,
 }
 
@@ -67,43 +73,79 @@ impl Drop for Stamping {
 }
 
 impl Mail {
-    /// All that is not out yet: being stamped, or in the outbox.
+    /// All that is not out yet: being stamped, or in the outbox; and what is out, and not durably in the ledger yet.
     ///
     /// # Errors
     /// What reading gives.
     pub async fn not_out(self: &Arc<Self>) -> Result<Vec<Out>, MailError> {
-        self.off_thread(|mail| {
-            let stamping = locked(&mail.stamping.0).values().cloned().collect::<Vec<_>>();
-            let mut all: Vec<Out> = stamping
-                .into_iter()
-                .map(|to| Out {
-                    id: None,
-                    to: Some(to),
-                    state: "stamping",
-                    reason: "this computer is working for its postage",
-                })
-                .collect();
-            for transaction in mail.outbox.all()? {
-                let sent = mail.wallet().sent_by(&transaction.id())?;
-                let to = sent.map(|sent| sent.contact.map_or(sent.recipient.to_string(), |name| name.to_string()));
-                all.push(Out {
-                    id: Some(transaction.id()),
-                    to,
-                    state: "waiting",
-                    reason: "no peer has taken it yet; it goes as soon as one is connected",
-                });
-            }
-            Ok(all)
-        })
-        .await
+        let mut all = self.off_thread(Self::outs).await?;
+        let ids = all.iter().filter(|out| out.state == "out").filter_map(|out| out.id).collect();
+        let on = self.on_peers(ids).await;
+        for out in &mut all {
+            out.peers = out.id.and_then(|id| on.get(&id).copied());
+        }
+        Ok(all)
     }
 
-    /// Where a sent message stands.
-    pub(super) fn fate(&self, sent: &SentMessage) -> Result<Fate, MailError> {
+    fn outs(&self) -> Result<Vec<Out>, MailError> {
+        let stamping = locked(&self.stamping.0).values().cloned().collect::<Vec<_>>();
+        let mut all: Vec<Out> = stamping
+            .into_iter()
+            .map(|to| Out {
+                id: None,
+                to: Some(to),
+                state: "stamping",
+                peers: None,
+                reason: "this computer is working for its postage",
+            })
+            .collect();
+        for transaction in self.outbox.all()? {
+            let id = transaction.id();
+            let sent = self.wallet().sent_by(&id)?;
+            let to = sent.map(|sent| sent.contact.map_or(sent.recipient.to_string(), |name| name.to_string()));
+            let (state, reason) = if self.is_in_ledger(&id)? {
+                ("out", "it was sent, and is being written to this computer's disk")
+            } else {
+                ("waiting", "no peer has taken it yet; it goes as soon as one is connected")
+            };
+            all.push(Out { id: Some(id), to, state, peers: None, reason });
+        }
+        Ok(all)
+    }
+
+    fn is_in_ledger(&self, id: &TxId) -> Result<bool, MailError> {
+        Ok(read(&self.ledger, |ledger| ledger.position(id))?.is_some())
+    }
+
+    /// How many peers are known to hold each of these, but for those that are not counted. When the network has stopped,
+    /// none is.
+    async fn on_peers(&self, ids: Vec<TxId>) -> BTreeMap<TxId, usize> {
+        if ids.is_empty() {
+            return BTreeMap::new();
+        }
+        let counts = self.p2p.holders(ids.clone()).await.unwrap_or_default();
+        ids.into_iter().zip(counts).filter_map(|(id, count)| count.map(|count| (id, count))).collect()
+    }
+
+    /// After a start: has the holders counted again of the newest messages that have not ended.
+    pub(super) async fn follow_sent(self: &Arc<Self>) -> Result<(), MailError> {
+        let own = self.off_thread(|mail| {
+            let sent = mail.wallet().sent_newest(FOLLOWED_MAX)?;
+            let follow = |sent: SentMessage| {
+                let time = sent.record.filter(|_| sent.state == SentState::Sent)?.time;
+                Some(Followed { id: sent.tx_id, time, ends: sent.ends })
+            };
+            Ok(sent.into_iter().filter_map(follow).collect::<Vec<_>>())
+        });
+        Ok(self.p2p.follow(own.await?).await?)
+    }
+
+    /// Where a sent message stands; on how many peers it is, is left open.
+    fn fate(&self, sent: &SentMessage) -> Result<Fate, MailError> {
         Ok(match sent.state {
             SentState::Delivered(at) => Fate::Delivered(at.secs()),
             SentState::Expired => Fate::Expired,
-            SentState::Sent if read(&self.ledger, |ledger| ledger.position(&sent.tx_id))?.is_some() => Fate::Out,
+            SentState::Sent if self.is_in_ledger(&sent.tx_id)? => Fate::Out(None),
             SentState::Sent => Fate::Waiting,
         })
     }
@@ -119,18 +161,30 @@ impl Mail {
         limit: usize,
         search: Option<String>,
     ) -> Result<Vec<(HistoryEntry, Option<Fate>)>, MailError> {
-        self.off_thread(move |mail| {
-            let address = mail.wallet().resolve(&who)?;
-            let page = mail.wallet().history(&address, before, limit, search.as_deref())?;
-            let with_fate = |entry| {
-                let fate = match &entry {
-                    HistoryEntry::Sent(sent) => Some(mail.fate(sent)?),
-                    HistoryEntry::Received(_) => None,
+        let mut page = self
+            .off_thread(move |mail| {
+                let address = mail.wallet().resolve(&who)?;
+                let page = mail.wallet().history(&address, before, limit, search.as_deref())?;
+                let with_fate = |entry| {
+                    let fate = match &entry {
+                        HistoryEntry::Sent(sent) => Some(mail.fate(sent)?),
+                        HistoryEntry::Received(_) => None,
+                    };
+                    Ok::<_, MailError>((entry, fate))
                 };
-                Ok((entry, fate))
-            };
-            page.into_iter().map(with_fate).collect()
-        })
-        .await
+                page.into_iter().map(with_fate).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        let out_id = |(entry, fate): &(HistoryEntry, Option<Fate>)| match (entry, fate) {
+            (HistoryEntry::Sent(sent), Some(Fate::Out(_))) => Some(sent.tx_id),
+            _ => None,
+        };
+        let on = self.on_peers(page.iter().filter_map(out_id).collect()).await;
+        for told in &mut page {
+            if let Some(id) = out_id(told) {
+                told.1 = Some(Fate::Out(on.get(&id).copied()));
+            }
+        }
+        Ok(page)
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use qasedak_chain::Time;
 use qasedak_wallet::{Address, WalletError, wallet::Identity};
 
 use super::{Letter, Mail, MailError};
@@ -24,6 +25,17 @@ pub struct Known {
     pub warning: Option<String>,
     /// Whether they are blocked.
     pub blocked: bool,
+}
+
+/// Someone whose messages are dropped.
+#[derive(Debug, Clone)]
+pub struct Unheard {
+    /// The address.
+    pub address: Address,
+    /// The name, if they are a contact.
+    pub name: Option<String>,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
 }
 
 /// A contact's safety number.
@@ -53,7 +65,7 @@ impl Mail {
         let (contact, blocked) = {
             let wallet = self.wallet();
             let contact = wallet.contact(name).cloned().ok_or(WalletError::UnknownContact)?;
-            let blocked = wallet.blocked().any(|blocked| *blocked == contact.address);
+            let blocked = wallet.blocked().any(|(blocked, _)| *blocked == contact.address);
             (contact, blocked)
         };
         let card = if with_card { self.card_of(&contact.address)?.map(|card| card.sequence().get()) } else { None };
@@ -162,6 +174,25 @@ impl Mail {
                 wallet.unblock(&address)?;
             }
             Ok(address)
+        })
+        .await
+    }
+
+    /// Everyone whose messages are dropped, the last one first.
+    ///
+    /// # Errors
+    /// What the work gives when it breaks off.
+    pub async fn blocked(self: &Arc<Self>) -> Result<Vec<Unheard>, MailError> {
+        self.off_thread(|mail| {
+            let wallet = mail.wallet();
+            let unheard = |(address, since): (&Address, Time)| Unheard {
+                address: *address,
+                name: wallet.name_of(address).map(ToString::to_string),
+                since: since.secs(),
+            };
+            let mut all: Vec<Unheard> = wallet.blocked().map(unheard).collect();
+            all.sort_by_key(|one| std::cmp::Reverse(one.since));
+            Ok(all)
         })
         .await
     }

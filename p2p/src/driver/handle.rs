@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use libp2p::Multiaddr;
-use qasedak_chain::{Time, book::Book, rules::Verified};
+use qasedak_chain::{Time, TxId, book::Book, rules::Verified};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use crate::{
     engine::{
         Status,
         comparison::{CompareError, report::Report},
+        holders::Followed,
     },
 };
 
@@ -22,6 +23,8 @@ pub(super) const COMMANDS_MAX: usize = 64;
 /// What a handle asks of the driver.
 pub(super) enum Command {
     Submit(Box<Verified>),
+    Follow(Vec<Followed>),
+    Holders(Vec<TxId>, oneshot::Sender<Vec<Option<usize>>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Refused(oneshot::Sender<Vec<RefusedPeer>>),
     Status(oneshot::Sender<Status>),
@@ -125,6 +128,24 @@ impl Handle {
     /// [`DriverError::Stopped`] when the driver has ended; the transaction stays in the outbox for the next start.
     pub async fn submit(&self, verified: Verified) -> Result<(), DriverError> {
         self.commands.send(Command::Submit(Box::new(verified))).await.map_err(|_| DriverError::Stopped)
+    }
+
+    /// Counts again who is known to hold these own transactions of an earlier run: at most as many as
+    /// [`holders`](crate::engine::holders) has room for.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn follow(&self, own: Vec<Followed>) -> Result<(), DriverError> {
+        self.commands.send(Command::Follow(own)).await.map_err(|_| DriverError::Stopped)
+    }
+
+    /// How many peers are known to hold each of these own transactions, by the peers' own word and since this start;
+    /// `None` for one whose holders are not counted.
+    ///
+    /// # Errors
+    /// [`DriverError::Stopped`] when the driver has ended.
+    pub async fn holders(&self, own: Vec<TxId>) -> Result<Vec<Option<usize>>, DriverError> {
+        self.ask(|answer| Command::Holders(own, answer)).await
     }
 
     /// The peers of this network that are connected, in order of contact.

@@ -273,9 +273,11 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Submit(verified) => self.feed(Input::Own(verified)),
+            Command::Follow(own) => self.feed(Input::Follow(own)),
             // An asker that no longer waits needs no answer.
             Command::Peers(answer) => drop(answer.send(self.peers.infos())),
             Command::Refused(answer) => drop(answer.send(self.refusals.shown())),
+            Command::Holders(own, answer) => drop(answer.send(self.engine.holders(&own))),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
             Command::Book(answer) => drop(answer.send(Box::new(self.engine.book().clone()))),
             Command::Compare(peer, answer) => self.compare(&peer, answer),

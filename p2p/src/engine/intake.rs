@@ -18,6 +18,7 @@ use super::{
     Engine, Fault, Output, Peer, Token, Turn, Verdict,
     budget::wire_bytes,
     checks::{Origin, Via, Waiter},
+    holders::Followed,
 };
 
 impl Engine {
@@ -102,7 +103,7 @@ impl Engine {
     /// Appends a transaction whose parents are in the ledger.
     fn append<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified, origin: Option<Origin>) -> bool {
         let id = verified.transaction().id();
-        let day = verified.transaction().core().time().day();
+        let followed = Followed::of(id, verified.transaction().core());
         let own = self.outbox.is_waiting(&id);
         let now = turn.ledger.clock(turn.now.system);
         let bytes = wire_bytes(&verified);
@@ -118,7 +119,7 @@ impl Engine {
                     self.failures.note_unread(&error);
                 }
                 if own {
-                    self.outbox.logged(id, position, day, self.network.is_main());
+                    self.outbox.logged(followed, position, self.network.is_main());
                 }
                 self.came(turn, origin);
                 true

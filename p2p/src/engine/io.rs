@@ -9,7 +9,10 @@ use qasedak_chain::{
     rules::{RuleError, Verified},
 };
 
-use super::comparison::{CompareError, report::Report};
+use super::{
+    comparison::{CompareError, report::Report},
+    holders::Followed,
+};
 use crate::wire::{Request, Response};
 
 /// A peer, numbered by the driver in the order of first contact; the engine knows nothing of libp2p's ids.
@@ -106,6 +109,9 @@ pub enum Input {
         /// To be given back.
         token: Token,
     },
+    /// Own transactions of an earlier run of the node whose holders are to be counted again, as many as
+    /// [`holders`](super::holders) has room for.
+    Follow(Vec<Followed>),
     /// Time went by; comes at least once a second.
     Tick,
 }

@@ -11,14 +11,17 @@
 //! This is the fluff phase at once, on every network. The stem belongs between 1 and 2: a guard to send to instead of
 //! the publication, the embargo as one more way to 3, and relayed stems as further entries.
 //!
-//! On `main` an own transaction must be held by two peers before it may become a parent; `holders` counts them. A
-//! peer holds what it relayed or listed, and everything when its digest, or that day's, equals this node's.
+//! From 3 on `holders` counts the peers that hold it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use qasedak_chain::{Position, TxId, rules::Verified, store::Store};
 
-use super::{Engine, Output, Peer, Turn, intake::missing_parents};
+use super::{
+    Engine, Output, Peer, Turn,
+    holders::{FOLLOWED_MAX, Followed, Holders},
+    intake::missing_parents,
+};
 
 /// How long to wait before the next attempt when nobody was reached, or no word came of the last one.
 const RETRY_MS: u64 = 2_000;
@@ -26,10 +29,6 @@ const RETRY_MS: u64 = 2_000;
 const PUBLISHING_MS: u64 = 10_000;
 /// Most publications at a time.
 const BURST: usize = 64;
-/// How many peers must hold an own transaction before it may become a parent.
-const HOLDERS: usize = 2;
-/// Most own transactions whose holders are counted; the oldest give way and settle after the next start.
-const COUNTED_MAX: usize = 4_096;
 
 #[derive(Debug)]
 struct Waiting {
@@ -40,19 +39,13 @@ struct Waiting {
     lacks_parents: bool,
 }
 
-#[derive(Debug)]
-struct Counted {
-    day: u64,
-    holders: BTreeSet<Peer>,
-}
-
 /// See the module's page. Its size is this node's own doing, so that only what it counts of peers has bounds.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     waiting: BTreeMap<TxId, Waiting>,
     /// In the log, and not known to be durable yet.
     logged: BTreeMap<TxId, Position>,
-    counted: BTreeMap<TxId, Counted>,
+    holders: Holders,
     /// Whether counting has gone on with what an earlier run of the node left.
     resumed: bool,
     /// How many turned out to break a rule. They stay on disk.
@@ -74,23 +67,11 @@ impl Outbox {
         self.waiting.get(id).map(|waiting| waiting.verified.clone())
     }
 
-    /// It is in the log.
-    pub(super) fn logged(&mut self, id: TxId, position: Position, day: u64, count_holders: bool) {
-        self.waiting.remove(&id);
-        self.logged.insert(id, position);
-        if count_holders {
-            self.count_holders(id, day);
-        }
-    }
-
-    fn count_holders(&mut self, id: TxId, day: u64) {
-        if !self.counted.contains_key(&id) {
-            if self.counted.len() >= COUNTED_MAX {
-                let oldest = self.counted.iter().min_by_key(|(_, counted)| counted.day).map(|(id, _)| *id);
-                oldest.and_then(|id| self.counted.remove(&id));
-            }
-            self.counted.insert(id, Counted { day, holders: BTreeSet::new() });
-        }
+    /// It is in the log. Its holders are counted from now on; while it is held back, also so that it may become a parent.
+    pub(super) fn logged(&mut self, one: Followed, position: Position, held_back: bool) {
+        self.waiting.remove(&one.id);
+        self.logged.insert(one.id, position);
+        self.holders.follow(one, held_back);
     }
 
     /// It breaks a rule, which a wallet's own work never does: do not try it again before the next start.
@@ -100,30 +81,9 @@ impl Outbox {
         }
     }
 
-    /// Counts a holder; `true` when there are enough of them now.
-    fn held(&mut self, peer: Peer, id: &TxId) -> bool {
-        let Some(counted) = self.counted.get_mut(id) else {
-            return false;
-        };
-        counted.holders.insert(peer);
-        let enough = counted.holders.len() >= HOLDERS;
-        if enough {
-            self.counted.remove(id);
-        }
-        enough
-    }
-
-    /// A peer is gone: when it comes back under a new number, it must not count twice.
-    pub(super) fn forget_holder(&mut self, peer: Peer) {
-        for counted in self.counted.values_mut() {
-            counted.holders.remove(&peer);
-        }
-    }
-
-    /// Those whose holders are still counted: of one day, or all.
+    /// Own transactions for which another holder counts: of one day, or all.
     pub(super) fn counted_of(&self, day: Option<u64>) -> Vec<TxId> {
-        let of_day = |counted: &Counted| day.is_none_or(|day| day == counted.day);
-        self.counted.iter().filter(|(_, counted)| of_day(counted)).map(|(id, _)| *id).collect()
+        self.holders.counted_of(day)
     }
 }
 
@@ -143,7 +103,7 @@ impl Engine {
         }
         for id in turn.ledger.held_back() {
             match turn.ledger.position(id).and_then(|at| at.map_or(Ok(None), |at| turn.ledger.record(at))) {
-                Ok(Some(record)) => self.outbox.count_holders(*id, record.header.core().time().day()),
+                Ok(Some(record)) => self.outbox.holders.follow(Followed::of(*id, record.header.core()), true),
                 Ok(None) => {}
                 Err(error) => self.failures.note(&error),
             }
@@ -152,12 +112,13 @@ impl Engine {
 
     /// An own transaction is in the log already: it needs only to be let go.
     pub(super) fn own_was_known<S: Store>(&mut self, turn: &mut Turn<'_, S>, id: &TxId) {
-        let Some(day) = self.outbox.waiting.get(id).map(|own| own.verified.transaction().core().time().day()) else {
+        let Some(own) = self.outbox.waiting.get(id).map(|own| Followed::of(*id, own.verified.transaction().core()))
+        else {
             return;
         };
         match turn.ledger.position(id) {
             Ok(Some(position)) => {
-                self.outbox.logged(*id, position, day, false);
+                self.outbox.logged(own, position, false);
                 let durable = turn.ledger.store().last_commit().map_or(0, |point| point.count);
                 self.on_durable(turn, Position::new(durable));
             }
@@ -226,9 +187,35 @@ impl Engine {
         turn.out.push(Output::Released(safe));
     }
 
+    /// Own transactions of an earlier run whose holders are to be counted again: those that are in the log.
+    pub(super) fn follow<S: Store>(&mut self, turn: &mut Turn<'_, S>, all: &[Followed]) {
+        for one in all.iter().take(FOLLOWED_MAX) {
+            match turn.ledger.position(&one.id) {
+                Ok(Some(_)) => self.outbox.holders.follow(*one, false),
+                // One that waits is followed once it is in the log.
+                Ok(None) => {}
+                Err(error) => self.failures.note(&error),
+            }
+        }
+    }
+
+    /// How many peers are known to hold each of these own transactions, at most [`KEYS_MAX`](super::holders::KEYS_MAX);
+    /// `None` for one whose holders are not counted.
+    pub fn holders(&self, ids: &[TxId]) -> Vec<Option<usize>> {
+        ids.iter().map(|id| self.outbox.holders.count(id)).collect()
+    }
+
+    /// Lets go what is counted of own transactions that have ended.
+    pub(super) fn expire_holders<S>(&mut self, turn: &Turn<'_, S>) {
+        self.outbox.holders.expire(turn.now.system);
+    }
+
     /// `peer` holds a transaction.
     pub(super) fn holds<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, id: &TxId) {
-        if self.outbox.held(peer, id)
+        let Some(key) = self.peers.get(peer).map(|state| state.exchange.key) else {
+            return;
+        };
+        if self.outbox.holders.add(id, key)
             && let Err(error) = turn.ledger.known_to_be_held(id, turn.now.system)
         {
             self.failures.note(&error);

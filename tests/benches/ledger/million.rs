@@ -36,6 +36,8 @@ pub struct Million {
     count: u64,
     next: u64,
     spread: Spread,
+    /// One of so many is tagged, the others are sealed.
+    tagged_each: u64,
     authors: Vec<[u8; 32]>,
     /// Not settled yet, oldest first, with the parents that each covers.
     settling: VecDeque<(TxId, Vec<TxId>)>,
@@ -51,7 +53,12 @@ impl Million {
         };
         let authors = (0..AUTHORS).map(author).collect();
         let (settling, frontier) = (VecDeque::new(), Vec::new());
-        Self { network: network.clone(), count, next: 0, spread, authors, settling, frontier }
+        Self { network: network.clone(), count, next: 0, spread, tagged_each: 4, authors, settling, frontier }
+    }
+
+    /// The same, all of them tagged.
+    pub fn all_tagged(self) -> Self {
+        Self { tagged_each: 1, ..self }
     }
 
     /// Three of the frontier, drawn uniformly; all of it where there are no more.
@@ -106,7 +113,7 @@ impl Iterator for Million {
             parents: self.parents(&seed[96..120]),
             time: Time::from_secs(time).rounded_down(),
             lifetime_secs: self.spread.lifetime_secs,
-            kind: if nth.is_multiple_of(4) { Kind::Tagged } else { Kind::Sealed },
+            kind: if nth.is_multiple_of(self.tagged_each) { Kind::Tagged } else { Kind::Sealed },
             hint: seed[80..96].try_into().unwrap(),
             body_hash: body_hash(&self.network, &body),
             body_len: BODY_BYTES as u32,

@@ -2,7 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
@@ -52,6 +53,8 @@ pub fn command(data: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.arg("--data").arg(data).args(args).env_clear().stdin(Stdio::null());
     command.env("QASEDAK_NETWORK", "dev").env("QASEDAK_PASSPHRASE", PASSPHRASE);
+    // Whatever it puts in the directory for such things is found beside the data directory.
+    command.env("TMPDIR", data.parent().expect("a data directory has a parent"));
     command
 }
 
@@ -65,6 +68,23 @@ pub fn json(data: &Path, args: &[&str]) -> Value {
     let output = run(data, &[&["--json"], args].concat());
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A raw call of the API of a running node, with the token or without; returns the whole answer.
+pub fn api_call(data: &Path, method: &str, path: &str, token: Option<&str>, body: &str) -> String {
+    let address = fs::read_to_string(data.join("dev").join("api.address")).expect("address of the API");
+    let mut stream = TcpStream::connect(&address).expect("API");
+    stream.set_read_timeout(Some(PATIENCE)).expect("time-out");
+    let authority = token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
+    let length = body.len();
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authority}Content-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).expect("call");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("answer");
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// Waits until `look` gives something, at most `patience`.
@@ -131,7 +151,7 @@ impl Node {
         let mut command = command(&self.data, &args);
         command.env("QASEDAK_LOG", &self.log_level).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().expect("the binary runs");
-        let ready = first_line(&mut child);
+        let ready = first_line(&mut child, &self.log().with_extension("out"));
         let ready: Value = serde_json::from_str(&ready)
             .unwrap_or_else(|_| panic!("no node: {ready:?} {}", fs::read_to_string(self.log()).unwrap_or_default()));
         self.listen = ready["listen"][0].as_str().expect("a listen address").to_owned();
@@ -269,15 +289,17 @@ pub fn wait_for_agreement(nodes: &[&Node], patience: Duration) -> (String, Strin
     }
 }
 
-/// The first line that a process prints; what follows is read and dropped, so that the pipe never fills.
-fn first_line(child: &mut Child) -> String {
+/// The first line that a process prints; all that it prints is kept in a file.
+pub fn first_line(child: &mut Child, keep: &Path) -> String {
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    let mut kept = File::options().create(true).append(true).open(keep).expect("output file");
     let (sender, line) = mpsc::channel();
     thread::spawn(move || {
         let mut first = String::new();
         drop(out.read_line(&mut first));
+        drop(kept.write_all(first.as_bytes()));
         drop(sender.send(first));
-        drop(std::io::copy(&mut out, &mut std::io::sink()));
+        drop(std::io::copy(&mut out, &mut kept));
     });
     line.recv_timeout(PATIENCE).unwrap_or_default()
 }

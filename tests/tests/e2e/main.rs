@@ -16,6 +16,7 @@ mod demo;
 mod finding;
 mod full_disk;
 mod harness;
+mod holders;
 mod kill;
 mod lan;
 mod line;

@@ -52,6 +52,21 @@ fn strangers_become_contacts_who_know_each_other_and_what_arrived() {
 
     b.json(&["contact", "block", "Ann"]);
     a.send("Bob", "unheard");
+    wait_for("word of what is not heard", PATIENCE, || {
+        fs::read_to_string(b.log()).unwrap().contains("of people who are blocked").then_some(())
+    });
+    // Who is blocked can be seen, and taken back: by the address, too.
+    let blocked = b.json(&["contact", "list", "--blocked"]);
+    assert_eq!((&blocked[0]["name"], &blocked[0]["address"]), (&"Ann".into(), &a.address.as_str().into()));
+    assert!(blocked[0]["since"].is_u64() && blocked.as_array().unwrap().len() == 1);
+    let shown = String::from_utf8(run(&b.data, &["contact", "list", "--blocked"]).stdout).unwrap();
+    assert!(shown.contains(&a.address) && shown.contains("Ann"), "{shown}");
+    b.json(&["contact", "unblock", &a.address]);
+    let shown = String::from_utf8(run(&b.data, &["contact", "list", "--blocked"]).stdout).unwrap();
+    assert_eq!(shown.trim(), "nobody is blocked");
+    a.send("Bob", "heard again");
+    b.wait_for_text("heard again", PATIENCE);
+    assert!(!b.texts().iter().any(|text| text == "unheard"), "what was dropped stays so");
     a.json(&["contact", "remove", "Bob"]);
     assert_eq!(run(&a.data, &["history", "Bob"]).status.code(), Some(1));
 }

@@ -1,29 +1,20 @@
 //! Point 7: what relays keep, log and answer holds no text, passphrase or words; and the senders' own files hold none
-//! of it in the clear.
+//! of it in the clear. The parts: `search` finds a secret in any form, `day` is a day's use, `process` is the running program.
 
 use std::{fs, time::Duration};
 
 use serde_json::Value;
 
+mod day;
+mod process;
+mod search;
+
+use search::Search;
+
 use crate::harness::{Node, PASSPHRASE, files, run, wait_for_agreement};
 
 const TEXT: &str = "canary-text-93f2 the seeds are under the third stone";
 const NAME: &str = "canary-name-51aa";
-
-/// The ways in which a secret might stand in a file.
-fn forms(secret: &str) -> Vec<Vec<u8>> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let wide = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    vec![secret.as_bytes().to_vec(), hex.into_bytes(), wide]
-}
-
-fn assert_absent(what: &str, bytes: &[u8], secrets: &[String]) {
-    for secret in secrets {
-        for form in forms(secret) {
-            assert!(!bytes.windows(form.len()).any(|window| window == form), "{secret:?} stands in {what}");
-        }
-    }
-}
 
 #[test]
 fn nothing_secret_is_in_files_logs_or_answers() {
@@ -51,22 +42,19 @@ fn nothing_secret_is_in_files_logs_or_answers() {
     secrets.extend([TEXT, NAME, PASSPHRASE, "canary-text-93f2"].map(str::to_owned));
     let people = [a.address.clone(), b.address.clone()];
 
+    let everything = Search::of(secrets.iter().chain(&people));
     for relay in &relays {
-        let everything = [&secrets[..], &people].concat();
         for answer in answers(relay) {
-            assert_absent("an answer of the API", &answer, &everything);
+            everything.absent_from("an answer of the API", &answer);
         }
-        for file in files(&relay.data) {
-            assert_absent(&file.display().to_string(), &fs::read(&file).unwrap(), &everything);
-        }
-        assert_absent("a relay's log", &fs::read(relay.log()).unwrap(), &everything);
+        everything.absent_below(&relay.data);
+        everything.absent_from("a relay's log", &fs::read(relay.log()).unwrap());
     }
+    let secrets = Search::of(&secrets);
     for node in [&mut a, &mut b] {
         node.stop();
-        for file in files(&node.data) {
-            assert_absent(&file.display().to_string(), &fs::read(&file).unwrap(), &secrets);
-        }
-        assert_absent("a log", &fs::read(node.log()).unwrap(), &[&secrets[..], &people].concat());
+        secrets.absent_below(&node.data);
+        everything.absent_from("a log", &fs::read(node.log()).unwrap());
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use super::{KdfCost, KeystoreError, Lock, Secrets, file, unlock};
 use crate::{aead::NONCE_BYTES, wallet::WalletError};
@@ -47,12 +48,17 @@ impl Keystore {
         &self.secrets
     }
 
+    /// Whether the system keeps all that it holds out of swap.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock.is_locked() && self.secrets.is_locked()
+    }
+
     /// The key of what goes on that UTC day. A new one is in memory only, until [`save`](Self::save).
     pub(crate) fn epoch_for(&mut self, day: u64) -> Result<&[u8; 32], WalletError> {
         if self.secrets.epoch(day).is_none() {
-            let mut key = Box::new([0; 32]);
+            let mut key = Zeroizing::new([0; 32]);
             getrandom::fill(key.as_mut()).map_err(|_| WalletError::Randomness)?;
-            self.secrets.add_epoch(day, key)?;
+            self.secrets.add_epoch(day, &key)?;
             self.changed = true;
         }
         self.secrets.epoch(day).ok_or(WalletError::Keystore(KeystoreError::Full))

@@ -109,7 +109,7 @@ impl Wallet {
 
     pub(super) fn load_blocked(&mut self) -> Result<(), WalletError> {
         for (_, row) in self.vault.all::<BlockedRow>()? {
-            self.blocked.insert(Address::from_bytes(row.address)?);
+            self.blocked.insert(Address::from_bytes(row.address)?, Time::from_secs(row.since));
         }
         Ok(())
     }
@@ -231,17 +231,21 @@ impl Wallet {
         self.contacts.remove(&folded).ok_or(WalletError::UnknownContact)
     }
 
-    /// Drops what someone sends from now on, and what of theirs waits among the requests. Works for contacts too.
+    /// Drops what someone sends from now on, and what of theirs waits among the requests. Works for contacts too. Who is
+    /// blocked already stays so since then.
     ///
     /// # Errors
     /// What writing gives.
     pub fn block(&mut self, address: &Address, now: Time) -> Result<(), WalletError> {
+        if self.blocked.contains_key(address) {
+            return self.decline_requests(address).map(drop);
+        }
         let mut changes = Changes::default();
         let key = self.vault.named_key(Class::Blocked, address.as_bytes());
         let row = BlockedRow { address: *address.as_bytes(), since: now.secs() };
         self.vault.put(&mut changes, &key, &row)?;
         self.vault.commit(changes)?;
-        self.blocked.insert(*address);
+        self.blocked.insert(*address, now);
         self.decline_requests(address).map(drop)
     }
 
@@ -250,18 +254,18 @@ impl Wallet {
     /// # Errors
     /// What writing gives.
     pub fn unblock(&mut self, address: &Address) -> Result<bool, WalletError> {
-        if !self.blocked.contains(address) {
+        if !self.blocked.contains_key(address) {
             return Ok(false);
         }
         let mut changes = Changes::default();
         changes.remove(&self.vault.named_key(Class::Blocked, address.as_bytes()));
         self.vault.commit(changes)?;
-        Ok(self.blocked.remove(address))
+        Ok(self.blocked.remove(address).is_some())
     }
 
-    /// Whose messages are dropped, in order of their addresses.
-    pub fn blocked(&self) -> impl Iterator<Item = &Address> {
-        self.blocked.iter()
+    /// Whose messages are dropped, and since when, in order of their addresses.
+    pub fn blocked(&self) -> impl Iterator<Item = (&Address, Time)> {
+        self.blocked.iter().map(|(address, since)| (address, *since))
     }
 
     /// All contacts, in order of their names.

@@ -191,7 +191,7 @@ impl Wallet {
     /// Decides where one message belongs, and adds it to the step.
     fn take(&mut self, message: &Opened, step: &mut Step, requests: &mut Waits) -> Result<(), WalletError> {
         let ends = self.end_of(message.time, message.lifetime_secs);
-        if self.blocked.contains(&message.sender) {
+        if self.blocked.contains_key(&message.sender) {
             step.recorded.blocked += 1;
             return Ok(());
         }

@@ -180,6 +180,17 @@ impl Wallet {
         numbers.filter_map(|(number, _)| self.sent_message(number).transpose()).collect()
     }
 
+    /// At most `limit` sent messages that have not ended, the newest first.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn sent_newest(&self, limit: usize) -> Result<Vec<SentMessage>, WalletError> {
+        let alive = self.index.behind(0, true).filter(|(_, entry)| self.shows(entry.ends));
+        let mut numbers: Vec<u64> = alive.map(|(number, _)| number).collect();
+        numbers.reverse();
+        numbers.into_iter().take(limit).filter_map(|number| self.sent_message(number).transpose()).collect()
+    }
+
     /// The sent message that this transaction carries.
     ///
     /// # Errors
@@ -233,7 +244,7 @@ impl Wallet {
     pub fn receipts_owed(&self) -> Vec<OwedReceipt> {
         let mut owed = BTreeMap::<(Address, Account), Vec<(u64, InnerId)>>::new();
         for (number, (account, to, inner_id)) in &self.index.receipts {
-            let on = self.contact_at(to).is_some_and(|contact| contact.receipts) && !self.blocked.contains(to);
+            let on = self.contact_at(to).is_some_and(|contact| contact.receipts) && !self.blocked.contains_key(to);
             let list = owed.entry((*to, *account)).or_default();
             if on && list.len() < RECEIPT_IDS_MAX {
                 list.push((*number, *inner_id));

@@ -182,6 +182,11 @@ impl Vault {
         &mut self.keystore
     }
 
+    /// Whether the system keeps what the keystore holds out of swap.
+    pub(super) fn is_locked(&self) -> bool {
+        self.keystore.is_locked()
+    }
+
     /// What the keystore holds.
     pub(super) fn secrets(&self) -> &Secrets {
         self.keystore.secrets()

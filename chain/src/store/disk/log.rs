@@ -9,7 +9,10 @@ use super::{
     files::DiskFile,
     notice::Notices,
     pieces::Pieces,
-    segment::{Entry, FILE_HEADER_BYTES, FRAME_BYTES, Framing, PAYLOAD_MAX_BYTES, Place, TransactionEntry},
+    segment::{
+        Entry, FILE_HEADER_BYTES, FRAME_BYTES, Fields, Framing, KIND_TRANSACTION, PAYLOAD_MAX_BYTES, Place,
+        TransactionEntry,
+    },
 };
 use crate::{
     ids::{Position, TxId},
@@ -21,6 +24,9 @@ use crate::{
 pub(super) const OFFSET_BYTES: usize = 4;
 /// Two records that are no further apart than this are read in one go.
 const NEARBY: u64 = 32;
+
+/// Where the id of a transaction record ends: length u32, kind u8, position u64, id.
+const ID_END: usize = 45;
 
 /// A segment and its offset column.
 #[derive(Clone)]
@@ -154,6 +160,38 @@ impl LogView {
         Ok(ids)
     }
 
+    /// The same without their records' checks; `None` where offset or position are not what they should be.
+    pub(super) fn ids_unchecked(&self, positions: &[u64]) -> Result<Option<Vec<TxId>>, StoreError> {
+        let mut ids = Vec::with_capacity(positions.len());
+        for group in positions.chunk_by(|a, b| b.saturating_sub(*a) <= NEARBY && self.is_one_segment(*a, *b)) {
+            let (Some(first), Some(last)) = (group.first(), group.last()) else {
+                continue;
+            };
+            let Some(segment) = self.segment_of(*first).filter(|_| *last < self.len) else {
+                return Ok(None);
+            };
+            let count = usize::try_from(last.saturating_sub(*first)).unwrap_or(usize::MAX).saturating_add(1);
+            let column = segment.offsets.read_at(column_at(segment, *first), count.saturating_mul(OFFSET_BYTES))?;
+            let mut pieces = Pieces::new(&segment.file, self.end_of(segment)?);
+            for position in group {
+                let nth = usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX);
+                let Some(offset) = column.as_chunks::<OFFSET_BYTES>().0.get(nth) else {
+                    return Ok(None);
+                };
+                let bytes = pieces.from(u32::from_le_bytes(*offset).into(), ID_END)?;
+                match id_unchecked(bytes, *position) {
+                    Some(id) => ids.push(id),
+                    None => return Ok(None),
+                }
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    fn is_one_segment(&self, a: u64, b: u64) -> bool {
+        self.segment_of(a).map(|segment| segment.first) == self.segment_of(b).map(|segment| segment.first)
+    }
+
     /// Entries of the segments from the one that holds `from` on, in log order, up to the last commit.
     pub(super) fn entries_from(
         &self,
@@ -236,6 +274,13 @@ fn read_transaction<'a>(
         }
         _ => Err(wrong("there is no transaction here")),
     }
+}
+
+/// The id in a record's first bytes, if the record is of that position.
+fn id_unchecked(bytes: &[u8], position: u64) -> Option<TxId> {
+    let mut fields = Fields(bytes);
+    let (_, kind, at) = (fields.u32()?, fields.u8()?, fields.u64()?);
+    (kind == KIND_TRANSACTION && at == position).then(|| fields.take().map(TxId::from_bytes))?
 }
 
 fn read_record(segment: &Segment, position: u64) -> Result<Stored, StoreError> {

@@ -26,10 +26,12 @@ use super::{
     notice::{Notice, Notices},
 };
 use crate::{
-    ids::{Depth, LedgerId, TxId},
+    ids::{Depth, LedgerId, Position, TxId},
     store::{Found, OrderKey, Record, StoreError},
     time::Time,
 };
+
+pub(super) use answers::Ids;
 
 mod answers;
 mod blocks;
@@ -327,19 +329,19 @@ impl Runs {
     /// At most `max` places in canonical order with times before `to`, from `from` on but behind `after`.
     pub(super) fn in_order(
         &self,
-        from: Time,
-        to: Time,
+        (from, to): (Time, Time),
         after: Option<OrderKey>,
         max: usize,
         log: &LogView,
-    ) -> Result<Vec<(OrderKey, u64)>, StoreError> {
+        ids: Ids,
+    ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
         let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
         let start = after.filter(|key| key.time >= from).unwrap_or(least);
         loop {
             let suspects = self.suspects();
             match self.gather(start, to, max, log) {
                 Ok(gathered) => {
-                    let mut places = answers::with_ids(gathered, log)?;
+                    let mut places = answers::with_ids(gathered, log, ids)?;
                     places.retain(|(key, _)| after.is_none_or(|after| *key > after));
                     places.sort_unstable();
                     places.truncate(max);
@@ -383,17 +385,15 @@ impl Runs {
         for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
             sources.push(Places::table(table.in_order(answers::first_of_tied(start))));
         }
+        let mut heads = Vec::with_capacity(sources.len());
+        for source in &mut sources {
+            heads.push(source.peek()?);
+        }
         let mut gathered: Vec<Gathered> = Vec::new();
         let mut counted = 0usize;
         loop {
-            let mut least: Option<(Gathered, usize)> = None;
-            for (nth, source) in sources.iter_mut().enumerate() {
-                if let Some(place) = source.peek()?
-                    && least.is_none_or(|(least, _)| order_key(&place.0) < order_key(&least.0))
-                {
-                    least = Some((place, nth));
-                }
-            }
+            let all = heads.iter().enumerate().filter_map(|(nth, head)| head.map(|place| (place, nth)));
+            let least = all.min_by_key(|(place, _)| order_key(&place.0));
             let Some((place, nth)) = least.filter(|(place, _)| answers::time_of(&place.0) < to.secs()) else {
                 return Ok(gathered);
             };
@@ -405,7 +405,10 @@ impl Runs {
             // Those that agree with the start may all lie before it.
             counted = counted.saturating_add(usize::from(key != first));
             gathered.push(place);
-            sources.get_mut(nth).map_or(Ok(()), Places::advance)?;
+            if let (Some(source), Some(head)) = (sources.get_mut(nth), heads.get_mut(nth)) {
+                source.advance()?;
+                *head = source.peek()?;
+            }
         }
     }
 

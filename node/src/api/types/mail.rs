@@ -105,6 +105,17 @@ pub struct Blocked {
     pub blocked: bool,
 }
 
+/// Someone whose messages are dropped.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unheard {
+    /// The address.
+    pub address: String,
+    /// The name, if they are a contact.
+    pub name: Option<String>,
+    /// Since when.
+    pub since: u64,
+}
+
 /// Requests that were removed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Declined {
@@ -133,6 +144,10 @@ pub struct Said {
     pub text: Option<String>,
     /// Of a sent one: `waiting`, `out`, `delivered` or `expired`.
     pub state: Option<String>,
+    /// While it is `out`: on how many peers it is, by their own word, as far as this node knows since its start. Null when
+    /// that is not counted.
+    #[serde(default)]
+    pub peers: Option<usize>,
     /// When the recipient's wallet opened it, in seconds since 1970, if it said so.
     pub delivered: Option<u64>,
 }
@@ -157,8 +172,11 @@ pub struct NotOut {
     pub id: Option<String>,
     /// To whom; null for what is no message, like a card.
     pub to: Option<String>,
-    /// `stamping` or `waiting`.
+    /// `stamping`, `waiting` or `out`.
     pub state: String,
-    /// Why it is not out yet.
+    /// On how many peers it is, once it is `out`.
+    #[serde(default)]
+    pub peers: Option<usize>,
+    /// Why it stands here.
     pub reason: String,
 }

@@ -7,7 +7,7 @@ use super::{
     sync::serve_from,
 };
 use crate::{
-    engine::{Input, Output, Peer, Verdict},
+    engine::{Input, Output, Peer, Verdict, holders::Followed},
     wire::Response,
 };
 use qasedak_chain::{Network, Position, Transaction, TxId};
@@ -160,4 +160,58 @@ fn on_main_it_becomes_a_parent_when_two_peers_hold_it() {
     solo.now.system = solo.now.system.plus(3_600);
     solo.answer(2, questions[1], same());
     assert_eq!(settled(&mut solo), 1);
+}
+
+fn on(solo: &Solo, transaction: &Transaction) -> Option<usize> {
+    solo.engine.holders(&[transaction.id()])[0]
+}
+
+#[test]
+fn who_is_known_to_hold_it_is_counted_by_key_until_it_ends() {
+    let mut solo = Solo::new();
+    let mine = &world()[0];
+    for peer in [1, 2] {
+        solo.meet(peer);
+    }
+    own(&mut solo, mine);
+    assert_eq!(on(&solo, mine), None, "it is not out");
+    solo.tell(Input::Published { id: mine.id(), sent: true });
+    assert_eq!(on(&solo, mine), Some(0), "that it was sent says nothing of whether it arrived");
+    solo.gossip(1, mine.to_bytes());
+    solo.gossip(1, mine.to_bytes());
+    assert_eq!(on(&solo, mine), Some(1));
+    // A peer that goes held it all the same, and is the same one when it comes back.
+    solo.tell(Input::Disconnected(Peer(1)));
+    assert_eq!(on(&solo, mine), Some(1));
+    solo.tell(Input::Connected { peer: Peer(9), key: make::peer_key(1).verifying_key().to_bytes() });
+    solo.gossip(9, mine.to_bytes());
+    assert_eq!(on(&solo, mine), Some(1));
+    solo.gossip(2, mine.to_bytes());
+    assert_eq!(on(&solo, mine), Some(2));
+    assert_eq!(on(&solo, &world()[1]), None, "another's is not counted");
+    solo.now.system = Followed::of(mine.id(), mine.core()).ends;
+    solo.wait(1_000);
+    assert_eq!(on(&solo, mine), None);
+}
+
+#[test]
+fn an_equal_digest_says_nothing_of_what_is_not_out() {
+    let mut solo = Solo::new();
+    let (question, _) = the_ask(&solo.tell(make::connected(1)));
+    own(&mut solo, &world()[0]);
+    let summary = solo.ledger.summary();
+    solo.answer(1, question, Response::Digest { count: 0, digest: *summary.digest.as_bytes() });
+    assert_eq!((on(&solo, &world()[0]), solo.engine.status().outbox), (None, 1));
+}
+
+#[test]
+fn after_a_restart_counting_begins_again_with_what_the_node_names() {
+    let mut solo = Solo::holding(&world()[..2]);
+    let named = [&world()[0], &world()[5]].map(|one| Followed::of(one.id(), one.core()));
+    solo.tell(Input::Follow(named.into()));
+    assert_eq!((on(&solo, &world()[0]), on(&solo, &world()[5])), (Some(0), None), "the second is not in the log");
+    let (question, _) = the_ask(&solo.tell(make::connected(1)));
+    let summary = solo.ledger.summary();
+    solo.answer(1, question, Response::Digest { count: 2, digest: *summary.digest.as_bytes() });
+    assert_eq!((on(&solo, &world()[0]), on(&solo, &world()[1])), (Some(1), None));
 }

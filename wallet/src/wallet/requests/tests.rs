@@ -89,7 +89,11 @@ fn who_is_blocked_is_not_heard() {
     let more = vec![from(&eve, &wallet, 3, text("two")), from(&ann, &wallet, 4, text("three"))];
     let recorded = record(&mut wallet, more, NOW);
     assert_eq!((recorded.blocked, recorded.kept.len(), recorded.requests), (2, 0, 0));
-    assert_eq!(wallet.blocked().count(), 2);
+    // Once more, later: they are blocked since the first time.
+    wallet.block(&ann.card.address(), NOW.plus(500)).unwrap();
+    let mut blocked: Vec<_> = [&ann, &eve].map(|person| (person.card.address(), NOW)).into();
+    blocked.sort();
+    assert_eq!(wallet.blocked().map(|(address, since)| (*address, since)).collect::<Vec<_>>(), blocked);
     assert!(wallet.unblock(&ann.card.address()).unwrap());
     let more = vec![from(&ann, &wallet, 5, text("four"))];
     assert_eq!(texts(&record(&mut wallet, more, NOW).kept), ["four"]);

@@ -1,6 +1,6 @@
 //! Answers from one run: by the run itself, confirmed by the log; by the log alone when the run cannot be read.
 
-use super::run::{Entries, ORDER_BYTES, OrderEntry, Run, order_entry, order_key, position_of};
+use super::run::{Entries, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_entry, order_key, position_of};
 use crate::{
     ids::{Depth, Position, TxId},
     store::{
@@ -13,6 +13,18 @@ use crate::{
 
 /// Records of the log that are looked at in one go in place of a run.
 const PAGE: usize = 4_096;
+/// Bytes of an id in a place, and where they stand in it.
+const ID_BYTES: usize = 4;
+const ID_AT: usize = ORDER_KEY_BYTES - ID_BYTES;
+
+/// How ids are read from the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store::disk) enum Ids {
+    /// With the checks of their records.
+    Checked,
+    /// Without, several times as fast: see [`Store::places`](crate::store::Store::places).
+    Unchecked,
+}
 
 /// A place and, where it comes from memory, its id.
 pub(super) type Gathered = (OrderEntry, Option<TxId>);
@@ -53,20 +65,44 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Adds the ids that are known only to the log.
-pub(super) fn with_ids(gathered: Vec<Gathered>, log: &LogView) -> Result<Vec<(OrderKey, u64)>, StoreError> {
-    let mut unknown: Vec<u64> =
-        gathered.iter().filter(|(_, id)| id.is_none()).map(|(entry, _)| position_of(entry)).collect();
-    unknown.sort_unstable();
-    let ids = log.ids_at(&unknown)?;
-    let id_of = |position: u64| ids.get(unknown.binary_search(&position).ok()?).copied();
-    let key = |(entry, id): Gathered| {
-        let position = position_of(&entry);
+/// Positions of the places whose ids are known only to the log, ascending.
+pub(super) fn unknown(gathered: &[Gathered]) -> Vec<u64> {
+    let unknown = gathered.iter().filter(|(_, id)| id.is_none());
+    let mut positions: Vec<u64> = unknown.map(|(entry, _)| position_of(entry)).collect();
+    positions.sort_unstable();
+    positions
+}
+
+/// The places whole, those that only the log knew with its ids.
+pub(super) fn with_ids(
+    gathered: Vec<Gathered>,
+    log: &LogView,
+    ids: Ids,
+) -> Result<Vec<(OrderKey, Position)>, StoreError> {
+    let unknown = unknown(&gathered);
+    let place = |(entry, id): &Gathered, found: Option<TxId>| {
         let depth = entry.iter().skip(5).take(5).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        let id = id.or_else(|| id_of(position))?;
-        Some((OrderKey { time: Time::from_secs(time_of(&entry)), depth: Depth::new(depth), id }, position))
+        let (time, id) = (Time::from_secs(time_of(entry)), id.or(found)?);
+        Some((OrderKey { time, depth: Depth::new(depth), id }, Position::new(position_of(entry))))
     };
-    Ok(gathered.into_iter().filter_map(key).collect())
+    let id_of = |ids: &[TxId], entry: &OrderEntry| ids.get(unknown.binary_search(&position_of(entry)).ok()?).copied();
+    if let Ids::Unchecked = ids
+        && let Some(ids) = log.ids_unchecked(&unknown)?
+    {
+        // What the run has of an id tells most damage.
+        let alike =
+            |(entry, _): &Gathered, id: &TxId| id.as_bytes().get(..ID_BYTES) == entry.get(ID_AT..ORDER_KEY_BYTES);
+        let whole = |gathered: &Gathered| {
+            let found = id_of(&ids, &gathered.0);
+            place(gathered, found.filter(|id| alike(gathered, id)))
+        };
+        let places: Option<Vec<(OrderKey, Position)>> = gathered.iter().map(whole).collect();
+        if let Some(places) = places {
+            return Ok(places);
+        }
+    }
+    let ids = log.ids_at(&unknown)?;
+    Ok(gathered.iter().filter_map(|gathered| place(gathered, id_of(&ids, &gathered.0))).collect())
 }
 
 fn found(record: &Record, position: u64) -> Found {

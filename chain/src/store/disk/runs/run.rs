@@ -365,7 +365,8 @@ impl<'a, const N: usize> Entries<'a, N> {
     }
 
     pub(super) fn peek(&mut self) -> Result<Option<[u8; N]>, StoreError> {
-        if self.read.peek().is_none() {
+        // Whoever is at the end is asked again and again while others go on: that must not read.
+        if self.read.peek().is_none() && self.next < self.section.count {
             let count = self.section.count.saturating_sub(self.next).min(self.batch.max(1));
             self.read = self.run.read(self.section, self.next, count)?.into_iter().peekable();
             self.next = self.next.saturating_add(count);
