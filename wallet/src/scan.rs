@@ -52,7 +52,7 @@ impl Scanner {
             return self.matches(entries);
         };
         thread::scope(|scope| {
-            let start = |part| (part, thread::Builder::new().spawn_scoped(scope, || self.matches(part)));
+            let start = |part| (part, thread::Builder::new().spawn_scoped(scope, move || self.matches(part)));
             let beside: Vec<_> = parts.map(start).collect();
             let mut found = self.matches(here);
             let mut before = here.len();
