@@ -11,9 +11,10 @@ use crate::fixture::bytes_of;
 pub fn diffie_hellmans(entries: &[ScanEntry], identities: usize, threads: usize) {
     let secrets: Vec<[u8; 32]> =
         (0..identities as u64).map(|nth| bytes_of(nth, "scan key", 32).try_into().unwrap()).collect();
+    let secrets = &secrets;
     thread::scope(|scope| {
         for part in entries.chunks(entries.len().div_ceil(threads)) {
-            scope.spawn(|| {
+            scope.spawn(move || {
                 for entry in part {
                     secrets.iter().for_each(|secret| diffie_hellman(secret, &entry.author_u));
                 }
