@@ -19,8 +19,9 @@ const SPLIT_MIN: usize = 64;
 pub struct Scanner {
     ledger: LedgerId,
     keys: Vec<ScanKey>,
-    /// Asked for one tag after the other and never gone through. Its hash is keyed by chance: strangers choose hints.
-    tags: HashSet<[u8; 16], RandomState>,
+    /// Asked for one tag after the other and never gone through. Its hash is keyed by chance: strangers choose hints. As
+    /// numbers, which hash several times as fast as byte strings.
+    tags: HashSet<u128, RandomState>,
 }
 
 impl Scanner {
@@ -37,7 +38,7 @@ impl Scanner {
     /// Also finds tagged envelopes with these tags.
     #[must_use]
     pub fn with_tags(mut self, tags: impl IntoIterator<Item = [u8; 16]>) -> Self {
-        self.tags.extend(tags);
+        self.tags.extend(tags.into_iter().map(u128::from_le_bytes));
         self
     }
     /// Indices of the entries that match, ascending. Of sealed ones at most one in 2^128 matches by chance.
@@ -68,7 +69,7 @@ impl Scanner {
     /// Whether one entry matches.
     pub fn is_match(&self, entry: &ScanEntry) -> bool {
         match entry.kind {
-            Kind::Tagged => self.tags.contains(&entry.hint),
+            Kind::Tagged => self.tags.contains(&u128::from_le_bytes(entry.hint)),
             Kind::Sealed => self.keys.iter().any(|key| {
                 hint_from(self.ledger, key, &entry.author_u).is_some_and(|hint| hint.ct_eq(&entry.hint).into())
             }),

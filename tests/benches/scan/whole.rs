@@ -55,7 +55,7 @@ fn scan(ledger: &Ledger<DiskStore>, scanner: &Scanner, threads: usize) -> (usize
 pub fn tagged(report: &mut Report, expected: usize, count: usize) {
     let (network, dir) = (Network::dev(), scratch());
     let ledger = write(&network, dir.path(), Million::new(&network, count as u64, Spread { tagged_each: 1, ..MONTH }));
-    let tags: HashSet<[u8; 16], RandomState> = entries::tags(expected).into_iter().collect();
+    let tags: HashSet<u128, RandomState> = entries::tags(expected).into_iter().map(u128::from_le_bytes).collect();
     let hints: Vec<[u8; 16]> = ledger.scan(Position::new(0), count).unwrap().iter().map(|entry| entry.hint).collect();
     assert_eq!(hints.len(), count);
     let scanner = scanner(&keys(1)).with_tags(entries::tags(expected));
