@@ -1,6 +1,6 @@
 //! The loopback API: how the command line, and later the web app, talk to the running node.
 //!
-//! Only loopback, only with the bearer token from the data directory (one call has a token of its own: [`found`]), only
+//! Only loopback, only with the bearer token from the data directory (one call has a token of its own: `found`), only
 //! under a loopback `Host`, never with an `Origin`: no cookies, no CORS, so no page in a browser can reach it (DESIGN §9;
 //! `docs/api.md`).
 

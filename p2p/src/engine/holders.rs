@@ -4,7 +4,7 @@
 //! node's. That is the peer's word: it can claim to hold what it does not, and one person can run many peers. A peer counts
 //! once, by its key, however often it comes back.
 //!
-//! On `main` an own transaction must be held by [`HOLDERS`] peers before it may become a parent; until then it is *held
+//! On `main` an own transaction must be held by `HOLDERS` peers before it may become a parent; until then it is *held
 //! back*.
 //!
 //! In memory only: a file that tells which transactions are this node's own would be one more thing to find. After a
