@@ -6,6 +6,8 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use qasedak_chain::{
@@ -98,13 +100,25 @@ fn a_newer_file_is_left_alone_whatever_its_kind() {
     assert_eq!(fs::read(&path).unwrap(), newer);
 }
 
+/// Opens sled, whose lock is held a little longer than by its last user.
+fn open_sled(path: &Path) -> sled::Db {
+    let start = Instant::now();
+    loop {
+        match sled::Config::new().path(path).segment_size(64 * 1024).flush_every_ms(None).open() {
+            Ok(db) => return db,
+            Err(error) => assert!(start.elapsed() < Duration::from_secs(20), "{error}"),
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 #[test]
 fn a_newer_index_is_left_alone() {
     let home = tempfile::tempdir().unwrap();
     commit(&mut open_small(home.path()), 0..20);
     let index = home.path().join("index");
     let with_format = |format: Option<u32>| {
-        let db = sled::Config::new().path(&index).segment_size(64 * 1024).flush_every_ms(None).open().unwrap();
+        let db = open_sled(&index);
         match format {
             Some(format) => db.insert([0, 0], &format.to_le_bytes()).unwrap(),
             None => db.remove([0, 0]).unwrap(),

@@ -1,33 +1,28 @@
 //! Scanning: which entries of the scan column are for this wallet. Finds envelopes, reads none.
 //!
 //! A sealed entry costs one X25519 and one hash for each key, a tagged one a look-up. A [`Scanner`] is immutable, so a slice
-//! of entries can be split among threads.
+//! of entries can be split among threads ([`Scanner::matches_on`]).
 
-use std::{collections::HashSet, num::NonZeroUsize, thread};
-
-use foldhash::quality::RandomState;
 use qasedak_chain::{LedgerId, Network, store::ScanEntry, transaction::Kind};
 use subtle::ConstantTimeEq;
 
+use self::tags::Tags;
 use crate::{envelope::hint_from, keys::ScanKey};
 
-/// Fewer sealed entries than this are not worth a second thread: they take a millisecond or two.
-const SPLIT_MIN: usize = 64;
+mod tags;
 
 /// Finds the envelopes of one or more scan keys, and those with expected tags.
 #[derive(Clone, Debug)]
 pub struct Scanner {
     ledger: LedgerId,
     keys: Vec<ScanKey>,
-    /// Asked for one tag after the other and never gone through. Its hash is keyed by chance: strangers choose hints. As
-    /// numbers, which hash several times as fast as byte strings.
-    tags: HashSet<u128, RandomState>,
+    tags: Tags,
 }
 
 impl Scanner {
     /// A scanner for one scan key.
     pub fn new(network: &Network, key: &ScanKey) -> Self {
-        Self { ledger: network.ledger(), keys: vec![key.clone()], tags: HashSet::default() }
+        Self { ledger: network.ledger(), keys: vec![key.clone()], tags: Tags::default() }
     }
     /// Also finds the envelopes of another key, as when a phrase has several identities.
     #[must_use]
@@ -38,38 +33,17 @@ impl Scanner {
     /// Also finds tagged envelopes with these tags.
     #[must_use]
     pub fn with_tags(mut self, tags: impl IntoIterator<Item = [u8; 16]>) -> Self {
-        self.tags.extend(tags.into_iter().map(u128::from_le_bytes));
+        self.tags.extend(tags);
         self
     }
     /// Indices of the entries that match, ascending. Of sealed ones at most one in 2^128 matches by chance.
     pub fn matches(&self, entries: &[ScanEntry]) -> Vec<usize> {
         entries.iter().enumerate().filter(|(_, entry)| self.is_match(entry)).map(|(index, _)| index).collect()
     }
-    /// The same on up to so many threads, each of which takes a part of the entries.
-    pub fn matches_on(&self, entries: &[ScanEntry], threads: NonZeroUsize) -> Vec<usize> {
-        let part = entries.len().div_ceil(threads.get()).max(SPLIT_MIN);
-        let mut parts = entries.chunks(part);
-        let Some(here) = parts.next().filter(|here| here.len() < entries.len()) else {
-            return self.matches(entries);
-        };
-        thread::scope(|scope| {
-            let start = |part| (part, thread::Builder::new().spawn_scoped(scope, move || self.matches(part)));
-            let beside: Vec<_> = parts.map(start).collect();
-            let mut found = self.matches(here);
-            let mut before = here.len();
-            for (part, thread) in beside {
-                // What no thread could be had for is done here.
-                let there = thread.ok().and_then(|thread| thread.join().ok()).unwrap_or_else(|| self.matches(part));
-                found.extend(there.into_iter().map(|index| index.saturating_add(before)));
-                before = before.saturating_add(part.len());
-            }
-            found
-        })
-    }
     /// Whether one entry matches.
     pub fn is_match(&self, entry: &ScanEntry) -> bool {
         match entry.kind {
-            Kind::Tagged => self.tags.contains(&u128::from_le_bytes(entry.hint)),
+            Kind::Tagged => self.tags.contains(&entry.hint),
             Kind::Sealed => self.keys.iter().any(|key| {
                 hint_from(self.ledger, key, &entry.author_u).is_some_and(|hint| hint.ct_eq(&entry.hint).into())
             }),
@@ -114,11 +88,6 @@ mod tests {
             let mut parts = scanner.matches(head);
             parts.extend(scanner.matches(tail).iter().map(|i| i + head.len()));
             prop_assert_eq!(parts, expected);
-            let many: Vec<ScanEntry> = entries.iter().cycle().take(entries.len() * 9).copied().collect();
-            for threads in 1..6 {
-                let threads = NonZeroUsize::new(threads).unwrap();
-                prop_assert_eq!(scanner.matches_on(&many, threads), scanner.matches(&many));
-            }
             prop_assert_eq!(scanner.with_key(&theirs).matches(&entries).len(), entries.len());
         }
     }

@@ -29,6 +29,7 @@ use crate::{
 
 mod cards;
 mod contacts;
+mod cores;
 mod disclosing;
 mod error;
 mod expiry;

@@ -10,7 +10,11 @@ use std::{
     collections::BTreeMap,
     iter::Peekable,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use super::{files, notice::Notices, segment::newer_format};
@@ -18,10 +22,13 @@ use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;
 
-use db::{Opened, fenced};
+use db::{Opened, Sled, fenced, within};
 
 /// Keys from here on are those of trees.
 const FIRST_TREE_KEY: &[u8] = &[1];
+
+/// How long a write of sled may take: many times what the slowest disk needs.
+const WRITE_WAIT: Duration = Duration::from_secs(120);
 
 /// A change of a key that is not in sled yet.
 #[derive(Clone)]
@@ -43,7 +50,7 @@ pub(super) struct Index {
     path: PathBuf,
     log_id: [u8; 16],
     /// `None` only while the trees are set aside or reopened, or after that failed.
-    db: Option<sled::Db>,
+    db: Option<Arc<Sled>>,
     staged: Overlay,
     /// What is being written, or is to be once the records that it follows from are durable.
     in_flight: Option<Arc<IndexWrite>>,
@@ -55,6 +62,8 @@ pub(super) struct Index {
     urgent: bool,
     /// A write failed: sled takes no more until it is opened again.
     broken: bool,
+    /// A write came to no end: sled takes no more in this process.
+    stuck: bool,
     /// Why, as it was last told.
     trouble: Option<String>,
     notices: Notices,
@@ -63,7 +72,7 @@ pub(super) struct Index {
 /// Changes ready to be applied to sled, all or nothing.
 pub(super) struct IndexWrite {
     path: PathBuf,
-    db: sled::Db,
+    db: Arc<Sled>,
     changes: Overlay,
     /// Some of it does not follow from the log.
     durably: bool,
@@ -73,6 +82,8 @@ pub(super) struct IndexWrite {
     void: Mutex<bool>,
     /// Why it failed, if it did.
     failure: Mutex<Option<String>>,
+    /// Whether it came to no end.
+    stuck: AtomicBool,
 }
 
 impl IndexWrite {
@@ -93,16 +104,24 @@ impl IndexWrite {
         if *void {
             return Ok(());
         }
-        fenced(&self.path, || {
-            let mut batch = sled::Batch::default();
-            for (key, pending) in &self.changes {
-                match &pending.value {
-                    Some(value) => batch.insert(key.as_slice(), value.as_slice()),
-                    None => batch.remove(key.as_slice()),
-                }
+        let mut batch = sled::Batch::default();
+        for (key, pending) in &self.changes {
+            match &pending.value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
             }
-            self.db.apply_batch(batch)?;
-            self.db.flush().map(drop)
+        }
+        let (path, db) = (self.path.clone(), Arc::clone(&self.db));
+        let write = move || {
+            fenced(&path, || {
+                db.db()?.apply_batch(batch)?;
+                db.db()?.flush().map(drop)
+            })
+        };
+        within(WRITE_WAIT, write).unwrap_or_else(|| {
+            self.stuck.store(true, Ordering::Release);
+            let what = "sled comes to no end with what it writes; start the node again".to_owned();
+            Err(StoreError::Index { path: self.path.display().to_string(), what })
         })?;
         // sled 0.34's flush makes no fsync on Linux.
         if self.durably { files::sync_file(&self.path.join("db")) } else { Ok(()) }
@@ -137,6 +156,7 @@ impl Index {
             written_at: 0,
             urgent: false,
             broken: false,
+            stuck: false,
             trouble: None,
             notices: notices.clone(),
         };
@@ -155,11 +175,11 @@ impl Index {
     fn open_sled(&mut self, begun: bool) -> Result<bool, StoreError> {
         files::make_dir(&self.path)?;
         let (path, log_id) = (&self.path, self.log_id);
-        let db = db::open(path)?;
+        let db = Arc::new(db::open(path)?);
         let opened = fenced(path, || {
-            let opened = db::look_at(&db, log_id)?;
+            let opened = db::look_at(db.db()?, log_id)?;
             if matches!(opened, Opened::None) && !begun {
-                db::begin(&db, log_id)?;
+                db::begin(db.db()?, log_id)?;
             }
             Ok(opened)
         })?;
@@ -202,7 +222,7 @@ impl Index {
         (self.staged, self.written_at, self.urgent) = (Overlay::new(), 0, false);
         // One that holds nothing of any tree was started anew just now.
         if let Some(db) = &self.db
-            && fenced(&self.path, || Ok(db.range(FIRST_TREE_KEY..).next().transpose()?.is_none()))?
+            && fenced(&self.path, || Ok(db.db()?.range(FIRST_TREE_KEY..).next().transpose()?.is_none()))?
         {
             return Ok(());
         }
@@ -213,7 +233,7 @@ impl Index {
         StoreError::Index { path: self.path.display().to_string(), what: what.to_owned() }
     }
 
-    fn db(&self) -> Result<&sled::Db, StoreError> {
+    fn db(&self) -> Result<&Arc<Sled>, StoreError> {
         self.db.as_ref().ok_or_else(|| self.failed("is not open"))
     }
 
@@ -259,6 +279,9 @@ impl Index {
     /// Takes what is staged, and what an earlier write was to apply, to be applied behind a commit of `records`. `None`
     /// when sled cannot be written.
     pub(super) fn take(&mut self, records: u64) -> Option<Arc<IndexWrite>> {
+        if self.stuck {
+            return None;
+        }
         if self.broken
             && let Err(error) = self.open_again()
         {
@@ -272,8 +295,8 @@ impl Index {
         changes.values_mut().for_each(|pending| pending.fresh = false);
         changes.append(&mut self.staged);
         let durably = std::mem::take(&mut self.urgent) || instead_of.as_ref().is_some_and(|earlier| earlier.durably);
-        let (void, failure) = (Mutex::default(), Mutex::default());
-        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void, failure });
+        let (void, failure, stuck) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let write = Arc::new(IndexWrite { path, db, changes, durably, instead_of, void, failure, stuck });
         self.in_flight = Some(Arc::clone(&write));
         self.written_at = records;
         Some(write)
@@ -300,6 +323,7 @@ impl Index {
             self.in_flight = None;
         } else {
             self.broken = true;
+            self.stuck |= write.stuck.load(Ordering::Acquire);
             let failure = write.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.trouble = failure.or_else(|| Some(self.failed("a write broke off").to_string()));
             self.give_back();
@@ -337,7 +361,7 @@ impl Index {
             return Ok(pending.value.clone());
         }
         let db = self.db()?;
-        fenced(&self.path, || Ok(db.get(&key)?.map(|value| value.to_vec())))
+        fenced(&self.path, || Ok(db.db()?.get(&key)?.map(|value| value.to_vec())))
     }
 
     /// Ascending pairs with keys in `from..to`.
@@ -363,7 +387,8 @@ impl Index {
         fenced(&self.path, || {
             let staged = self.staged.range(from.clone()..to.clone()).map(own);
             let in_flight = in_flight.range(from.clone()..to.clone()).map(own);
-            let stored = db.range(from..to).map(|pair| pair.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))));
+            let stored =
+                db.db()?.range(from..to).map(|pair| pair.map(|(key, value)| (key.to_vec(), Some(value.to_vec()))));
             if backward {
                 merge([staged.rev().peekable(), in_flight.rev().peekable()], stored.rev().peekable(), max, true)
             } else {

@@ -1,9 +1,13 @@
-//! What speaks to sled: opening it, whose index it is, and a fence around its panics.
+//! What speaks to sled: opening it, whose index it is, a fence around its panics, and an end to waiting for it.
+//!
+//! sled 0.34 comes to no end now and then when it writes or is closed, with several of them in one process at least: its
+//! threads wait for one another. All that is in it follows from the log, so it is left to itself then (decision 0039).
 
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -22,6 +26,40 @@ const FORMAT_KEY: &[u8] = &[0, 0];
 const LOCK_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks at the lock.
 const LOCK_STEP: Duration = Duration::from_millis(2);
+
+/// How long sled may take to close. What it did not write by then is derived from the log at the next start.
+const CLOSE_WAIT: Duration = Duration::from_secs(20);
+
+/// An open sled, until its last user is gone.
+#[derive(Debug)]
+pub(super) struct Sled(Option<sled::Db>);
+
+impl Sled {
+    /// The sled in it.
+    ///
+    /// # Errors
+    /// None while it has users.
+    pub(super) fn db(&self) -> sled::Result<&sled::Db> {
+        self.0.as_ref().ok_or_else(|| sled::Error::Unsupported("it is closed".to_owned()))
+    }
+}
+
+impl Drop for Sled {
+    /// Closes it.
+    fn drop(&mut self) {
+        let db = self.0.take();
+        within(CLOSE_WAIT, move || drop(db));
+    }
+}
+
+/// Does something on a thread of its own, and waits for it no longer than `limit`. `None` when it has not come to an end by
+/// then, or there is no thread to be had.
+pub(super) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = mpsc::sync_channel(1);
+    let work = move || drop(done.send(work()));
+    thread::Builder::new().name("index".to_owned()).spawn(work).ok()?;
+    result.recv_timeout(limit).ok()
+}
 
 /// Which log sled indexes.
 pub(super) enum Opened {
@@ -59,7 +97,7 @@ fn open_once(path: &Path) -> sled::Result<sled::Db> {
 /// # Errors
 ///
 /// [`StoreError::InUse`] when something holds its lock for longer, [`StoreError::Index`] when sled does not open it.
-pub(super) fn open(path: &Path) -> Result<sled::Db, StoreError> {
+pub(super) fn open(path: &Path) -> Result<Sled, StoreError> {
     let mut waited = Duration::ZERO;
     open_waiting(path, || {
         waited += LOCK_STEP;
@@ -69,14 +107,14 @@ pub(super) fn open(path: &Path) -> Result<sled::Db, StoreError> {
 }
 
 /// The same, for as long as `wait` says so.
-fn open_waiting(path: &Path, mut wait: impl FnMut() -> bool) -> Result<sled::Db, StoreError> {
+fn open_waiting(path: &Path, mut wait: impl FnMut() -> bool) -> Result<Sled, StoreError> {
     loop {
         let opened = fenced(path, || match open_once(path) {
             Err(sled::Error::Io(error)) if is_locked(&error) => Ok(None),
             opened => opened.map(Some),
         })?;
         match opened {
-            Some(db) => return Ok(db),
+            Some(db) => return Ok(Sled(Some(db))),
             None if wait() => {}
             None => return Err(StoreError::InUse { path: path.display().to_string() }),
         }
@@ -125,6 +163,21 @@ mod tests {
         let refused = fenced::<()>(path, || Err(sled::Error::Unsupported("a reason".to_owned())));
         assert!(refused.unwrap_err().to_string().contains("a reason"));
         assert_eq!(fenced(path, || Ok(7)).unwrap(), 7);
+    }
+
+    /// What comes to no end is not waited for, and what does gives what it gives.
+    #[test]
+    fn what_has_no_end_is_left_to_itself() {
+        let (end, never) = mpsc::channel::<()>();
+        let (told, hears) = mpsc::channel();
+        let endless = move || {
+            drop(never.recv());
+            told.send(()).unwrap();
+        };
+        assert_eq!(within(Duration::from_millis(20), endless), None);
+        drop(end);
+        hears.recv_timeout(Duration::from_secs(20)).expect("it goes on by itself");
+        assert_eq!(within(Duration::from_secs(20), || 7), Some(7));
     }
 
     /// A sled that was closed a moment ago is not a damaged one.
