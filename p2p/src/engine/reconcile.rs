@@ -11,6 +11,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | `places` | the transactions of a span, as the ledger has them |
 //! | [`view`] | the transactions of a span, as negentropy sees them |
 //! | `compact` | its messages on the wire |
 //! | `answer` | the other side: views of askers, and what they may cost |
@@ -21,7 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use negentropy::Negentropy;
 use qasedak_chain::{
-    Ledger, TxId,
+    TxId,
     store::{Store, StoreError},
     time::DAY_SECS,
 };
@@ -31,6 +32,7 @@ use crate::wire::{Alias, RECONCILE_ASK_MAX, Request, Salt};
 
 pub(super) mod answer;
 mod compact;
+mod places;
 pub(super) mod view;
 
 #[cfg(test)]
@@ -162,16 +164,6 @@ enum Round {
 }
 
 impl Reconciling {
-    /// Begins; `None` when there is too much in the span.
-    fn begin<S: Store>(
-        ledger: &Ledger<S>,
-        salt: &Salt,
-        span: Span,
-        days: Vec<u64>,
-    ) -> Result<Option<Self>, StoreError> {
-        Ok(View::build(ledger, salt, span, VIEW_MAX)?.and_then(|view| Self::over(view, span, days)))
-    }
-
     fn over(view: View, span: Span, days: Vec<u64>) -> Option<Self> {
         let message = Negentropy::borrowed(&view, RECONCILE_ASK_MAX as u64).and_then(|mut side| side.initiate());
         let message = message.ok().and_then(|message| shrink(&message));
@@ -249,12 +241,14 @@ impl Engine {
 
     /// Begins to reconcile a span with a peer. `None` when there is too much in it; then the work is divided.
     pub(super) fn begin_reconciling<S: Store>(
-        &self,
+        &mut self,
         turn: &Turn<'_, S>,
         span: Span,
         days: Vec<u64>,
     ) -> Result<Result<Reconciling, Vec<Work>>, StoreError> {
-        let begun = Reconciling::begin(turn.ledger, &self.aliases.salt, span, days.clone())?;
+        let places = self.views.places.of(turn.ledger, span, turn.now.elapsed_ms)?;
+        let view = places.map(|places| View::new(&self.aliases.salt, places));
+        let begun = view.and_then(|view| Reconciling::over(view, span, days.clone()));
         Ok(begun.ok_or_else(|| halve(span, &days)))
     }
 

@@ -168,7 +168,12 @@ impl Engine {
         }
     }
 
-    fn next_step<S: Store>(&self, turn: &Turn<'_, S>, peer: Peer, session: &mut Session) -> Result<Step, StoreError> {
+    fn next_step<S: Store>(
+        &mut self,
+        turn: &Turn<'_, S>,
+        peer: Peer,
+        session: &mut Session,
+    ) -> Result<Step, StoreError> {
         if session.asked.is_some() || turn.now.elapsed_ms < session.resume_ms {
             return Ok(Step::Wait);
         }
@@ -202,7 +207,7 @@ impl Engine {
     }
 
     /// Takes up the next work, when none is under way.
-    fn next_work<S: Store>(&self, turn: &Turn<'_, S>, session: &mut Session) -> Result<(), StoreError> {
+    fn next_work<S: Store>(&mut self, turn: &Turn<'_, S>, session: &mut Session) -> Result<(), StoreError> {
         while session.reconciling.is_none() && session.listing.is_none() {
             match session.works.pop_front() {
                 Some(Work::List(day)) => session.listing = Some((day, None)),

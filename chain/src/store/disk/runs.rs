@@ -14,10 +14,10 @@ use std::{
 };
 
 use self::{
-    answers::{Gathered, Places},
+    answers::{Gathered, Head, Places},
     build::Builder,
     merge::Merging,
-    run::{Run, order_entry, order_key},
+    run::{Run, order_entry, order_key, order_rank},
 };
 use super::{
     files,
@@ -373,41 +373,36 @@ impl Runs {
 
     /// The least places from `start` on, in order but for ties; of places that only whole ids tell apart all or none.
     fn gather(&self, start: OrderKey, to: Time, max: usize, log: &LogView) -> Result<Vec<Gathered>, StoreError> {
-        let first = order_key(&order_entry(&start, 0));
+        let start_entry = order_entry(&start, 0);
+        let (first, first_key) = (order_rank(&start_entry), order_key(&start_entry));
         let mut sources: Vec<Places<'_>> = Vec::new();
         for run in &self.runs {
             sources.push(if run.is_suspect() {
                 Places::table(answers::order_in_log(run, answers::first_of_tied(start), to, log)?.into_iter())
             } else {
-                Places::Run(run.in_order(&first)?)
+                Places::Run(run.in_order(&first_key)?)
             });
         }
         for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
             sources.push(Places::table(table.in_order(answers::first_of_tied(start))));
         }
-        let mut heads = Vec::with_capacity(sources.len());
-        for source in &mut sources {
-            heads.push(source.peek()?);
-        }
-        let mut gathered: Vec<Gathered> = Vec::new();
-        let mut counted = 0usize;
+        let heads: Result<Vec<Option<Head<'_>>>, StoreError> = sources.into_iter().map(Head::of).collect();
+        let mut heads: Vec<Head<'_>> = heads?.into_iter().flatten().collect();
+        let (mut gathered, mut counted, mut last) = (Vec::new(), 0usize, None);
         loop {
-            let all = heads.iter().enumerate().filter_map(|(nth, head)| head.map(|place| (place, nth)));
-            let least = all.min_by_key(|(place, _)| order_key(&place.0));
-            let Some((place, nth)) = least.filter(|(place, _)| answers::time_of(&place.0) < to.secs()) else {
+            let least = heads.iter_mut().enumerate().min_by_key(|(_, head)| head.rank);
+            let Some((nth, head)) = least.filter(|(_, head)| answers::time_of(&head.place.0) < to.secs()) else {
                 return Ok(gathered);
             };
-            let key = order_key(&place.0);
-            let tied = gathered.last().is_some_and(|last| order_key(&last.0) == key);
-            if counted >= max && !tied {
+            if counted >= max && last != Some(head.rank) {
                 return Ok(gathered);
             }
             // Those that agree with the start may all lie before it.
-            counted = counted.saturating_add(usize::from(key != first));
-            gathered.push(place);
-            if let (Some(source), Some(head)) = (sources.get_mut(nth), heads.get_mut(nth)) {
-                source.advance()?;
-                *head = source.peek()?;
+            counted = counted.saturating_add(usize::from(head.rank != first));
+            last = Some(head.rank);
+            gathered.push(head.place);
+            if !head.advance()? {
+                heads.swap_remove(nth);
             }
         }
     }

@@ -14,6 +14,7 @@ use qasedak_chain::{Ledger, Position, store::Store, store::StoreError};
 use super::{
     super::quota::{Bucket, Rate},
     compact::{expand, shrink},
+    places::Places,
     view::{Span, VIEW_MAX, View},
 };
 use crate::{
@@ -59,12 +60,14 @@ pub(in crate::engine) enum Answered<T> {
 #[derive(Debug)]
 pub(in crate::engine) struct Views {
     kept: VecDeque<Kept>,
+    /// What they, and this node's own, are made of.
+    pub(super) places: Places,
     work: Bucket,
 }
 
 impl Default for Views {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), work: Bucket::full(WORK_OF_ALL, 0) }
+        Self { kept: VecDeque::new(), places: Places::default(), work: Bucket::full(WORK_OF_ALL, 0) }
     }
 }
 
@@ -117,7 +120,7 @@ impl Views {
                 let cost = kept.view.len() as u64 / ROUND_PART;
                 (kept.view, cost)
             }
-            None => match View::build(ledger, salt, span, VIEW_MAX)? {
+            None => match self.places.of(ledger, span, now_ms)?.map(|places| View::new(salt, places)) {
                 Some(view) => {
                     let cost = view.len() as u64;
                     (view, cost)
@@ -152,6 +155,7 @@ impl Views {
     /// Forgets what is unused.
     pub(in crate::engine) fn expire(&mut self, now_ms: u64) {
         self.kept.retain(|kept| now_ms.saturating_sub(kept.used_ms) < KEPT_MS);
+        self.places.expire(now_ms);
     }
 
     /// A peer is gone.

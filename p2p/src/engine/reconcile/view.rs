@@ -3,18 +3,13 @@
 //! 24 bytes each, at most [`VIEW_MAX`]: the longest that building one takes bounds how long the ledger is held.
 
 use negentropy::{Bound, Error, ID_SIZE, Id, Item, NegentropyStorageBase};
-use qasedak_chain::{
-    Ledger, Position, Time,
-    ledger::OrderKey,
-    store::{Store, StoreError},
-};
+use qasedak_chain::{Position, ledger::OrderKey};
 
+use super::places::Placed;
 use crate::wire::{Alias, Salt};
 
 /// Most transactions of a view.
 pub(in crate::engine) const VIEW_MAX: usize = 65_536;
-/// Places that are read from the ledger at once.
-const PAGE: usize = 8_192;
 /// Bits of a rank that hold the depth.
 const DEPTH_BITS: u32 = 29;
 
@@ -59,36 +54,15 @@ impl Entry {
 pub(in crate::engine) struct View(Vec<Entry>);
 
 impl View {
-    /// The view of a span; `None` when there are more than `max` transactions in it.
-    pub(super) fn build<S: Store>(
-        ledger: &Ledger<S>,
-        salt: &Salt,
-        span: Span,
-        max: usize,
-    ) -> Result<Option<Self>, StoreError> {
-        let (from, to) = (Time::from_secs(span.from), Time::from_secs(span.to));
-        let mut entries = Vec::new();
-        let mut after = None;
-        loop {
-            let page = ledger.places(from, to, after, PAGE)?;
-            let entry = |(key, position): &(OrderKey, Position)| Entry {
-                rank: rank(key),
-                alias: Alias::of(salt, &key.id),
-                position: *position,
-            };
-            entries.extend(page.iter().map(entry));
-            if entries.len() > max {
-                return Ok(None);
-            }
-            match page.last().filter(|_| page.len() == PAGE) {
-                Some((key, _)) => after = Some(*key),
-                None => break,
-            }
-        }
+    /// The view of the transactions at these places, under a salt.
+    pub(super) fn new(salt: &Salt, places: &[Placed]) -> Self {
+        let entry =
+            |place: &Placed| Entry { rank: place.rank, alias: Alias::of(salt, &place.id), position: place.position };
+        let mut entries: Vec<Entry> = places.iter().map(entry).collect();
         entries.sort_unstable();
         // negentropy takes no item twice, and aliases are short.
         entries.dedup_by_key(|entry| (entry.rank, entry.alias));
-        Ok(Some(Self(entries)))
+        Self(entries)
     }
 
     /// A view of anything.

@@ -1,6 +1,8 @@
 //! Answers from one run: by the run itself, confirmed by the log; by the log alone when the run cannot be read.
 
-use super::run::{Entries, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_entry, order_key, position_of};
+use super::run::{
+    Entries, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_entry, order_key, order_rank, position_of,
+};
 use crate::{
     ids::{Depth, Position, TxId},
     store::{
@@ -43,7 +45,7 @@ impl<'a> Places<'a> {
     pub(super) fn table(places: impl Iterator<Item = (OrderKey, u64)> + 'a) -> Self {
         Self::Table(Box::new(places), None)
     }
-    pub(super) fn peek(&mut self) -> Result<Option<Gathered>, StoreError> {
+    fn peek(&mut self) -> Result<Option<Gathered>, StoreError> {
         match self {
             Self::Run(entries) => Ok(entries.peek()?.map(|entry| (entry, None))),
             Self::Table(places, next) => {
@@ -54,7 +56,7 @@ impl<'a> Places<'a> {
             }
         }
     }
-    pub(super) fn advance(&mut self) -> Result<(), StoreError> {
+    fn advance(&mut self) -> Result<(), StoreError> {
         match self {
             Self::Run(entries) => entries.next().map(drop),
             Self::Table(_, next) => {
@@ -65,12 +67,37 @@ impl<'a> Places<'a> {
     }
 }
 
-/// Positions of the places whose ids are known only to the log, ascending.
-pub(super) fn unknown(gathered: &[Gathered]) -> Vec<u64> {
-    let unknown = gathered.iter().filter(|(_, id)| id.is_none());
-    let mut positions: Vec<u64> = unknown.map(|(entry, _)| position_of(entry)).collect();
-    positions.sort_unstable();
-    positions
+/// The next place of a source, and what orders it among those of others.
+pub(super) struct Head<'a> {
+    source: Places<'a>,
+    pub(super) place: Gathered,
+    pub(super) rank: u128,
+}
+
+impl<'a> Head<'a> {
+    /// `None` for a source that has nothing.
+    pub(super) fn of(mut source: Places<'a>) -> Result<Option<Self>, StoreError> {
+        let place = source.peek()?;
+        Ok(place.map(|place| Self { source, place, rank: order_rank(&place.0) }))
+    }
+
+    /// Goes on to the next place; `false` when there is none.
+    pub(super) fn advance(&mut self) -> Result<bool, StoreError> {
+        self.source.advance()?;
+        let next = self.source.peek()?;
+        if let Some(place) = next {
+            (self.place, self.rank) = (place, order_rank(&place.0));
+        }
+        Ok(next.is_some())
+    }
+}
+
+/// The places whose ids are known only to the log: positions, ascending, and which places they are of.
+fn unknown(gathered: &[Gathered]) -> (Vec<u64>, Vec<usize>) {
+    let unknown = gathered.iter().enumerate().filter(|(_, (_, id))| id.is_none());
+    let mut unknown: Vec<(u64, usize)> = unknown.map(|(nth, (entry, _))| (position_of(entry), nth)).collect();
+    unknown.sort_unstable();
+    unknown.into_iter().unzip()
 }
 
 /// The places whole, those that only the log knew with its ids.
@@ -79,30 +106,36 @@ pub(super) fn with_ids(
     log: &LogView,
     ids: Ids,
 ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
-    let unknown = unknown(&gathered);
+    let (positions, of) = unknown(&gathered);
     let place = |(entry, id): &Gathered, found: Option<TxId>| {
         let depth = entry.iter().skip(5).take(5).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         let (time, id) = (Time::from_secs(time_of(entry)), id.or(found)?);
         Some((OrderKey { time, depth: Depth::new(depth), id }, Position::new(position_of(entry))))
     };
-    let id_of = |ids: &[TxId], entry: &OrderEntry| ids.get(unknown.binary_search(&position_of(entry)).ok()?).copied();
+    let by_place = |ids: Vec<TxId>| {
+        let mut found = vec![None; gathered.len()];
+        for (nth, id) in of.iter().zip(ids) {
+            if let Some(place) = found.get_mut(*nth) {
+                *place = Some(id);
+            }
+        }
+        found
+    };
     if let Ids::Unchecked = ids
-        && let Some(ids) = log.ids_unchecked(&unknown)?
+        && let Some(ids) = log.ids_unchecked(&positions)?
     {
         // What the run has of an id tells most damage.
         let alike =
             |(entry, _): &Gathered, id: &TxId| id.as_bytes().get(..ID_BYTES) == entry.get(ID_AT..ORDER_KEY_BYTES);
-        let whole = |gathered: &Gathered| {
-            let found = id_of(&ids, &gathered.0);
-            place(gathered, found.filter(|id| alike(gathered, id)))
-        };
-        let places: Option<Vec<(OrderKey, Position)>> = gathered.iter().map(whole).collect();
+        let whole =
+            |(gathered, found): (&Gathered, Option<TxId>)| place(gathered, found.filter(|id| alike(gathered, id)));
+        let places: Option<Vec<(OrderKey, Position)>> = gathered.iter().zip(by_place(ids)).map(whole).collect();
         if let Some(places) = places {
             return Ok(places);
         }
     }
-    let ids = log.ids_at(&unknown)?;
-    Ok(gathered.iter().filter_map(|gathered| place(gathered, id_of(&ids, &gathered.0))).collect())
+    let found = by_place(log.ids_at(&positions)?);
+    Ok(gathered.iter().zip(found).filter_map(|(gathered, found)| place(gathered, found)).collect())
 }
 
 fn found(record: &Record, position: u64) -> Found {
