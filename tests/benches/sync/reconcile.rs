@@ -5,9 +5,10 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc, thread, time::Instant};
 
 use ed25519_dalek::SigningKey;
 use qasedak_chain::{
-    Network, Time, Transaction,
+    Ledger, Network, Time, Transaction,
     rules::{self, Verified},
     stamp::{self, Effort},
+    store::disk::DiskStore,
     transaction::{Core, CoreFields, Kind, body_hash},
 };
 
@@ -80,7 +81,11 @@ fn write_common(network: &Network, dir: &Path) {
             }
         }
     });
-    // A node that runs has its blocks.
+    make_blocks(network, &mut ledger);
+}
+
+/// A node that runs has its blocks.
+fn make_blocks(network: &Network, ledger: &mut Ledger<DiskStore>) {
     let now = pipeline::clock(network);
     ledger.newest_block(now).unwrap();
     ledger.flush_now(now).unwrap();
@@ -103,6 +108,7 @@ fn copy(from: &Path, to: &Path) {
 fn add(network: &Network, dir: &Path, transactions: Vec<Verified>) {
     let mut ledger = pipeline::open(network, dir);
     Writer::scope(&mut ledger, |writer| transactions.into_iter().for_each(|one| writer.append(one)));
+    make_blocks(network, &mut ledger);
 }
 
 /// Valid transactions, spread evenly over the scenario's time.
