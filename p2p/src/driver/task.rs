@@ -341,7 +341,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     /// Hands all inputs that wait to the engine. Outputs are carried out in order, before the next input.
     pub(super) fn drain(&mut self) {
-        while let Some(input) = self.inputs.pop_front() {
+        while let Some(input) = self.next_input() {
             if self.failed.is_some() {
                 return;
             }
@@ -356,6 +356,12 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         }
         self.checks.start();
         self.work_due = true;
+    }
+
+    /// The next input that waits, or else the verdict on what waits for one alone.
+    fn next_input(&mut self) -> Option<Input> {
+        let checked = |(token, verdict)| Input::Checked { token, verdict };
+        self.inputs.pop_front().or_else(|| self.checks.one_here().map(checked))
     }
 
     /// Starts what is due on threads that are free.
