@@ -54,6 +54,9 @@ impl Node {
         let dir = tempfile::tempdir().unwrap();
         let store = DiskStore::open(dir.path(), network, [9; 16]).unwrap();
         let ledger = Arc::new(RwLock::new(Ledger::open(network.clone(), store).unwrap()));
+        // It stays open until the process ends: sled, several of which are in this one, may come to no end when it is closed,
+        // and then stops the others too (decision 0039). What is tested is the victim, a process of its own.
+        std::mem::forget(Arc::clone(&ledger));
         let outbox = Arc::new(MemoryOutbox::default());
         let kept = Arc::new(MemoryCheckpoints::default());
         let handle =
