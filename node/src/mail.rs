@@ -35,6 +35,7 @@ mod scan;
 
 pub use outbox::{Fate, Out};
 pub use people::{Change, Known, Unheard, Verification};
+pub use scan::Scanning;
 pub(crate) use scan::{Envelope, envelope_at};
 
 /// How soon a scan that failed is tried again.
@@ -131,6 +132,8 @@ pub struct Mail {
     stamping: Stampings,
     /// The number of the newest received message.
     received: watch::Sender<u64>,
+    /// How far a long scan is.
+    scanning: watch::Sender<Option<Scanning>>,
 }
 
 impl Mail {
@@ -153,6 +156,7 @@ impl Mail {
             stamper,
             stamping: Stampings::default(),
             received,
+            scanning: watch::Sender::new(None),
         }
     }
 
@@ -167,6 +171,11 @@ impl Mail {
     /// [`MailError::Broken`].
     pub async fn keys_locked(self: &Arc<Self>) -> Result<bool, MailError> {
         self.off_thread(|mail| Ok(mail.wallet().keys_locked())).await
+    }
+
+    /// How far the scan under way is; `None` when there is none, or only a short one.
+    pub fn scanning(&self) -> Option<Scanning> {
+        *self.scanning.borrow()
     }
 
     fn wallet(&self) -> MutexGuard<'_, Wallet> {

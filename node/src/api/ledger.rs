@@ -55,6 +55,10 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         bodies_repaired: engine.repair.repaired,
         syncing: engine.syncing.is_some(),
         sync: engine.syncing.map(|sync| types::Sync { peers: sync.peers, gained: sync.gained, left: sync.left }),
+        scanning: node
+            .mail()
+            .and_then(|mail| mail.scanning())
+            .map(|scan| types::Scanning { done: scan.done, total: scan.total }),
         intake: types::Intake {
             daily_bytes: engine.budget.daily_bytes,
             waiting: engine.budget.waiting,

@@ -52,6 +52,9 @@ pub struct Status {
     /// How far that is; absent while nothing is being fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Sync>,
+    /// How far a long scan for the wallet is; absent while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scanning: Option<Scanning>,
     /// What is taken in of others' transactions, and what waits for that.
     #[serde(default)]
     pub intake: Intake,
@@ -80,6 +83,15 @@ pub struct Sync {
     pub gained: u64,
     /// Transactions that are still to come, at least.
     pub left: u64,
+}
+
+/// A scan for envelopes to the wallet.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Scanning {
+    /// Transactions that it has gone through.
+    pub done: u64,
+    /// Transactions that it goes through.
+    pub total: u64,
 }
 
 /// The daily budget for others' transactions.

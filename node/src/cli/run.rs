@@ -2,10 +2,12 @@
 
 use std::{
     io::{IsTerminal, Write},
+    mem::{self, Discriminant},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use qasedak_p2p::driver::Handle;
+use qasedak_p2p::{driver::DriverError, engine::status::Syncing};
 use qasedak_wallet::Wallet;
 use serde::Serialize;
 
@@ -16,7 +18,7 @@ use crate::{
     finder,
     harden::KEYS_NOT_LOCKED,
     logging,
-    node::{self, Options},
+    node::{self, Node, Options},
     passphrase,
 };
 
@@ -73,31 +75,65 @@ async fn run_node(context: &Context, options: Options) -> Outcome {
     let result = tokio::select! {
         () = stop => Ok(()),
         ended = running.ended() => ended,
-        () = tell_progress(node.p2p().clone(), context.output.is_json()) => Ok(()),
+        () = tell_progress(Arc::clone(node), context.output.is_json()) => Ok(()),
     };
     let stopped = running.shutdown().await;
     result.and(stopped)
 }
 
-/// Tells how catching up goes: a bar at a terminal, else a line in the log now and then. Ends with the network.
-async fn tell_progress(p2p: Handle, json: bool) {
+/// What takes long: how much of it is done, and of how much.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Long {
+    CatchingUp { peers: usize, came: u64, left: u64 },
+    Scanning { done: u64, total: u64 },
+}
+
+impl Long {
+    /// What is under way. Catching up comes first: scanning follows it all the time.
+    async fn of(node: &Node) -> Result<Option<Self>, DriverError> {
+        let syncing = node.p2p().status().await?.syncing.filter(|sync| sync.gained > 0 || sync.left > 0);
+        let catching_up = |sync: Syncing| Self::CatchingUp { peers: sync.peers, came: sync.gained, left: sync.left };
+        let scanning = || node.mail()?.scanning().map(|scan| Self::Scanning { done: scan.done, total: scan.total });
+        Ok(syncing.map(catching_up).or_else(scanning))
+    }
+
+    fn done_of(self) -> (u64, u64) {
+        match self {
+            Self::CatchingUp { came, left, .. } => (came, came.saturating_add(left)),
+            Self::Scanning { done, total } => (done, total),
+        }
+    }
+
+    fn say(self) {
+        match self {
+            Self::CatchingUp { peers, came, left } => {
+                tracing::info!(peers, came, at_least_left = left, "catching up");
+            }
+            Self::Scanning { done, total } => tracing::info!(done, total, "looking for messages to this wallet"),
+        }
+    }
+}
+
+/// Tells how what takes long goes: a bar at a terminal, else a line in the log now and then. Ends with the network.
+async fn tell_progress(node: Arc<Node>, json: bool) {
     let mut bar = None;
-    let mut said = None;
-    while let Ok(status) = p2p.status().await {
-        match status.syncing {
-            Some(sync) if sync.gained > 0 || sync.left > 0 => {
-                let total = sync.gained.saturating_add(sync.left);
-                bar.get_or_insert_with(|| Bar::start(json)).update(sync.gained, total);
-                if said.is_none_or(|at: Instant| at.elapsed() >= SAY_EVERY) {
-                    said = Some(Instant::now());
-                    tracing::info!(peers = sync.peers, came = sync.gained, at_least_left = sync.left, "catching up");
+    let mut said: Option<(Instant, Discriminant<Long>)> = None;
+    while let Ok(long) = Long::of(&node).await {
+        match long {
+            Some(long) => {
+                let kind = mem::discriminant(&long);
+                if said.is_some_and(|(_, before)| before != kind) {
+                    (bar, said) = (None, None);
+                }
+                let (done, total) = long.done_of();
+                bar.get_or_insert_with(|| Bar::start(json)).update(done, total);
+                if said.is_none_or(|(at, _)| at.elapsed() >= SAY_EVERY) {
+                    said = Some((Instant::now(), kind));
+                    long.say();
                 }
             }
-            _ => {
-                // Wiped away when it is dropped.
-                bar = None;
-                said = None;
-            }
+            // Wiped away when it is dropped.
+            None => (bar, said) = (None, None),
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

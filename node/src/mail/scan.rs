@@ -20,6 +20,18 @@ const SCAN_PAGE: usize = 4_096;
 /// Most messages of one step. The wallet takes a step as a whole, and a commit holds 16 MiB: these are some 8 MiB at most.
 const STEP_MAX: usize = 128;
 
+/// A scan of fewer entries than this is over before anyone could look.
+const LONG_SCAN: u64 = 4 * SCAN_PAGE as u64;
+
+/// How far a scan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scanning {
+    /// Transactions that it has gone through.
+    pub done: u64,
+    /// Transactions that it goes through.
+    pub total: u64,
+}
+
 /// An envelope that is for this wallet, or for someone this node finds for, by its hint.
 pub(crate) enum Envelope {
     /// It is whole.
@@ -49,9 +61,16 @@ impl Mail {
     pub(super) fn scan_to(&self, end: Position) -> Result<(), MailError> {
         let log = LogId::from_bytes(read(&self.ledger, |ledger| ledger.store().log_id()));
         self.try_again(&log)?;
-        let scanner = self.wallet().scanner();
+        let scanned = self.scan_pages(&log, end);
+        self.scanning.send_replace(None);
+        scanned
+    }
+
+    fn scan_pages(&self, log: &LogId, end: Position) -> Result<(), MailError> {
+        let (scanner, start) = (self.wallet().scanner(), self.wallet().cursor(log)?.get());
         loop {
-            let from = self.wallet().cursor(&log)?;
+            let from = self.wallet().cursor(log)?;
+            self.tell_scanning(from.get().saturating_sub(start), end.get().saturating_sub(start));
             let most = end.get().saturating_sub(from.get()).min(SCAN_PAGE as u64);
             let most = usize::try_from(most).unwrap_or(SCAN_PAGE);
             let entries = if most == 0 { Vec::new() } else { read(&self.ledger, |ledger| ledger.scan(from, most))? };
@@ -59,7 +78,7 @@ impl Mail {
                 return Ok(());
             }
             let next = Position::new(from.get().saturating_add(entries.len() as u64));
-            let mut scanned = Scanned { next, opened: Vec::new(), unread: self.wallet().unread(&log)? };
+            let mut scanned = Scanned { next, opened: Vec::new(), unread: self.wallet().unread(log)? };
             for index in scanner.matches_on(&entries, cores()) {
                 let position = Position::new(from.get().saturating_add(index as u64));
                 self.look_at(position, &mut scanned)?;
@@ -67,11 +86,15 @@ impl Mail {
                     let unread = scanned.unread.clone();
                     let step = std::mem::replace(&mut scanned, Scanned { next, opened: Vec::new(), unread });
                     let next = Position::new(position.get().saturating_add(1));
-                    self.keep(&log, Scanned { next, ..step })?;
+                    self.keep(log, Scanned { next, ..step })?;
                 }
             }
-            self.keep(&log, scanned)?;
+            self.keep(log, scanned)?;
         }
+    }
+
+    fn tell_scanning(&self, done: u64, total: u64) {
+        self.scanning.send_replace((total >= LONG_SCAN).then_some(Scanning { done, total }));
     }
 
     /// Looks again at the envelopes that could not be read.
