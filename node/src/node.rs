@@ -18,7 +18,10 @@ use qasedak_chain::{
     store::{
         Outbox, StoreError,
         checkpoints::Checkpoints,
-        disk::{DiskCheckpoints, DiskOptions, DiskOutbox, DiskStore},
+        disk::{
+            DiskCheckpoints, DiskOptions, DiskOutbox, DiskStore,
+            files::{self, DiskFile, Lock},
+        },
     },
 };
 use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
@@ -28,10 +31,10 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use crate::{
     api::{self, Guard},
     config::Config,
-    failure::{Failure, Outcome, io_failure},
+    failure::{Failure, Outcome},
     finder::Finder,
     mail::Mail,
-    paths::{Paths, bytes_under, write_private},
+    paths::Paths,
     stamping::Stamper,
 };
 
@@ -119,8 +122,8 @@ impl Node {
     pub async fn disk_beside(&self) -> Result<DiskBeside, StoreError> {
         let paths = self.paths.clone();
         off_thread(move || {
-            let (checkpoints, wallet) = (bytes_under(&paths.checkpoints()), bytes_under(&paths.wallet()));
-            Ok(DiskBeside { checkpoints, wallet, all: bytes_under(&paths.network_dir()) })
+            let (checkpoints, wallet) = (files::bytes_under(&paths.checkpoints()), files::bytes_under(&paths.wallet()));
+            Ok(DiskBeside { checkpoints, wallet, all: files::bytes_under(&paths.network_dir()) })
         })
         .await
     }
@@ -167,7 +170,7 @@ pub struct Options {
     /// For which scan keys it finds, besides.
     pub find_for: Vec<ScanKeyFile>,
     /// The lock on the data directory, from [`Paths::take`]; held until the node has stopped.
-    pub lock: std::fs::File,
+    pub lock: Lock,
 }
 
 /// A started node and what it takes to stop it.
@@ -179,7 +182,7 @@ pub struct Running {
     finding: Vec<JoinHandle<()>>,
     housekeeping: JoinHandle<()>,
     paths: Paths,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl Running {
@@ -206,7 +209,7 @@ impl Running {
     /// [`Failure`] when the ledger could not be flushed.
     pub async fn shutdown(self) -> Outcome {
         // The address goes first, so that a command started now says that no node runs.
-        drop(std::fs::remove_file(self.paths.api_address()));
+        drop(files::remove(&self.paths.api_address()));
         self.node.stamper.stop();
         // Long polls must not hold the shutdown up: what is not answered now will not be.
         self.server.abort();
@@ -399,9 +402,8 @@ async fn serve(
     let listener = TcpListener::bind(config.api).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     let token = hex::encode(random::<32>()?);
-    write_private(&paths.api_token(), token.as_bytes()).map_err(io_failure("cannot write", &paths.api_token()))?;
-    write_private(&paths.api_address(), address.to_string().as_bytes())
-        .map_err(io_failure("cannot write", &paths.api_address()))?;
+    files::create_whole(&paths.api_token(), token.as_bytes()).map_err(Failure::failed)?;
+    files::create_whole(&paths.api_address(), address.to_string().as_bytes()).map_err(Failure::failed)?;
     let router = api::router(Arc::clone(node), Arc::new(Guard::new(token, address)));
     let server = tokio::spawn(async move { axum::serve(listener, router).await });
     Ok((address, server))
@@ -410,19 +412,18 @@ async fn serve(
 /// The peer key of this data directory, made at the first start. It has nothing to do with any wallet.
 fn peer_key(paths: &Paths) -> Outcome<PeerKey> {
     let path = paths.peer_key();
-    let bytes: [u8; 32] = match std::fs::read(&path) {
-        Ok(bytes) => bytes.try_into().map_err(|_| {
+    let bytes: [u8; 32] = match DiskFile::open(&path, false).map_err(Failure::failed)? {
+        Some(file) => file.read_at(0, 33).map_err(Failure::failed)?.try_into().map_err(|_| {
             Failure::failed(format!(
                 "{} does not hold 32 bytes; remove it, and a new peer key is made at the next start",
                 path.display()
             ))
         })?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        None => {
             let new = random()?;
-            write_private(&path, &new).map_err(io_failure("cannot write", &path))?;
+            files::create_whole(&path, &new).map_err(Failure::failed)?;
             new
         }
-        Err(error) => return Err(io_failure("cannot read", &path)(error)),
     };
     PeerKey::from_bytes(bytes).map_err(Failure::failed)
 }

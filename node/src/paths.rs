@@ -5,7 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::failure::{Failure, Outcome, io_failure};
+use qasedak_chain::store::{
+    StoreError,
+    disk::files::{self, Lock},
+};
+
+use crate::failure::{Failure, Outcome};
 
 /// The files of one node in one network.
 #[derive(Debug, Clone)]
@@ -79,44 +84,23 @@ impl Paths {
     /// # Errors
     /// [`Failure`] when it cannot be made.
     pub fn create(&self) -> Outcome {
-        let dir = self.network_dir();
-        create_private_dir(&dir).map_err(io_failure("cannot make the data directory", &dir))
+        files::make_dir(&self.network_dir()).map_err(Failure::failed)
     }
 
-    /// Takes the directory for this process until the returned file is dropped.
+    /// Takes the directory for this process until the returned lock is dropped.
     ///
     /// # Errors
     /// [`Failure`] when another process has it, or it cannot be used.
-    pub fn take(&self) -> Outcome<fs::File> {
+    pub fn take(&self) -> Outcome<Lock> {
         self.create()?;
-        let path = self.lock();
-        let file = private_options().open(&path).map_err(io_failure("cannot open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(fs::TryLockError::WouldBlock) => Err(Failure::failed(format!(
-                "the data directory {} is in use by another qasedak process; stop that one first, or choose another \
-                 directory with --data",
-                self.network_dir().display()
-            ))),
-            Err(fs::TryLockError::Error(error)) => Err(io_failure("cannot lock", &path)(error)),
-        }
+        files::lock(&self.lock()).map_err(|error| match error {
+            StoreError::InUse { path } => Failure::failed(format!(
+                "the data directory {path} is in use by another qasedak process; stop that one first, or choose another \
+                 directory with --data"
+            )),
+            other => Failure::failed(other),
+        })
     }
-}
-
-fn create_private_dir(dir: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir)
-}
-
-fn private_options() -> fs::OpenOptions {
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options
 }
 
 /// Longest file that a person hands over: a phrase, a passphrase, a configuration.
@@ -131,32 +115,4 @@ pub fn read_small(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, SMALL_FILE_BYTES + 1), &mut text)?;
     if text.len() as u64 > SMALL_FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
-}
-
-/// Bytes of all files below a path; 0 for what cannot be read.
-pub fn bytes_under(path: &Path) -> u64 {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => fs::read_dir(path).map_or(0, |entries| {
-            entries.flatten().map(|entry| bytes_under(&entry.path())).fold(0, u64::saturating_add)
-        }),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    }
-}
-
-/// Replaces a file as a whole: written beside it, synced, then renamed over it. Readable by its owner only.
-///
-/// # Errors
-/// The system's answer.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = private_options().open(&beside)?;
-    io::Write::write_all(&mut file, bytes)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), |dir| fs::File::open(dir)?.sync_all())
 }

@@ -4,12 +4,15 @@
 //! it is encrypted; every change is on disk when the method returns. Methods that change something take `&mut self`.
 //! Everything that is said has an end, and goes with it: [`Wallet::expire`].
 
-use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use qasedak_chain::{Network, Time, Transaction};
+use qasedak_chain::{
+    Network, Time, Transaction,
+    store::{
+        StoreError,
+        disk::files::{self, Lock},
+    },
+};
 use rand_core::CryptoRng;
 
 use crate::{
@@ -20,7 +23,7 @@ use crate::{
     envelope::Draft,
     inner::Message,
     keys::SealKey,
-    keystore::{KdfCost, Secrets, file as keystore_file, live::Keystore},
+    keystore::{KdfCost, Secrets, live::Keystore},
     open::{self, OpenError, Opened},
     phrase::Phrase,
     scan::Scanner,
@@ -75,7 +78,7 @@ pub struct Wallet {
     kept_clock: WalletClock,
     vault: Vault,
     // Held for as long as the wallet is open; last, so that it is let go last.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What is counted. Numbers are never used again, whatever goes.
@@ -95,8 +98,11 @@ impl std::fmt::Debug for Wallet {
 
 impl Wallet {
     /// Whether `dir` holds a wallet. Does not say that it can be opened.
-    pub fn exists(dir: &Path) -> bool {
-        fs::symlink_metadata(dir.join("keystore")).is_ok()
+    ///
+    /// # Errors
+    /// [`WalletError::Store`] when the system does not say: then there may be one.
+    pub fn exists(dir: &Path) -> Result<bool, WalletError> {
+        Ok(files::exists(&dir.join("keystore"))?)
     }
 
     /// Makes a wallet in `dir`, which is created if need be. A database without keystore, which nobody can read any more,
@@ -113,12 +119,12 @@ impl Wallet {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, WalletError> {
-        create_dir(dir)?;
+        files::make_dir(dir)?;
         let lock = take_lock(dir)?;
-        if Self::exists(dir) {
+        if Self::exists(dir)? {
             return Err(WalletError::Exists { path: dir.display().to_string() });
         }
-        set_aside(&dir.join("db"))?;
+        files::set_aside(&dir.join("db"))?;
         let secrets = Secrets::generate(phrase, *network.ledger().as_bytes(), rng);
         let keystore = Keystore::create(&dir.join("keystore"), secrets, passphrase, cost, rng)?;
         Self::with_keystore(dir, network, keystore, now, lock)
@@ -130,7 +136,7 @@ impl Wallet {
     /// [`WalletError`], among others [`WalletError::Missing`], [`WalletError::InUse`] and, for a wrong passphrase,
     /// [`WalletError::Keystore`].
     pub fn open(dir: &Path, network: &Network, passphrase: &str, now: Time) -> Result<Self, WalletError> {
-        if !Self::exists(dir) {
+        if !Self::exists(dir)? {
             return Err(WalletError::Missing { path: dir.display().to_string() });
         }
         let lock = take_lock(dir)?;
@@ -143,7 +149,7 @@ impl Wallet {
         network: &Network,
         keystore: Keystore,
         now: Time,
-        lock: File,
+        lock: Lock,
     ) -> Result<Self, WalletError> {
         if keystore.secrets().ledger() != network.ledger().as_bytes() {
             return Err(WalletError::OtherNetwork { path: dir.display().to_string() });
@@ -214,7 +220,8 @@ impl Wallet {
     /// but copies of the file that were made before.
     ///
     /// # Errors
-    /// [`WalletError::Keystore`] for an empty passphrase or want of memory, [`WalletError::Io`]; the old one holds then.
+    /// [`WalletError::EitherPassphrase`] when the disk failed after the new one had taken the old one's place. At all others the
+    /// old one holds: [`WalletError::Keystore`] for an empty passphrase or want of memory, [`WalletError::Store`].
     pub fn change_passphrase(
         &mut self,
         passphrase: &str,
@@ -285,41 +292,8 @@ impl Wallet {
     }
 }
 
-/// Creates the directory, for its owner only, and makes its name durable.
-fn create_dir(dir: &Path) -> Result<(), WalletError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(dir).map_err(WalletError::io("create", dir))?;
-    dir.parent().map_or(Ok(()), |parent| keystore_file::sync_dir(parent).map_err(WalletError::io("sync", parent)))
-}
-
-fn take_lock(dir: &Path) -> Result<File, WalletError> {
-    let path = dir.join("lock");
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options.open(&path).map_err(WalletError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(WalletError::InUse { path: dir.display().to_string() }),
-        Err(TryLockError::Error(error)) => Err(WalletError::io("lock", &path)(error)),
-    }
-}
-
-/// Renames what stands at `path`, if anything does, to the first free `path.old-N`.
-fn set_aside(path: &Path) -> Result<(), WalletError> {
-    if fs::symlink_metadata(path).is_err() {
-        return Ok(());
-    }
-    let free = (1u32..)
-        .map(|n| {
-            let mut name = path.as_os_str().to_owned();
-            name.push(format!(".old-{n}"));
-            PathBuf::from(name)
-        })
-        .find(|name| fs::symlink_metadata(name).is_err());
-    free.map_or(Ok(()), |free| fs::rename(path, free).map_err(WalletError::io("set aside", path)))
+fn take_lock(dir: &Path) -> Result<Lock, StoreError> {
+    files::lock(&dir.join("lock"))
 }
 
 #[cfg(test)]

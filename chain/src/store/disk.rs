@@ -51,7 +51,7 @@ use crate::{
 pub(crate) mod bodies;
 mod checkpoints;
 mod derived;
-pub(crate) mod files;
+pub mod files;
 mod flush;
 pub(crate) mod headers;
 mod index;

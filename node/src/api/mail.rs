@@ -27,7 +27,7 @@ impl From<MailError> for Refusal {
             MailError::Store(_)
             | MailError::Broken
             | MailError::Wallet(
-                WalletError::Journal(_) | WalletError::DamagedJournal { .. } | WalletError::Damaged { .. },
+                WalletError::Store(_) | WalletError::DamagedJournal { .. } | WalletError::Damaged { .. },
             ) => Self::internal(error),
             _ => Self::unable(error),
         }

@@ -30,7 +30,7 @@ pub(super) fn init(context: &Context, phrase_file: Option<&Path>) -> Outcome {
 /// Makes the wallet of a data directory that this process has taken, and shows address and words.
 pub(super) fn create(context: &Context, phrase_file: Option<&Path>) -> Outcome<Wallet> {
     let dir = context.paths.wallet();
-    if Wallet::exists(&dir) {
+    if Wallet::exists(&dir).map_err(Failure::failed)? {
         return Err(Failure::failed(format!(
             "there is a wallet in {} already; run it with: qasedak run, or choose another directory with --data",
             dir.display()

@@ -172,7 +172,7 @@ fn stop_signal() -> Outcome<impl Future<Output = ()>> {
 
 fn open_wallet(context: &Context) -> Outcome<Wallet> {
     let dir = context.paths.wallet();
-    if !Wallet::exists(&dir) {
+    if !Wallet::exists(&dir).map_err(Failure::failed)? {
         return offer_wallet(context);
     }
     let secret = passphrase::existing(context.passphrase_file.as_deref())?;

@@ -97,7 +97,7 @@ here:   qasedak wallet fetch {file} --from ADDR:PORT",
 
 fn import(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
     let dir = context.paths.wallet();
-    if Wallet::exists(&dir) {
+    if Wallet::exists(&dir).map_err(Failure::failed)? {
         return Err(Failure::failed(format!(
             "there is a wallet in {} already, and an import never touches one; wipe it first (qasedak wallet wipe), or choose \
              another directory with --data",
@@ -117,7 +117,7 @@ fn import(context: &Context, file: &Path, secret: Option<&Path>) -> Outcome {
 
 fn wipe(context: &Context, yes: bool) -> Outcome {
     let dir = context.paths.wallet();
-    if !Wallet::exists(&dir) {
+    if !Wallet::exists(&dir).map_err(Failure::failed)? {
         return Err(Failure::failed(format!("there is no wallet in {}", dir.display())));
     }
     if !yes && !confirmed()? {

@@ -6,16 +6,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     ops::Bound,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use qasedak_chain::{
     Network, Position, Time, TxId,
     store::{
         StoreError,
-        disk::journal::{Changes, Holds, Journal},
+        disk::{
+            files,
+            journal::{Changes, Holds, Journal},
+        },
     },
 };
 use qasedak_wallet::{
@@ -118,7 +120,7 @@ impl FoundList {
             None => {
                 // Said without its name, which only those with the file can tell the meaning of.
                 tracing::error!("a list of what was found is damaged; it is set aside, and made anew from the ledger");
-                set_aside(dir)?;
+                files::set_aside(dir)?;
                 Self::read(dir, network, &key)?.ok_or(FinderError::Row)?
             }
         };
@@ -261,20 +263,6 @@ fn key_of(number: u32) -> [u8; 5] {
 fn number_of(name: &[u8]) -> Option<u32> {
     let (&first, number) = name.split_first()?;
     (first == ENTRY).then_some(u32::from_be_bytes(number.try_into().ok()?))
-}
-
-/// Renames a directory to the first free `NAME.old-N`.
-fn set_aside(dir: &Path) -> Result<(), FinderError> {
-    let free = (1u32..)
-        .map(|n| {
-            let mut name = dir.as_os_str().to_owned();
-            name.push(format!(".old-{n}"));
-            PathBuf::from(name)
-        })
-        .find(|name| fs::symlink_metadata(name).is_err());
-    let renamed = free.map_or(Ok(()), |free| fs::rename(dir, free));
-    let path = dir.display().to_string();
-    Ok(renamed.map_err(|source| StoreError::Io { what: "cannot set aside", path, source })?)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ pub fn open_outbox(dir: &Path) -> DiskOutbox {
 
 pub fn open_wallet(dir: &Path) -> Wallet {
     let dir = dir.join("wallet");
-    if Wallet::exists(&dir) {
+    if Wallet::exists(&dir).unwrap() {
         return Wallet::open(&dir, &dev(), PASSPHRASE, time(0)).unwrap();
     }
     let phrase = Phrase::from_entropy(&[3; 32]).unwrap();

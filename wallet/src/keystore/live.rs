@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{KdfCost, KeystoreError, Lock, Secrets, file, unlock};
+use super::{
+    KdfCost, KeystoreError, Lock, Secrets,
+    file::{self, Replaced},
+    unlock,
+};
 use crate::{aead::NONCE_BYTES, wallet::WalletError};
 
 /// An open keystore.
@@ -21,7 +25,7 @@ pub(crate) struct Keystore {
 }
 
 impl Keystore {
-    /// Writes a new keystore file, which must not exist.
+    /// Writes a new keystore file. The caller has looked that there is none.
     pub(crate) fn create(
         path: &Path,
         secrets: Secrets,
@@ -31,15 +35,15 @@ impl Keystore {
     ) -> Result<Self, WalletError> {
         let lock = Lock::new(passphrase, cost, rng)?;
         let bytes = lock.seal(&secrets, &nonce()?)?;
-        file::write_new(path, &bytes).map_err(WalletError::io("write", path))?;
+        file::write_new(path, &bytes)?;
         Ok(Self { path: path.to_owned(), lock, secrets, changed: false })
     }
 
     /// Opens a keystore file. What a crash left of an unfinished write may hold keys that are destroyed since: it goes.
     pub(crate) fn open(path: &Path, passphrase: &str) -> Result<Self, WalletError> {
-        let bytes = file::read(path).map_err(WalletError::io("read", path))?;
+        let bytes = file::read(path)?.ok_or_else(|| WalletError::missing(path))?;
         let (secrets, lock) = unlock(&bytes, passphrase)?;
-        file::remove_unfinished(path).map_err(WalletError::io("remove what a crash left beside", path))?;
+        file::remove_unfinished(path)?;
         Ok(Self { path: path.to_owned(), lock, secrets, changed: false })
     }
 
@@ -76,13 +80,19 @@ impl Keystore {
     pub(crate) fn save(&mut self) -> Result<(), WalletError> {
         if self.changed {
             let bytes = self.lock.seal(&self.secrets, &nonce()?)?;
-            file::replace(&self.path, &bytes).map_err(WalletError::io("write", &self.path))?;
+            // What is not there for good is written again.
+            if let Replaced::NotForGood(error) = file::replace(&self.path, &bytes)? {
+                return Err(error.into());
+            }
             self.changed = false;
         }
         Ok(())
     }
 
     /// Writes the file under another passphrase. The old one opens nothing any more but copies that were made of the file.
+    ///
+    /// # Errors
+    /// [`WalletError::EitherPassphrase`] when the disk failed after the new file took its place. At any other the old one holds.
     pub(crate) fn rekey(
         &mut self,
         passphrase: &str,
@@ -91,9 +101,13 @@ impl Keystore {
     ) -> Result<(), WalletError> {
         let lock = Lock::new(passphrase, cost, rng)?;
         let bytes = lock.seal(&self.secrets, &nonce()?)?;
-        file::replace(&self.path, &bytes).map_err(WalletError::io("write", &self.path))?;
-        (self.lock, self.changed) = (lock, false);
-        Ok(())
+        let replaced = file::replace(&self.path, &bytes)?;
+        self.lock = lock;
+        self.changed = matches!(replaced, Replaced::NotForGood(_));
+        match replaced {
+            Replaced::Well => Ok(()),
+            Replaced::NotForGood(error) => Err(WalletError::EitherPassphrase(error)),
+        }
     }
 }
 

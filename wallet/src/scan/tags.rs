@@ -1,17 +1,18 @@
 //! A set of expected tags, made once and asked about every tagged entry of the ledger.
 //!
 //! Tags are hashes: their own bits spread them, so that no other hash is needed. Most entries are for others, and a
-//! look at one bit says so; those that pass are searched for.
+//! look at one word of a filter says so (a Bloom filter of two bits in one word; Putze, Sanders and Singler, "Cache-, Hash-
+//! and Space-Efficient Bloom Filters", 2007); those that pass are searched for.
 
-/// Bits of the filter for each tag, at least: of the tags of others one in 32 is searched for in vain.
-const BITS_EACH: usize = 32;
+/// Bits of the filter for each tag, at least: of the tags of others one in a hundred or less is searched for in vain.
+const BITS_EACH: usize = 16;
 
 /// See the module's page.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tags {
     /// Ascending, as little-endian numbers.
     sorted: Vec<u128>,
-    /// A bit for each value of some of the bits of a tag: whether there is one with those.
+    /// For each tag two bits of a word are set, which its own bits choose.
     filter: Vec<u64>,
 }
 
@@ -24,9 +25,9 @@ impl Tags {
         let words = self.sorted.len().saturating_mul(BITS_EACH).div_ceil(64).next_power_of_two();
         let mut filter = vec![0; words];
         for tag in &self.sorted {
-            let (word, bit) = place(*tag, words);
+            let (word, bits) = place(*tag, words);
             if let Some(word) = filter.get_mut(word) {
-                *word |= bit;
+                *word |= bits;
             }
         }
         self.filter = filter;
@@ -35,16 +36,16 @@ impl Tags {
     /// Whether a tag is among them.
     pub(super) fn contains(&self, tag: &[u8; 16]) -> bool {
         let tag = u128::from_le_bytes(*tag);
-        let (word, bit) = place(tag, self.filter.len());
-        self.filter.get(word).is_some_and(|word| word & bit != 0) && self.sorted.binary_search(&tag).is_ok()
+        let (word, bits) = place(tag, self.filter.len());
+        self.filter.get(word).is_some_and(|word| word & bits == bits) && self.sorted.binary_search(&tag).is_ok()
     }
 }
 
-/// The word of a filter of so many, a power of two, that a tag's bit is in, and the bit.
+/// The word of a filter of so many, a power of two, that a tag's bits are in, and the bits.
 fn place(tag: u128, words: usize) -> (usize, u64) {
     let high = (tag >> 64) as u64;
-    let word = (high >> 6) as usize & words.saturating_sub(1);
-    (word, 1 << (high & 63))
+    let word = (high >> 12) as usize & words.saturating_sub(1);
+    (word, 1 << (high & 63) | 1 << (high >> 6 & 63))
 }
 
 #[cfg(test)]

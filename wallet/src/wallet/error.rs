@@ -44,19 +44,15 @@ pub enum WalletError {
     /// The words are wrong.
     #[error(transparent)]
     Phrase(#[from] PhraseError),
-    /// The system refused a read or a write.
-    #[error("cannot {what} {path}: {source}")]
-    Io {
-        /// What was being done, as a verb.
-        what: &'static str,
-        /// The file or directory.
-        path: String,
-        /// The system's answer.
-        source: std::io::Error,
-    },
-    /// The journal could not be read or written, or is not this program's.
+    /// The disk failed when the new passphrase had taken the old one's place, but not yet for good.
+    #[error(
+        "the disk failed while the new passphrase took the old one's place: {0}; either of the two may hold now, so keep both \
+         in mind, and change the passphrase once more when the disk works"
+    )]
+    EitherPassphrase(StoreError),
+    /// The disk failed, or the journal is not this program's.
     #[error(transparent)]
-    Journal(StoreError),
+    Store(StoreError),
     /// Something in the journal is not what was written, or is gone. Nothing was changed.
     #[error(
         "the wallet's journal {path} is damaged at byte {offset}: {what}; nothing was changed: put a copy of the wallet's \
@@ -140,9 +136,9 @@ pub enum WalletError {
 }
 
 impl WalletError {
-    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self + use<> {
-        let path = path.display().to_string();
-        move |source| Self::Io { what, path, source }
+    /// There is no wallet where this file should be.
+    pub(crate) fn missing(file: &Path) -> Self {
+        Self::Missing { path: file.parent().unwrap_or(file).display().to_string() }
     }
     pub(super) fn damaged(path: &Path) -> Self {
         Self::Damaged { path: path.display().to_string() }
@@ -153,7 +149,8 @@ impl From<StoreError> for WalletError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::DamagedJournal { path, offset, what } => Self::DamagedJournal { path, offset, what },
-            other => Self::Journal(other),
+            StoreError::InUse { path } => Self::InUse { path },
+            other => Self::Store(other),
         }
     }
 }

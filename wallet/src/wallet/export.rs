@@ -6,19 +6,25 @@
 //! day on which it was made, until the file itself is destroyed.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read, Write},
+    cell::Cell,
+    io::{self, BufReader, Read},
     path::Path,
 };
 
 use qasedak_chain::{
     Network, Time,
-    store::disk::journal::{Changes, Entry},
+    store::{
+        StoreError,
+        disk::{
+            files::{self, DiskFile},
+            journal::{Changes, Entry},
+        },
+    },
 };
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
-use super::{Wallet, WalletError, create_dir, set_aside, take_lock, vault::open_journal};
+use super::{Wallet, WalletError, take_lock, vault::open_journal};
 use crate::{
     aead::{self, NONCE_BYTES, TAG_BYTES},
     bytes::Reader,
@@ -77,7 +83,7 @@ impl Wallet {
     /// disk when this returns. The passphrase may be another than the wallet's.
     ///
     /// # Errors
-    /// [`WalletError::Io`] when there is such a file or it cannot be written, [`WalletError::Keystore`] for an empty
+    /// [`WalletError::Store`] when there is such a file or it cannot be written, [`WalletError::Keystore`] for an empty
     /// passphrase, or what reading gives. No file is left then.
     pub fn export(
         &self,
@@ -90,17 +96,18 @@ impl Wallet {
         let mut prefix = [0; PREFIX_BYTES];
         rng.fill_bytes(&mut prefix);
         let chunks = Chunks { head: head(&lock, &prefix), lock, prefix, next: 0 };
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(WalletError::io("create", path))?;
-        self.write_export(file, chunks, path).inspect_err(|_| drop(fs::remove_file(path)))
+        let file = DiskFile::create_new(path)?;
+        let written = self.write_export(&file, chunks).and_then(|()| Ok(files::sync_parent(path)?));
+        written.inspect_err(|_| drop(files::remove(path)))
     }
 
-    fn write_export(&self, file: File, mut chunks: Chunks, path: &Path) -> Result<(), WalletError> {
-        let mut out = BufWriter::new(file);
-        let mut write = |bytes: &[u8]| out.write_all(bytes).map_err(WalletError::io("write", path));
+    fn write_export(&self, file: &DiskFile, mut chunks: Chunks) -> Result<(), WalletError> {
+        let mut end = 0u64;
+        let mut write = |bytes: &[u8]| {
+            file.write_at(bytes, end)?;
+            end = end.saturating_add(bytes.len() as u64);
+            Ok::<(), StoreError>(())
+        };
         write(&chunks.head)?;
         let mut chunk = self.vault.secrets().to_bytes()?;
         let mut behind = Vec::new();
@@ -121,10 +128,7 @@ impl Wallet {
             }
         }
         write(&chunks.seal(true, &chunk).ok_or_else(|| self.vault.damaged())?)?;
-        let file = out.into_inner().map_err(|error| WalletError::io("write", path)(error.into_error()))?;
-        file.sync_all().map_err(WalletError::io("sync", path))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        keystore_file::sync_dir(parent).map_err(WalletError::io("sync", parent))
+        Ok(file.sync()?)
     }
 
     /// Makes a wallet in `dir`, where there must be none, from an export, and lets go what has expired since.
@@ -143,21 +147,22 @@ impl Wallet {
         now: Time,
         rng: &mut dyn CryptoRng,
     ) -> Result<Self, WalletError> {
-        let bad = || WalletError::BadExport { path: export.display().to_string() };
-        let file = File::open(export).map_err(WalletError::io("read", export))?;
-        let mut import = Import::begin(BufReader::new(file), export_passphrase)?.ok_or_else(bad)?;
+        let file = ExportFile::open(export)?;
+        // What could not be read says nothing of the export.
+        let bad = || file.failure().unwrap_or_else(|| WalletError::BadExport { path: export.display().to_string() });
+        let mut import = Import::begin(BufReader::new(&file), export_passphrase)?.ok_or_else(bad)?;
         let secrets = import.secrets().ok_or_else(bad)?;
         if secrets.ledger() != network.ledger().as_bytes() {
             return Err(WalletError::OtherNetwork { path: export.display().to_string() });
         }
-        create_dir(dir)?;
+        files::make_dir(dir)?;
         let lock = take_lock(dir)?;
-        if Self::exists(dir) {
+        if Self::exists(dir)? {
             return Err(WalletError::Exists { path: dir.display().to_string() });
         }
         // The keystore comes last: without one there is no wallet, whatever else is there.
         let db = dir.join("db");
-        set_aside(&db)?;
+        files::set_aside(&db)?;
         let mut journal = open_journal(&db, secrets.ledger())?;
         while let Some(entries) = import.entries().ok_or_else(bad)? {
             let mut changes = Changes::default();
@@ -172,17 +177,17 @@ impl Wallet {
     /// Destroys the wallet in `dir`: first the keys, overwritten, then the rest. What was exported or copied is not touched.
     ///
     /// # Errors
-    /// [`WalletError::Missing`], [`WalletError::InUse`] or [`WalletError::Io`].
+    /// [`WalletError::Missing`], [`WalletError::InUse`] or [`WalletError::Store`].
     pub fn wipe(dir: &Path) -> Result<(), WalletError> {
-        if !Self::exists(dir) {
+        if !Self::exists(dir)? {
             return Err(WalletError::Missing { path: dir.display().to_string() });
         }
         let lock = take_lock(dir)?;
         let keystore = dir.join("keystore");
-        keystore_file::remove_unfinished(&keystore).map_err(WalletError::io("destroy", &keystore))?;
-        keystore_file::remove(&keystore).map_err(WalletError::io("destroy", &keystore))?;
+        keystore_file::remove_unfinished(&keystore)?;
+        keystore_file::remove(&keystore)?;
         drop(lock);
-        fs::remove_dir_all(dir).map_err(WalletError::io("remove", dir))
+        Ok(files::remove_dir(dir)?)
     }
 }
 
@@ -190,6 +195,45 @@ impl Wallet {
 fn entry(key: &[u8], value: &[u8]) -> Option<Vec<u8>> {
     let lengths = (u8::try_from(key.len()).ok()?, u32::try_from(value.len()).ok()?);
     Some([&[lengths.0], key, lengths.1.to_le_bytes().as_slice(), value].concat())
+}
+
+/// The file of an export, read from its start to its end. Remembers why it could not be read on.
+struct ExportFile {
+    file: DiskFile,
+    at: Cell<u64>,
+    failure: Cell<Option<StoreError>>,
+}
+
+impl ExportFile {
+    fn open(path: &Path) -> Result<Self, WalletError> {
+        let missing = || StoreError::Io {
+            what: "cannot read",
+            path: path.display().to_string(),
+            source: io::ErrorKind::NotFound.into(),
+        };
+        let file = DiskFile::open(path, false)?.ok_or_else(missing)?;
+        Ok(Self { file, at: Cell::default(), failure: Cell::default() })
+    }
+
+    fn failure(&self) -> Option<WalletError> {
+        self.failure.take().map(WalletError::from)
+    }
+}
+
+impl Read for &ExportFile {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self.file.read_at(self.at.get(), bytes.len()) {
+            Ok(read) => {
+                bytes.iter_mut().zip(&read).for_each(|(to, from)| *to = *from);
+                self.at.set(self.at.get().saturating_add(read.len() as u64));
+                Ok(read.len())
+            }
+            Err(error) => {
+                self.failure.set(Some(error));
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
 }
 
 /// An export that is being read. `None` stands for a file that is none, was changed, or was made under another passphrase.

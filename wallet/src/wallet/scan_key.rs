@@ -1,35 +1,27 @@
 //! Handing the scan key of an identity to a node that finds for it ([`finding`](crate::finding)).
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write,
-    path::Path,
-};
+use std::path::Path;
 
+use qasedak_chain::store::disk::files::{self, DiskFile};
 use rand_core::CryptoRng;
 
 use super::{Wallet, WalletError, identities::Identity};
-use crate::{finding::ScanKeyFile, keystore::file as keystore_file};
+use crate::finding::ScanKeyFile;
 
 impl Wallet {
     /// Writes a new scan key file of an identity, readable by its owner only. It is on disk when this returns. Each call draws
     /// another token; **the scan key in it is always the same one**, for it follows from the words.
     ///
     /// # Errors
-    /// [`WalletError::UnknownIdentity`]; [`WalletError::Io`] when there is such a file or it cannot be written. No new file is
+    /// [`WalletError::UnknownIdentity`]; [`WalletError::Store`] when there is such a file or it cannot be written. No new file is
     /// left then.
     pub fn export_scan_key(&self, which: &str, path: &Path, rng: &mut dyn CryptoRng) -> Result<Identity, WalletError> {
         let identity = self.identity(which)?;
         let file = ScanKeyFile::new(&self.network, self.own_of(identity.account).keys.scan(), rng);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut out = options.open(path).map_err(WalletError::io("create", path))?;
-        let written = out.write_all(&file.to_bytes()).and_then(|()| out.sync_all());
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let written = written.and_then(|()| keystore_file::sync_dir(parent));
-        written.map_err(WalletError::io("write", path)).inspect_err(|_| drop(fs::remove_file(path)))?;
+        let out = DiskFile::create_new(path)?;
+        let written =
+            out.write_at(&file.to_bytes(), 0).and_then(|()| out.sync()).and_then(|()| files::sync_parent(path));
+        written.inspect_err(|_| drop(files::remove(path)))?;
         Ok(identity)
     }
 
@@ -42,7 +34,9 @@ impl Wallet {
 
 #[cfg(test)]
 mod tests {
-    use qasedak_chain::Network;
+    use std::fs;
+
+    use qasedak_chain::{Network, store::StoreError};
 
     use super::*;
     use crate::{
@@ -75,7 +69,7 @@ mod tests {
         // Never over a file, and never for someone who is not in the wallet.
         let before = fs::read(&first_path).unwrap();
         let again = wallet.export_scan_key("", &first_path, &mut rng(4));
-        assert!(matches!(again, Err(WalletError::Io { what: "create", .. })), "{again:?}");
+        assert!(matches!(again, Err(WalletError::Store(StoreError::Io { what: "cannot create", .. }))), "{again:?}");
         assert_eq!(fs::read(&first_path).unwrap(), before);
         let nobody = home.path().join("nobody.scan");
         assert!(matches!(wallet.export_scan_key("Ann", &nobody, &mut rng(5)), Err(WalletError::UnknownIdentity)));

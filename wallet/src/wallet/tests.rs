@@ -19,6 +19,7 @@ use crate::{
     testing::{NOW, Person, draft, message, person, rng, text, with_idle_stamp},
 };
 
+mod faults;
 mod people;
 
 const PASSPHRASE: &str = "canary-passphrase";
@@ -137,7 +138,7 @@ fn created_once_and_opened_with_the_passphrase_only() {
     assert!(matches!(Wallet::open(&path, &network, PASSPHRASE, NOW), Err(WalletError::Missing { .. })));
     let wallet = create(&path);
     let address = wallet.address();
-    assert!(Wallet::exists(&path));
+    assert!(Wallet::exists(&path).unwrap());
     assert!(matches!(Wallet::open(&path, &network, PASSPHRASE, NOW), Err(WalletError::InUse { .. })));
     drop(wallet);
     let again = Wallet::create(&path, &network, &phrase(), "other", KdfCost::for_tests(), NOW, &mut rng(2));

@@ -1,5 +1,6 @@
-//! The one thin layer between this store and the system's files: every read, write and fsync of our own goes
-//! through here, so that errors name the file, and so that faults can be injected in one place.
+//! The one thin layer between this program and the system's files: every read, write and fsync of ledger, wallet and node
+//! goes through here, so that errors name the file, and so that faults can be injected in one place. All errors are
+//! [`StoreError::Io`] unless said otherwise.
 //!
 //! Directories are made with mode 0700 and files with 0600 where the system has modes. A file that must never be
 //! seen half made is written under another name, fsynced, and renamed ([`create_whole`]).
@@ -25,14 +26,18 @@ pub(crate) fn io_error(what: &'static str, path: &Path, source: io::Error) -> St
 
 /// An open file that knows its path. All access names its offset, so that threads can share it.
 #[derive(Debug)]
-pub(crate) struct DiskFile {
+pub struct DiskFile {
     file: File,
     path: PathBuf,
 }
 
+#[expect(clippy::len_without_is_empty, reason = "nobody asks that of a file")]
 impl DiskFile {
-    /// Opens an existing file; `None` when there is none.
-    pub(crate) fn open(path: &Path, write: bool) -> Result<Option<Self>, StoreError> {
+    /// Opens an existing file to read it, and to write it too if asked; `None` when there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path, write: bool) -> Result<Option<Self>, StoreError> {
         let opened = fault::check(Op::Open, path).and_then(|()| OpenOptions::new().read(true).write(write).open(path));
         match opened {
             Ok(file) => Ok(Some(Self { file, path: path.to_owned() })),
@@ -41,19 +46,36 @@ impl DiskFile {
         }
     }
 
+    /// Makes a file that must not exist yet, empty and readable by its owner only. Its name is durable once the
+    /// [directory](sync_parent) is.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_new(path: &Path) -> Result<Self, StoreError> {
+        let created = fault::check(Op::Create, path).and_then(|()| private().create_new(true).open(path));
+        let file = created.map_err(|error| io_error("cannot create", path, error))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
     /// The path it was opened by.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Bytes in the file.
-    pub(crate) fn len(&self) -> Result<u64, StoreError> {
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn len(&self) -> Result<u64, StoreError> {
         let meta = fault::check(Op::Look, &self.path).and_then(|()| self.file.metadata());
         meta.map(|meta| meta.len()).map_err(|error| io_error("cannot read", &self.path, error))
     }
 
     /// Reads `len` bytes from `offset` on; fewer only where the file ends.
-    pub(crate) fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         fault::check(Op::Read, &self.path).map_err(|error| io_error("cannot read", &self.path, error))?;
         let mut bytes = vec![0; len];
         let mut filled = 0usize;
@@ -76,7 +98,10 @@ impl DiskFile {
     }
 
     /// Writes all of `bytes` at `offset`.
-    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// The system's; some of the bytes may be in the file then.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         fault::write(&self.file, &self.path, bytes, offset)
             .and_then(|()| pwrite_all(&self.file, bytes, offset))
             .map_err(|error| io_error("cannot write", &self.path, error))
@@ -97,7 +122,10 @@ impl DiskFile {
     }
 
     /// fsync: on disk when this returns.
-    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// The system's; what was not durable before may be lost then.
+    pub fn sync(&self) -> Result<(), StoreError> {
         let synced = fault::check(Op::Sync, &self.path).and_then(|()| self.file.sync_all());
         synced.map_err(|error| io_error("cannot make durable", &self.path, error))?;
         fault::synced(&self.path);
@@ -166,7 +194,10 @@ pub(crate) fn create_unfinished(path: &Path) -> Result<DiskFile, StoreError> {
 }
 
 /// Makes `path` with exactly `bytes` in it, durably: nobody ever finds it with less. Replaces what was there.
-pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
+///
+/// # Errors
+/// The system's; what was there may still be.
+pub fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreError> {
     let mut file = create_unfinished(path)?;
     file.write_at(bytes, 0)?;
     file.finish(path)?;
@@ -174,10 +205,13 @@ pub(crate) fn create_whole(path: &Path, bytes: &[u8]) -> Result<DiskFile, StoreE
 }
 
 /// A lock on a directory, held until this is dropped.
-pub(crate) type Lock = File;
+pub type Lock = File;
 
 /// Takes the lock of a directory, an advisory lock on the file `path`, until the file is closed.
-pub(crate) fn lock(path: &Path) -> Result<Lock, StoreError> {
+///
+/// # Errors
+/// [`StoreError::InUse`] when another has it; the system's.
+pub fn lock(path: &Path) -> Result<Lock, StoreError> {
     let opened = fault::check(Op::Lock, path).and_then(|()| private().truncate(false).open(path));
     let file = opened.map_err(|error| io_error("cannot open", path, error))?;
     match file.try_lock() {
@@ -190,7 +224,10 @@ pub(crate) fn lock(path: &Path) -> Result<Lock, StoreError> {
 }
 
 /// Makes a directory of mode 0700 if there is none, and its missing parents; durable when this returns.
-pub(crate) fn make_dir(path: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// The system's.
+pub fn make_dir(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -214,7 +251,11 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn sync_parent(path: &Path) -> Result<(), StoreError> {
+/// The same of the directory that a path lies in.
+///
+/// # Errors
+/// The system's.
+pub fn sync_parent(path: &Path) -> Result<(), StoreError> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => sync_dir(Path::new(".")),
         Some(parent) => sync_dir(parent),
@@ -222,15 +263,53 @@ fn sync_parent(path: &Path) -> Result<(), StoreError> {
     }
 }
 
+/// Whether there is anything of that name.
+///
+/// # Errors
+/// The system's, when it does not say.
+pub fn exists(path: &Path) -> Result<bool, StoreError> {
+    match fault::check(Op::Look, path).and_then(|()| fs::symlink_metadata(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        looked => looked.map(|_| true).map_err(|error| io_error("cannot look at", path, error)),
+    }
+}
+
 /// Renames within one directory, durably.
-pub(crate) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// The system's; the new name may hold all the same, and may be lost in a power cut.
+pub fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     let renamed = fault::check(Op::Rename, from).and_then(|()| fs::rename(from, to));
     renamed.map_err(|error| io_error("cannot rename", from, error))?;
     sync_parent(to)
 }
 
+/// Renames what stands at `path`, if anything does, to the first free `path.old-N`, durably. Returns that name.
+///
+/// # Errors
+/// The system's.
+pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    if !exists(path)? {
+        return Ok(None);
+    }
+    let mut number = 1u32;
+    loop {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".old-{number}"));
+        let free = PathBuf::from(name);
+        if !exists(&free)? {
+            rename(path, &free)?;
+            return Ok(Some(free));
+        }
+        number = number.saturating_add(1);
+    }
+}
+
 /// Removes a file; no error when there is none.
-pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// The system's.
+pub fn remove(path: &Path) -> Result<(), StoreError> {
     match fault::check(Op::Remove, path).and_then(|()| fs::remove_file(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
         _ => Ok(()),
@@ -238,7 +317,10 @@ pub(crate) fn remove(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes a directory and all in it; no error when there is none.
-pub(crate) fn remove_dir(path: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// The system's; some of it may be gone then.
+pub fn remove_dir(path: &Path) -> Result<(), StoreError> {
     match fault::check(Op::Remove, path).and_then(|()| fs::remove_dir_all(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("cannot remove", path, error)),
         _ => Ok(()),
@@ -261,7 +343,7 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
 }
 
 /// Bytes of all files under a path, 0 for what cannot be read.
-pub(crate) fn bytes_under(path: &Path) -> u64 {
+pub fn bytes_under(path: &Path) -> u64 {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return 0;
     };

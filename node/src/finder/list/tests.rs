@@ -1,5 +1,7 @@
 //! The list over restarts, damage and floods.
 
+use std::fs;
+
 use qasedak_wallet::ScanKeyFile;
 use rand::SeedableRng;
 
