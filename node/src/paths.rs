@@ -84,7 +84,8 @@ impl Paths {
     /// # Errors
     /// [`Failure`] when it cannot be made.
     pub fn create(&self) -> Outcome {
-        files::make_dir(&self.network_dir()).map_err(Failure::failed)
+        let failed = |error| Failure::failed(format!("cannot make the data directory: {error}"));
+        files::make_dir(&self.network_dir()).map_err(failed)
     }
 
     /// Takes the directory for this process until the returned lock is dropped.
