@@ -67,7 +67,9 @@ impl Mail {
     }
 
     fn scan_pages(&self, log: &LogId, end: Position) -> Result<(), MailError> {
-        let (scanner, start) = (self.wallet().scanner(), self.wallet().cursor(log)?.get());
+        // One after the other: in one statement the wallet would be locked twice.
+        let scanner = self.wallet().scanner();
+        let start = self.wallet().cursor(log)?.get();
         loop {
             let from = self.wallet().cursor(log)?;
             self.tell_scanning(from.get().saturating_sub(start), end.get().saturating_sub(start));
