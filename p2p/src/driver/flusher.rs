@@ -1,5 +1,8 @@
 //! Making durable what the log gained, one flush at a time. What grows meanwhile goes into the next one.
 //!
+//! A flush waits a moment for company ([`GATHER`]), and for some times as long as the one before took ([`REST`]): what
+//! comes at about the same time shares one fsync, and the sockets have the cores while a transaction spreads.
+//!
 //! A disk that fails stops nothing: the flush is tried again, at first after a second, then after twice as long each
 //! time, and meanwhile whoever asks is told since when and why. The store keeps in memory what it could not write.
 
@@ -21,6 +24,10 @@ use super::DriverError;
 
 /// The pause behind the first failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How long the first transaction behind a flush waits for others.
+const GATHER: Duration = Duration::from_millis(5);
+/// Behind a flush nothing is flushed for so many times as long as it took, and for no longer than the second.
+const REST: (u32, Duration) = (4, Duration::from_millis(25));
 /// A failure is said again in the log after so long.
 const SAID_EVERY: Duration = Duration::from_secs(600);
 
@@ -49,7 +56,14 @@ struct Retry {
 /// Whether something is to be flushed, the flush under way, and the trouble with the disk if there is any.
 #[derive(Debug)]
 pub(super) struct Flusher {
-    grown: bool,
+    /// Since when the log has had more than the last flush took.
+    grown: Option<Instant>,
+    /// How long a flush waits for company.
+    gather: Duration,
+    /// When the last flush began.
+    began: Option<Instant>,
+    /// Nothing is flushed before this.
+    rests_until: Option<Instant>,
     running: JoinSet<Flushed>,
     retry: Option<Retry>,
     trouble: watch::Sender<Option<DiskTrouble>>,
@@ -57,7 +71,15 @@ pub(super) struct Flusher {
 
 impl Flusher {
     pub(super) fn new() -> Self {
-        Self { grown: false, running: JoinSet::new(), retry: None, trouble: watch::Sender::new(None) }
+        Self {
+            grown: None,
+            gather: GATHER,
+            began: None,
+            rests_until: None,
+            running: JoinSet::new(),
+            retry: None,
+            trouble: watch::Sender::new(None),
+        }
     }
 
     /// The trouble with the disk, as it is at any moment.
@@ -66,8 +88,19 @@ impl Flusher {
     }
 
     /// The log grew.
-    pub(super) fn grown(&mut self) {
-        self.grown = true;
+    pub(super) fn grown(&mut self, now: Instant) {
+        self.grown.get_or_insert(now);
+    }
+
+    /// When the next flush is due; `None` when nothing waits for one, or one is under way.
+    pub(super) fn due(&self) -> Option<Instant> {
+        if !self.running.is_empty() {
+            return None;
+        }
+        match &self.retry {
+            Some(retry) => Some(retry.at),
+            None => self.grown.map(|since| (since + self.gather).max(self.rests_until.unwrap_or(since))),
+        }
     }
 
     /// The store failed, in a flush or elsewhere: it is flushed again after a pause, to see whether it is well again.
@@ -103,11 +136,12 @@ impl Flusher {
         }
     }
 
-    /// The next flush is not to wait for the end of a pause.
+    /// The next flush is not to wait for the end of a pause, and none for company any more.
     pub(super) fn hurry(&mut self, now: Instant) {
         if let Some(retry) = &mut self.retry {
             retry.at = now;
         }
+        (self.gather, self.rests_until) = (Duration::ZERO, None);
     }
 
     /// Starts a flush when one is due and none is under way.
@@ -120,13 +154,12 @@ impl Flusher {
         system: Time,
         now: Instant,
     ) -> Result<(), DriverError> {
-        let due = self.retry.as_ref().map_or(self.grown, |retry| retry.at <= now);
-        if !due || !self.running.is_empty() {
+        if self.due().is_none_or(|due| due > now) {
             return Ok(());
         }
-        self.grown = false;
+        (self.grown, self.began) = (None, Some(now));
         let mut ledger = ledger.write().map_err(|_| DriverError::Task)?;
-        let count = ledger.summary().count;
+        let count = ledger.store().len();
         match ledger.flush(system) {
             Ok(Some(flush)) => drop(self.running.spawn_blocking(move || flush.run().map(|()| count))),
             // Nothing is left to be written, so only time tells whether the disk is well.
@@ -149,6 +182,10 @@ impl Flusher {
 
     /// Takes note of how it ended.
     pub(super) fn ended(&mut self, flushed: &Flushed, system: Time, now: Instant) {
+        if !self.gather.is_zero() {
+            let took = self.began.map_or(Duration::ZERO, |began| now.duration_since(began));
+            self.rests_until = now.checked_add(took.saturating_mul(REST.0).min(REST.1));
+        }
         match flushed {
             Ok(_) => self.well(),
             Err(error) => {
@@ -161,5 +198,44 @@ impl Flusher {
     /// What is wrong with the disk.
     pub(super) fn trouble(&self) -> Option<DiskTrouble> {
         self.trouble.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How a flush that took nothing ended, for the clock of the flusher alone.
+    const WENT_WELL: Flushed = Ok(1);
+
+    #[test]
+    fn a_flush_waits_for_company_and_behind_a_long_one_longer() {
+        let (mut flusher, start) = (Flusher::new(), Instant::now());
+        let after = |ms| start + Duration::from_millis(ms);
+        assert_eq!(flusher.due(), None, "nothing is to be flushed");
+        flusher.grown(start);
+        flusher.grown(after(3));
+        assert_eq!(flusher.due(), Some(after(5)), "the first one waits for so long, whatever follows");
+        // It begins when it is due, and takes two milliseconds, then four hundred.
+        for (took, rest) in [(2, 8), (400, 25)] {
+            (flusher.began, flusher.grown) = (Some(start), None);
+            flusher.ended(&WENT_WELL, Time::from_secs(0), after(took));
+            assert_eq!(flusher.due(), None);
+            flusher.grown(after(took));
+            assert_eq!(flusher.due(), Some(after(took + rest)));
+        }
+        flusher.hurry(after(401));
+        assert_eq!(flusher.due(), Some(after(400)), "who ends waits for nobody");
+    }
+
+    #[test]
+    fn a_failing_disk_is_tried_when_its_pause_is_over_and_not_before() {
+        let (mut flusher, start) = (Flusher::new(), Instant::now());
+        flusher.began = Some(start);
+        flusher.ended(&Err(StoreError::BrokenOff), Time::from_secs(0), start);
+        flusher.grown(start);
+        assert_eq!(flusher.due(), Some(start + PAUSES.0));
+        flusher.hurry(start);
+        assert_eq!(flusher.due(), Some(start));
     }
 }

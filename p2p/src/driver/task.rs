@@ -183,6 +183,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         let stop = self.wires.stop.clone();
         while self.failed.is_none() {
             self.sockets_first().await;
+            let flush_due = self.flusher.due();
             tokio::select! {
                 () = stop.cancelled() => break,
                 event = self.swarm.select_next_some() => self.on_event(event),
@@ -192,20 +193,22 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
                 Some(done) = self.flusher.next() => self.on_flushed(done),
                 Some(done) = self.releases.next() => self.on_released(done),
                 Some(done) = self.notary.next() => self.on_kept(done),
+                () = at(flush_due) => self.start_work(),
                 _ = tick.tick() => self.on_tick(),
             }
         }
         self.end().await
     }
 
-    /// Serves the sockets once before anything is done for this node alone: what was published or accepted leaves before
-    /// the own log and disk are thought of.
+    /// Serves the sockets once before anything is done for this node alone, and gives way to the connections' tasks: what
+    /// was published or accepted leaves before the own log and disk are thought of.
     async fn sockets_first(&mut self) {
         while self.work_due || !self.sent.is_empty() {
             let polled = futures::poll!(self.swarm.select_next_some());
             if let Poll::Ready(event) = polled {
                 self.on_event(event);
             }
+            tokio::task::yield_now().await;
             self.settle();
         }
     }
@@ -311,9 +314,10 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
 
     /// The log grew: it is to be flushed, and who waits is told.
     pub(super) fn grown(&mut self) {
-        self.flusher.grown();
+        let now = Instant::now();
+        self.flusher.grown(now);
         if let Ok(ledger) = self.ledger.read() {
-            self.wires.logged.send_replace(Logged { count: ledger.summary().count, since: Instant::now() });
+            self.wires.logged.send_replace(Logged { count: ledger.store().len(), since: now });
         }
     }
 
@@ -384,6 +388,14 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     fn now(&self) -> Now {
         let elapsed = self.started.elapsed().as_millis();
         Now { system: system_time(), elapsed_ms: u64::try_from(elapsed).unwrap_or(u64::MAX) }
+    }
+}
+
+/// Waits until a moment, or for ever.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 
