@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use qasedak_chain::{Network, Position, Time, Transaction, store::StoreError};
+use qasedak_chain::{
+    Network, Position, Time, Transaction,
+    store::{StoreError, disk::files},
+};
 use qasedak_wallet::{
     ScanKeyError, ScanKeyFile, Scanner,
     finding::{FILE_BYTES, FoundRow},
@@ -260,23 +263,16 @@ fn whole(ledger: &DiskLedger, row: &FoundRow) -> Result<Option<Transaction>, Sto
 pub fn read_file(path: &Path, network: &Network) -> Outcome<ScanKeyFile> {
     let failed = || io_failure("cannot read the scan key file", path);
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES.saturating_add(1)));
-    let file = std::fs::File::open(path).map_err(failed())?;
-    let mut file = std::io::Read::take(file, FILE_BYTES as u64 + 1);
-    std::io::Read::read_to_end(&mut file, &mut bytes).map_err(failed())?;
+    files::read_stream(path, FILE_BYTES.saturating_add(1), &mut bytes).map_err(failed())?;
     let named = |error: ScanKeyError| Failure::failed(format!("{}: {error}", path.display()));
     ScanKeyFile::from_bytes(network, &bytes).map_err(named)
 }
 
 /// Says so when others on this computer can read a file.
 fn warn_of_readers(path: &Path) {
-    #[cfg(unix)]
-    if let Ok(meta) = std::fs::metadata(path)
-        && std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o077 != 0
-    {
+    if files::is_open_to_others(path) {
         tracing::warn!("others on this computer can read the scan key file {}: chmod 600 it", path.display());
     }
-    #[cfg(not(unix))]
-    let _ = path;
 }
 
 /// Reads the files that a node is to find for.

@@ -443,14 +443,4 @@ pub(crate) fn rng() -> Outcome<rand::rngs::StdRng> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_is_told_after_a_second_and_then_each_second() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        let told: Vec<u64> = (0..50).filter(|tenth| pace.is_due(start + Duration::from_millis(tenth * 100))).collect();
-        assert_eq!(told, [10, 20, 30, 40]);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Where a node keeps its files. One directory holds everything; each network has a directory of its own in it.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -105,7 +105,7 @@ impl Paths {
 }
 
 /// Longest file that a person hands over: a phrase, a passphrase, a configuration.
-pub const SMALL_FILE_BYTES: u64 = 64 * 1024;
+pub const SMALL_FILE_BYTES: usize = 64 * 1024;
 
 /// Reads a small text file. What has no end, like a device, is given up at [`SMALL_FILE_BYTES`].
 ///
@@ -113,7 +113,11 @@ pub const SMALL_FILE_BYTES: u64 = 64 * 1024;
 /// The system's answer; [`io::ErrorKind::FileTooLarge`] for a longer file, [`io::ErrorKind::InvalidData`] for one that is
 /// no UTF-8.
 pub fn read_small(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(fs::File::open(path)?, SMALL_FILE_BYTES + 1), &mut text)?;
-    if text.len() as u64 > SMALL_FILE_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(text) }
+    // All at once, so that no copy of a passphrase is left behind by a buffer that grows.
+    let mut bytes = Vec::with_capacity(SMALL_FILE_BYTES.saturating_add(1));
+    files::read_stream(path, SMALL_FILE_BYTES.saturating_add(1), &mut bytes)?;
+    if bytes.len() > SMALL_FILE_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())
 }

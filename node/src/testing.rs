@@ -1,11 +1,47 @@
-//! What the tests of this crate share: wallets in directories, and stamped transactions between them.
+//! What the tests of this crate share: wallets in directories, stamped transactions between them, and disks that fail.
 
 use std::{ops::ControlFlow, path::Path};
 
-use qasedak_chain::{Network, Transaction, TxId, stamp};
+use qasedak_chain::{
+    Network, Transaction, TxId, stamp,
+    store::disk::faults::{Faults, Kind},
+};
 use qasedak_wallet::{Card, Content, Draft, KdfCost, Message, Phrase, Wallet, envelope::Unstamped, keys::Account};
 
-use crate::node::{now, rng};
+use crate::{
+    failure::Outcome,
+    node::{now, rng},
+};
+
+/// Does something at every place at which the disk may fail, once or from there on, and looks at what came of it once the disk
+/// is well again. `prepare` makes what must be there, `act` does what may fail; `look` is told what that gave, and whether the
+/// disk went on failing.
+pub(crate) fn at_any_call<T>(
+    prepare: &dyn Fn(&Path),
+    act: &dyn Fn(&Path) -> Outcome<T>,
+    look: &dyn Fn(&Path, Outcome<T>, bool),
+) {
+    for (kind, lasting) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
+        let places = (1..).take_while(|nth| {
+            let home = tempfile::tempdir().unwrap();
+            prepare(home.path());
+            let faults = Faults::below(home.path());
+            if lasting {
+                faults.fail_from(*nth, kind);
+            } else {
+                faults.fail_once(*nth, kind);
+            }
+            let done = act(home.path());
+            let hits = faults.hits();
+            faults.heal();
+            assert!(hits > 0 || done.is_ok(), "{kind:?} at call {nth}: {:?}", done.err());
+            look(home.path(), done, lasting);
+            hits > 0
+        });
+        let places = places.count();
+        println!("{kind:?}, {}: {places} places tried", if lasting { "lasting" } else { "once" });
+    }
+}
 
 /// The wallet of the phrase of 32 bytes of `number`.
 pub(crate) fn wallet(home: &Path, number: u8) -> Wallet {

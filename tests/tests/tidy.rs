@@ -44,6 +44,7 @@ rules! {
     contexts_are_unique: source::UNIQUE_CONTEXTS;
     only_the_codec_encodes: source::ONE_CODEC;
     sled_stays_at_home: source::SLED_AT_HOME;
+    files_go_through_one_layer: source::ONE_LAYER;
     files_say_what_they_are_for: source::HEADED;
     files_and_functions_are_short: source::SHORT;
     ignored_tests_say_why: source::IGNORED_WITH_REASON;

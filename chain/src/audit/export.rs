@@ -48,7 +48,7 @@ pub enum ExportError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The lines could not be written.
-    #[error("cannot write the export: {0}")]
+    #[error("the export broke off: {0}")]
     Write(#[from] io::Error),
 }
 

@@ -18,13 +18,13 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use self::{
     bodies::Bodies,
+    files::Lock,
     flush::{InFlight, Spent},
     headers::{ColumnWrite, Headers},
     index::{Index, IndexWrite},
@@ -141,7 +141,7 @@ pub struct DiskStore {
     upkeep_failed: Option<String>,
     notices: Notices,
     /// Shared with a flush under way and closed last, so that nobody opens what is still being written.
-    lock: Arc<File>,
+    lock: Arc<Lock>,
 }
 
 impl fmt::Debug for DiskStore {

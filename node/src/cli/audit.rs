@@ -1,19 +1,14 @@
 //! `audit …`: checking, exporting and proving what is in the ledger.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::ErrorKind,
-    path::Path,
-};
-
 use super::{Context, args::AuditCommand};
-use crate::failure::{Failure, Outcome, io_failure};
+use crate::failure::{Failure, Outcome};
 
 mod check;
 mod compare;
 mod export;
 mod log;
 mod make;
+mod out;
 mod verify;
 
 pub(super) use check::check;
@@ -40,19 +35,4 @@ fn ledger_dir(context: &Context) -> Outcome<std::path::PathBuf> {
         "there is no ledger in {}; check --data and --network, or make one with: qasedak run",
         dir.display()
     )))
-}
-
-/// Makes a new file, readable by its owner only; one that is there already is never touched.
-fn create(path: &Path) -> Outcome<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => Failure::failed(format!(
-            "{} exists already and is not overwritten; give another name with -o, or remove it",
-            path.display()
-        )),
-        _ => io_failure("cannot write", path)(error),
-    })
 }

@@ -9,13 +9,12 @@
 
 use std::{
     fmt,
-    fs::File,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use super::{
-    files::{self, DiskFile},
+    files::{self, DiskFile, Lock},
     segment::{FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing},
     witness::Witness,
 };
@@ -54,7 +53,7 @@ pub struct DiskCheckpoints {
     damage: Vec<String>,
     open: Mutex<Open>,
     /// Closed last, so that nobody opens what is still being closed.
-    _lock: File,
+    _lock: Lock,
 }
 
 struct Open {

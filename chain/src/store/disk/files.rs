@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -340,6 +340,31 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Reads what a person hands over, from its start: a file, or a pipe, which has no offsets. Adds `most` bytes at most to
+/// `bytes`, so that what has no end, like a device, is given up; with so much room in `bytes` no copy is left behind.
+///
+/// # Errors
+/// The system's, as it is.
+pub fn read_stream(path: &Path, most: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let file = fault::check(Op::Open, path).and_then(|()| File::open(path))?;
+    fault::check(Op::Read, path).and_then(|()| file.take(most as u64).read_to_end(bytes))?;
+    Ok(())
+}
+
+/// Whether others than its owner may do anything with a file; `false` where the system has no such modes or does not say.
+pub fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        let meta = fault::check(Op::Look, path).and_then(|()| fs::metadata(path));
+        meta.is_ok_and(|meta| std::os::unix::fs::PermissionsExt::mode(&meta.permissions()) & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 /// Bytes of all files under a path, 0 for what cannot be read.

@@ -5,7 +5,6 @@
 //! out beforehand is worked out while the bodies are written, on the thread of the flush and on one beside it.
 
 use std::{
-    fs::File,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -13,7 +12,7 @@ use std::{
 use super::{
     DiskStore,
     bodies::{BodyWrites, PendingParts},
-    files::{self, DiskFile},
+    files::{self, DiskFile, Lock},
     headers::{ColumnWrite, HeaderWrite, LogWork},
     index::IndexWrite,
     log::LogView,
@@ -75,7 +74,7 @@ struct Work {
     before: LogView,
     outcome: Arc<Mutex<Outcome>>,
     spent: Mutex<Spent>,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 /// What earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given back

@@ -3,13 +3,11 @@
 //! Invariant: it writes only what follows from durable records. One step is under way at a time, each is short, and what
 //! a step did not come to is begun anew. A step that failed is tried again once a flush has succeeded.
 
-use std::{
-    fs::File,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     DiskStore,
+    files::Lock,
     index::IndexWrite,
     log::LogView,
     runs::{RunDone, RunJob},
@@ -35,7 +33,7 @@ struct Work {
     runs: Option<RunJob>,
     log: LogView,
     outcome: Arc<Mutex<Outcome>>,
-    _lock: Arc<File>,
+    _lock: Arc<Lock>,
 }
 
 impl Work {

@@ -1,10 +1,11 @@
 //! `audit check FILE`: what a file proves, by whose word, and what it does not. Needs nothing but the file.
 
-use std::{fs::File, io::Read, path::Path};
+use std::path::Path;
 
 use qasedak_chain::{
     Time,
     proof::{self, Fact, Limit, Proven},
+    store::disk::files,
     time::HOUR_SECS,
 };
 use qasedak_p2p::driver::peer_id_of;
@@ -110,10 +111,8 @@ pub(in crate::cli) fn check(output: Output, path: &Path) -> Outcome {
 /// The file, if it is not longer than any file of ours.
 fn read(path: &Path) -> Outcome<Vec<u8>> {
     let mut bytes = Vec::new();
-    let most = disclose::FILE_MAX_BYTES as u64;
-    File::open(path)
-        .and_then(|file| file.take(most.saturating_add(1)).read_to_end(&mut bytes))
-        .map_err(io_failure("cannot read", path))?;
+    let most = disclose::FILE_MAX_BYTES.saturating_add(1);
+    files::read_stream(path, most, &mut bytes).map_err(io_failure("cannot read", path))?;
     Ok(bytes)
 }
 

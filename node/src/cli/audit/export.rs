@@ -8,10 +8,10 @@ use std::{
 use qasedak_chain::audit::{self, ExportError, Exported, Finding};
 use serde::Serialize;
 
-use super::{create, ledger_dir};
+use super::{ledger_dir, out::make_new};
 use crate::{
     cli::{Context, notice, output::fields},
-    failure::{Failure, Outcome, io_failure},
+    failure::{Failure, Outcome},
 };
 
 /// Bytes that are written in one go.
@@ -43,10 +43,13 @@ pub(super) fn export(context: &Context, out: Option<&Path>) -> Outcome {
             }
         }
         Some(path) => {
-            let mut out = BufWriter::with_capacity(BUFFER_BYTES, create(path)?);
-            let exported = audit::export(&dir, &context.network, &mut out, &mut tell).map_err(Failure::failed)?;
-            let file = out.into_inner().map_err(|error| io_failure("cannot write", path)(error.into_error()))?;
-            file.sync_all().map_err(io_failure("cannot write", path))?;
+            let exported = make_new(path, |file| {
+                let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
+                let exported = audit::export(&dir, &context.network, &mut out, &mut tell).map_err(Failure::failed);
+                // What is left in the buffer of an export that broke off goes nowhere.
+                drop(out.into_parts());
+                exported
+            })?;
             show(context, path, &exported)?;
             exported
         }

@@ -4,11 +4,11 @@ use std::{io::Write, path::Path};
 
 use serde::Serialize;
 
-use super::create;
+use super::out::{make_new, must_be_free};
 use crate::{
     api::types::Made,
     cli::{Context, client::Client, commands::check_block, output::fields},
-    failure::{Failure, Outcome, io_failure},
+    failure::{Failure, Outcome},
 };
 
 /// What is printed of a file that was made.
@@ -67,15 +67,12 @@ pub(super) fn disclose(context: &Context, message: &str, out: &Path) -> Outcome 
     })
 }
 
-/// Has the node make a file and writes it; nothing is written unless all of it is there.
+/// Has the node make a file and writes it; it is there as a whole or not at all.
 fn make(context: &Context, path: &str, out: &Path) -> Outcome<bool> {
     // Told before the work, and again when the file is made.
-    if out.symlink_metadata().is_ok() {
-        create(out)?;
-    }
+    must_be_free(out)?;
     let client = Client::connect(&context.paths, context.network.name())?;
     let made: Made = client.get(path)?;
-    let mut file = create(out)?;
-    file.write_all(made.file.as_bytes()).and_then(|()| file.sync_all()).map_err(io_failure("cannot write", out))?;
+    make_new(out, |file| file.write_all(made.file.as_bytes()).map_err(Failure::failed))?;
     Ok(made.proven)
 }
