@@ -2,7 +2,7 @@
 //! no lock, and a node may be running on them.
 //!
 //! What is checked: file headers, every record's check, encoding, ids, stamps and signatures, parents, times, depths,
-//! links against every commit marker, bodies, the scan and offset columns. What stands behind the last commit marker of
+//! links against every commit marker and every own checkpoint, bodies, the scan and offset columns. What stands behind the last commit marker of
 //! a running node is unfinished, no damage; but the columns are written only after a commit, so what they tell of was
 //! committed once, and must be readable. Nothing is changed on disk. Memory: about 150 bytes a transaction.
 
@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     block::Block,
+    checkpoint::SignedCheckpoint,
     ids::{Digest, Link, Position, Root, TxId},
     network::Network,
     store::StoreError,
@@ -25,11 +26,12 @@ mod finding;
 mod late;
 mod record;
 mod run;
+mod stated;
 mod tally;
 mod walk;
 
 pub use export::{ExportError, Exported, export};
-pub use finding::Problem;
+pub use finding::{Problem, Remedy};
 use record::Fate;
 
 /// Most findings that a report lists; further ones are counted.
@@ -98,6 +100,17 @@ impl BodyCount {
     }
 }
 
+/// What the node's own checkpoints say of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnWord {
+    /// Own checkpoints of this log that were compared with it.
+    pub compared: u64,
+    /// The newest of these: of how many transactions, and when.
+    pub newest: Option<(u64, Time)>,
+    /// Own checkpoints of other logs: those before a repair, or before a new peer key.
+    pub of_other_logs: u64,
+}
+
 /// How far an audit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
@@ -125,6 +138,8 @@ pub struct Report {
     pub newest_block: Option<Block>,
     /// What became of the bodies.
     pub bodies: BodyCount,
+    /// What the node's own checkpoints say of the log.
+    pub own_word: OwnWord,
     /// Entries of the scan column that were compared. Fewer than `count` is no damage: the column can be made anew.
     pub scan_entries: u64,
     /// Bytes behind the last commit marker: what a running node is writing, or what a crash left.
@@ -133,6 +148,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// All that is wrong, also beyond those listed.
     pub findings_total: u64,
+    /// The most that is to be done about any of it.
+    pub remedy: Option<Remedy>,
 }
 
 impl Report {
@@ -167,5 +184,20 @@ pub fn verify(
     now: Time,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, AuditError> {
-    run::Run::new(PathBuf::from(dir), network.clone(), now)?.finish(progress)
+    verify_against(dir, network, &[], now, progress)
+}
+
+/// The same, and that the log is the one which its node has stated in `own`, its own checkpoints: those of other logs are
+/// left out. They are to be read before this is called, so that a running node never states more than is found.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_against(
+    dir: &Path,
+    network: &Network,
+    own: &[SignedCheckpoint],
+    now: Time,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Report, AuditError> {
+    run::Run::new(PathBuf::from(dir), network.clone(), own, now)?.finish(progress)
 }

@@ -3,6 +3,7 @@
 use crate::{
     ids::{Depth, TxId},
     rules::RuleError,
+    time::Time,
 };
 
 /// What is wrong with a file, a record, or what it says.
@@ -33,6 +34,27 @@ pub enum Problem {
         claimed: u64,
         /// What the log holds.
         count: u64,
+    },
+    /// The node has signed more transactions of this log than it holds.
+    #[error(
+        "this node stated {stated} transactions at {time}, but the log holds only {count}: it is an older copy, or records \
+         are gone"
+    )]
+    RolledBack {
+        /// What the node signed.
+        stated: u64,
+        /// When, by its own clock.
+        time: Time,
+        /// What the log holds.
+        count: u64,
+    },
+    /// The node has signed other transactions of this log than it holds.
+    #[error("the first {count} transactions are not those that this node stated at {time}: the log was written anew")]
+    Rewritten {
+        /// Of how many transactions.
+        count: u64,
+        /// When, by its own clock.
+        time: Time,
     },
     /// A record stands at a position other than its own, or says what cannot be.
     #[error("this record contradicts those before it: {0}")]
@@ -76,11 +98,33 @@ pub enum Problem {
     #[error("its body was changed: {0}")]
     Body(String),
     /// An entry of the scan column is not the one that follows from the log.
-    #[error("its entry of the scan column is not what the log says; stop the node, move the column away, start again")]
+    #[error("its entry of the scan column is not what the log says")]
     ScanEntry,
     /// An entry of an offset column is not the one that follows from the log.
-    #[error(
-        "its entry of the offset column is not what the log says; stop the node, move the column away, start again"
-    )]
+    #[error("its entry of the offset column is not what the log says")]
     OffsetEntry,
+}
+
+/// What is to be done about a finding, the least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// Nothing: it follows from the log, and a node makes it anew.
+    Derive,
+    /// Nothing: a running node fetches the body again from peers while its lifetime lasts.
+    Fetch,
+    /// A new log from what is whole: [`repair`](mod@crate::repair).
+    Repair,
+}
+
+impl Problem {
+    /// What is to be done about it in that file, whose name is relative to the ledger's directory.
+    pub(super) fn remedy(&self, file: &str) -> Remedy {
+        match self {
+            Self::ScanEntry | Self::OffsetEntry => Remedy::Derive,
+            Self::Body(_) | Self::BodyMissing | Self::BodyDroppedEarly(_) => Remedy::Fetch,
+            Self::FileHeader(_) if file.starts_with("bodies/") => Remedy::Fetch,
+            Self::FileHeader(_) if !file.ends_with(".seg") => Remedy::Derive,
+            _ => Remedy::Repair,
+        }
+    }
 }

@@ -8,15 +8,17 @@ use std::{
 };
 
 use super::{
-    AuditError, BodyCount, FINDINGS_MAX, Finding, Problem, Progress, Report,
+    AuditError, BodyCount, FINDINGS_MAX, Finding, OwnWord, Problem, Progress, Remedy, Report,
     files::{Files, SegmentFile, finding},
     late::late_bodies,
     record::{Checked, Checker, Job, Where},
+    stated::Stated,
     tally::Tally,
     walk::{Item, Walk, last_commit},
 };
 use crate::{
     block::{Block, chained, contents, first_previous},
+    checkpoint::SignedCheckpoint,
     ids::{Depth, Position, TxId},
     network::Network,
     rules::{Parent, ParentsError, check_parents},
@@ -43,6 +45,7 @@ pub(super) struct Run {
     files: Files,
     bodies: Bodies,
     tally: Tally,
+    stated: Stated,
     /// Where bodies stand that came after their records.
     late: BTreeMap<u64, Place>,
     known: HashMap<TxId, (Time, Depth)>,
@@ -54,19 +57,22 @@ pub(super) struct Run {
     last_time: Time,
     findings: Vec<Finding>,
     findings_total: u64,
+    remedy: Option<Remedy>,
 }
 
 impl Run {
-    pub(super) fn new(dir: PathBuf, network: Network, now: Time) -> Result<Self, AuditError> {
+    pub(super) fn new(dir: PathBuf, network: Network, own: &[SignedCheckpoint], now: Time) -> Result<Self, AuditError> {
         let ledger = network.ledger();
         let files = Files::collect(dir, ledger)?;
         let bodies = Bodies::open_to_read(files.dir.join("bodies"), ledger, files.log_id.unwrap_or_default());
+        let stated = Stated::new(own, files.log_id);
         let mut run = Self {
             network,
             now,
             files,
             bodies,
             tally: Tally::new(ledger),
+            stated,
             late: BTreeMap::new(),
             known: HashMap::new(),
             unread: HashSet::new(),
@@ -76,6 +82,7 @@ impl Run {
             last_time: Time::default(),
             findings: Vec::new(),
             findings_total: 0,
+            remedy: None,
         };
         std::mem::take(&mut run.files.findings).into_iter().for_each(|found| run.found(found));
         Ok(run)
@@ -88,17 +95,18 @@ impl Run {
             let next = segments.get(nth.saturating_add(1)).map(|next| next.first);
             self.check_segment(segment, next, progress)?;
         }
-        if self.tally.count() < self.files.claimed
-            && let Some(last) = segments.last()
-        {
-            let problem = Problem::Lost { claimed: self.files.claimed, count: self.tally.count() };
+        let (claimed, count) = (self.files.claimed, self.tally.count());
+        let lost = (count < claimed).then_some(Problem::Lost { claimed, count });
+        let stated = std::mem::replace(&mut self.stated, Stated::new(&[], None));
+        let (own_word, rolled_back) = stated.end(count);
+        if let Some(last) = segments.last() {
             let len = DiskFile::open(&self.files.dir.join(&last.name), false)?.map_or(Ok(0), |file| file.len())?;
-            self.found(finding(&last.name, len, problem));
+            lost.into_iter().chain(rolled_back).for_each(|problem| self.found(finding(&last.name, len, problem)));
         }
-        Ok(self.report())
+        Ok(self.report(own_word))
     }
 
-    fn report(self) -> Report {
+    fn report(self, own_word: OwnWord) -> Report {
         let ledger = self.network.ledger();
         let summary = self.tally.summary();
         let clock = own_clock(self.now, self.last_time);
@@ -117,15 +125,18 @@ impl Run {
             blocks,
             newest_block: newest,
             bodies: self.body_count,
+            own_word,
             scan_entries: self.files.scan_entries,
             unfinished_tail_bytes: self.tail,
             findings: self.findings,
             findings_total: self.findings_total,
+            remedy: self.remedy,
         }
     }
 
     fn found(&mut self, found: Finding) {
         self.findings_total = self.findings_total.saturating_add(1);
+        self.remedy = self.remedy.max(Some(found.problem.remedy(&found.file)));
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(found);
         }
@@ -206,6 +217,7 @@ impl Run {
             Item::Transaction { at, entry } => {
                 if let Some(checked) = checked.next() {
                     self.take_transaction(segment, *at, entry, checked);
+                    self.compare_stated(name, *at as u64);
                 }
             }
             Item::Changed { at, position, why, id, header } => {
@@ -213,6 +225,7 @@ impl Run {
                 let at_position = Some(Position::new(*position));
                 self.found(Finding { position: at_position, id: *id, ..finding(name, *at as u64, problem) });
                 self.take_changed(*position, *id, header.as_deref());
+                self.compare_stated(name, *at as u64);
             }
             Item::Unreadable { at, position, count } => {
                 let problem = Problem::Unreadable(*count);
@@ -225,6 +238,14 @@ impl Run {
             Item::ChangedMarker { at, why } => self.found(finding(name, *at as u64, Problem::CommitMarker(why))),
             Item::Rest { at, bytes } => self.found(finding(name, *at as u64, Problem::RestUnchecked(*bytes))),
             Item::Contradiction { at, what } => self.found(finding(name, *at as u64, Problem::Contradiction(what))),
+        }
+    }
+
+    /// Holds what the node has stated of the records so far against them.
+    fn compare_stated(&mut self, name: &str, at: u64) {
+        if let Some(problem) = self.stated.compare(&self.tally) {
+            let last = self.tally.count().checked_sub(1).map(Position::new);
+            self.found(Finding { position: last, ..finding(name, at, problem) });
         }
     }
 

@@ -34,6 +34,11 @@ impl Tally {
         self.gaps
     }
 
+    /// The link after the last of them, where it is known.
+    pub(super) fn link(&self) -> Option<Link> {
+        self.link
+    }
+
     /// Goes on with a segment; returns what is wrong between it and the one before.
     pub(super) fn enter(&mut self, segment: &SegmentFile) -> Option<Problem> {
         let mut problem = None;

@@ -56,7 +56,7 @@ impl<S: Store> Ledger<S> {
 
     /// Compares every entry of the index that names a transaction, the Merkle tree over the log, the per-day digests, the
     /// blocks, the frontier and the state with what follows from the log. `progress` is told how many transactions have
-    /// been compared.
+    /// been compared, each twice: in log order, then in canonical order.
     ///
     /// # Errors
     /// [`StoreError`] when log or index cannot be read.
@@ -98,7 +98,7 @@ impl<S: Store> Ledger<S> {
         if let Some(what) = frontier.end(self) {
             return Ok(contradicts(what));
         }
-        self.check_order(state.count())
+        self.check_order(state.count(), progress)
     }
 
     /// What the index says wrongly of one record, if anything.
@@ -126,7 +126,7 @@ impl<S: Store> Ledger<S> {
 
     /// The canonical order has as many places as there are transactions, ascending, and every one of them is right: so
     /// there are no others, and none is missing. The blocks follow from it.
-    fn check_order(&self, count: u64) -> Result<IndexCheck, StoreError> {
+    fn check_order(&self, count: u64, progress: &mut dyn FnMut(u64)) -> Result<IndexCheck, StoreError> {
         let (mut after, mut seen, mut blocks) = (None, 0u64, BlocksCheck::new(self));
         loop {
             let page = self.store.in_order(Time::default(), Time::from_secs(u64::MAX), after, PAGE)?;
@@ -144,6 +144,7 @@ impl<S: Store> Ledger<S> {
                 }
                 seen = seen.saturating_add(1);
             }
+            progress(count.saturating_add(seen));
             after = Some(*last);
         }
         if seen != count {

@@ -1,7 +1,15 @@
 //! `audit …`: checking, exporting and proving what is in the ledger.
 
+use qasedak_chain::{
+    audit::{self, Progress, Report},
+    store::disk::DiskCheckpoints,
+};
+
 use super::{Context, args::AuditCommand};
-use crate::failure::{Failure, Outcome};
+use crate::{
+    failure::{Failure, Outcome},
+    node::now,
+};
 
 mod check;
 mod compare;
@@ -12,6 +20,7 @@ mod out;
 mod verify;
 
 pub(super) use check::check;
+pub(super) use verify::advice;
 
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
@@ -23,6 +32,14 @@ pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
         AuditCommand::Disclose { message, out } => make::disclose(context, message, out),
         AuditCommand::Check { file } => check(context.output, file),
     }
+}
+
+/// Checks the ledger, and that it is what its node has signed in the checkpoints beside it.
+pub(super) fn audited(context: &Context, progress: &mut dyn FnMut(Progress)) -> Outcome<Report> {
+    // Read first, so that a node that goes on never states more than is found.
+    let book = DiskCheckpoints::read(&context.paths.checkpoints(), &context.network).map_err(Failure::failed)?;
+    let own: Vec<_> = book.own_ones().map(|kept| kept.checkpoint).collect();
+    audit::verify_against(&context.paths.ledger(), &context.network, &own, now(), progress).map_err(Failure::failed)
 }
 
 /// The ledger's directory, if there is one.

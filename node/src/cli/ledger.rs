@@ -1,7 +1,8 @@
 //! `ledger check`, `ledger rebuild-index` and `ledger repair`: upkeep of the ledger's files by hand, while no node runs.
 
 use qasedak_chain::{
-    Ledger, audit,
+    Ledger,
+    audit::Remedy,
     ledger::IndexCheck,
     repair,
     store::{
@@ -11,7 +12,12 @@ use qasedak_chain::{
 };
 use serde::Serialize;
 
-use super::{Context, args::LedgerCommand, progress::Bar};
+use super::{
+    Context,
+    args::LedgerCommand,
+    audit::{advice, audited},
+    progress::Bar,
+};
 use crate::{
     failure::{Failure, Outcome},
     node::{DiskLedger, now, random},
@@ -65,11 +71,18 @@ struct Mended {
 
 fn mend(context: &Context) -> Outcome {
     let dir = context.paths.ledger();
-    let report = audit::verify(&dir, &context.network, now(), &mut |_| {}).map_err(Failure::failed)?;
-    if report.is_clean() {
+    let mut bar = Bar::start(context.output.is_json());
+    let report = audited(context, &mut |at| bar.update(at.checked, at.total));
+    drop(bar);
+    let report = report?;
+    if report.remedy != Some(Remedy::Repair) {
         let mended = Mended { repaired: false, transactions: report.count, waiting: 0, set_aside: None };
+        let beside = report.remedy.map(|remedy| {
+            format!("; {} places are not as they were written, {}", report.findings_total, advice(remedy))
+        });
         return context.output.show(&mended, |mended| {
-            format!("the ledger is intact, so nothing was done: {} transactions", mended.transactions)
+            let count = mended.transactions;
+            format!("the log is intact, so nothing was done: {count} transactions{}", beside.unwrap_or_default())
         });
     }
     let mut bar = Bar::start(context.output.is_json());
@@ -103,7 +116,9 @@ fn open(context: &Context, command: &LedgerCommand, log_id: [u8; 16]) -> Result<
 fn check(context: &Context, ledger: &DiskLedger, command: &LedgerCommand) -> Outcome {
     let total = ledger.summary().count;
     let mut bar = Bar::start(context.output.is_json());
-    let found = ledger.check_index(&mut |count| bar.update(count, total));
+    // Once in log order, once in canonical order.
+    let steps = total.saturating_mul(2);
+    let found = ledger.check_index(&mut |done| bar.update(done, steps));
     drop(bar);
     let contradiction = match found.map_err(Failure::failed)? {
         IndexCheck::Agrees => None,

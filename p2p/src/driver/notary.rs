@@ -174,7 +174,8 @@ impl Notary {
         if !self.refuses {
             tracing::error!(
                 "the ledger does not continue what this node has signed (an old copy of it, perhaps); no more checkpoints \
-                 are signed. Remove the file peer.key to start a new log with a new peer key"
+                 are signed. See what differs with `qasedak audit verify`; to sign again, stop the node and begin a new log from \
+                 what is here with `qasedak ledger repair`"
             );
         }
         self.refuses = true;

@@ -1,9 +1,14 @@
 //! `audit verify`: checks the whole ledger from its files, with or without a running node.
 
-use qasedak_chain::audit;
+use std::time::Duration;
+
+use qasedak_chain::{
+    Time,
+    audit::{Remedy, Report},
+};
 use serde::Serialize;
 
-use super::ledger_dir;
+use super::{audited, ledger_dir};
 use crate::{
     cli::{
         Context,
@@ -11,7 +16,6 @@ use crate::{
         progress::{Bar, rate},
     },
     failure::{Failure, Outcome},
-    node::now,
 };
 
 /// What `audit verify --json` prints.
@@ -41,6 +45,14 @@ struct Verdict {
     bodies_dropped_early: u64,
     /// Bodies that never came.
     bodies_never_came: u64,
+    /// Own checkpoints of this log that were compared with it.
+    own_checkpoints: u64,
+    /// How many transactions the newest of these states.
+    own_transactions: Option<u64>,
+    /// When it was signed, by this node's clock.
+    own_time: Option<u64>,
+    /// Own checkpoints of other logs: those before a repair, or before a new peer key.
+    own_of_other_logs: u64,
     /// What is wrong, one sentence each; at most the first 1,000.
     findings: Vec<String>,
     /// How many findings there are in all.
@@ -52,13 +64,43 @@ struct Verdict {
 }
 
 pub(super) fn verify(context: &Context) -> Outcome {
-    let dir = ledger_dir(context)?;
+    ledger_dir(context)?;
     let mut bar = Bar::start(context.output.is_json());
-    let report = audit::verify(&dir, &context.network, now(), &mut |at| bar.update(at.checked, at.total));
+    let report = audited(context, &mut |at| bar.update(at.checked, at.total));
     let elapsed = bar.elapsed();
     drop(bar);
-    let report = report.map_err(Failure::failed)?;
-    let verdict = Verdict {
+    let report = report?;
+    let verdict = verdict(&report, elapsed);
+    context.output.show(&verdict, |verdict| text(context, verdict))?;
+    match report.remedy {
+        None => Ok(()),
+        Some(remedy) => {
+            let places = report.findings_total;
+            Err(Failure::failed(format!("not as it was written, in {places} places: {}", advice(remedy))))
+        }
+    }
+}
+
+/// What to do about damage.
+pub(in crate::cli) fn advice(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Derive => {
+            "in files that follow from the log alone; nothing is lost, and the node makes them anew: look after the disk"
+        }
+        Remedy::Fetch => {
+            "in bodies; headers and proofs hold, and a running node fetches them again from peers while their lifetimes \
+             last: look after the disk"
+        }
+        Remedy::Repair => {
+            "in the log; stop the node and make a new log from what is whole, with: qasedak ledger repair; the old one is \
+             kept, and peers send the rest"
+        }
+    }
+}
+
+fn verdict(report: &Report, elapsed: Duration) -> Verdict {
+    let own = report.own_word;
+    Verdict {
         intact: report.findings.is_empty(),
         transactions: report.count,
         link: report.link.to_string(),
@@ -71,20 +113,29 @@ pub(super) fn verify(context: &Context) -> Outcome {
         bodies_expired: report.bodies.expired,
         bodies_dropped_early: report.bodies.dropped_early,
         bodies_never_came: report.bodies.never_came,
+        own_checkpoints: own.compared,
+        own_transactions: own.newest.map(|(count, _)| count),
+        own_time: own.newest.map(|(_, time)| time.secs()),
+        own_of_other_logs: own.of_other_logs,
         findings: report.findings.iter().map(ToString::to_string).collect(),
         findings_total: report.findings_total,
         seconds: elapsed.as_secs_f64(),
         transactions_per_second: rate(report.count, elapsed),
-    };
-    context.output.show(&verdict, |verdict| text(context, verdict))?;
-    if verdict.intact {
-        Ok(())
-    } else {
-        Err(Failure::failed(format!(
-            "the ledger is damaged in {} places; keep a copy of {} and fetch the ledger anew from peers",
-            verdict.findings_total,
-            dir.display()
-        )))
+    }
+}
+
+/// What the node's own checkpoints say.
+fn own_word(verdict: &Verdict) -> String {
+    match (verdict.own_transactions, verdict.own_time, verdict.own_of_other_logs) {
+        (Some(count), Some(secs), _) => format!(
+            "{} own checkpoints compared, the newest over {count} transactions at {}",
+            verdict.own_checkpoints,
+            Time::from_secs(secs)
+        ),
+        (_, _, 0) => "this node has signed no checkpoint yet that this log could be compared with".to_owned(),
+        (_, _, others) => {
+            format!("none of this log; {others} own checkpoints of others, from before a repair or a new key")
+        }
     }
 }
 
@@ -107,6 +158,7 @@ fn text(context: &Context, verdict: &Verdict) -> String {
         ("digest", verdict.digest.clone()),
         ("root", verdict.root.clone()),
         ("link", verdict.link.clone()),
+        ("own word", own_word(verdict)),
         ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
         ("took", format!("{:.1} s, {} transactions a second", verdict.seconds, verdict.transactions_per_second)),
     ]);
