@@ -10,7 +10,8 @@ use std::{
 };
 
 use qasedak_chain::{
-    Ledger, Position, Time,
+    Ledger, Position, Time, audit,
+    hash::{Context, hash_prefix},
     ledger::IndexCheck,
     store::{
         Store,
@@ -189,6 +190,34 @@ fn a_file_that_was_moved_away_is_told_of_and_is_no_damage() {
     copy_dir(&intact, &dir);
     fs::remove_dir_all(dir.join("index")).unwrap();
     assert_eq!(notices(&dir), [Notice::Missing { path: dir.join("index").display().to_string() }]);
+}
+
+/// The scan column had no checks once, and another name in its head: such a one is made anew, and that is no damage.
+#[test]
+fn a_scan_column_of_the_earlier_form_is_made_anew() {
+    let home = tempfile::tempdir().unwrap();
+    make(home.path());
+    let scan = |dir: &Path| open_small(dir).scan(Position::new(0), usize::MAX).unwrap();
+    let (before, path) = (scan(home.path()), home.path().join("scan.col"));
+    let now = fs::read(&path).unwrap();
+    let mut earlier = now.clone();
+    earlier[..8].copy_from_slice(b"qasedaks");
+    let check: [u8; 8] = hash_prefix(Context::Record, &[&earlier[..120]]);
+    earlier[120..128].copy_from_slice(&check);
+    // Nothing of what stands in it is taken over.
+    earlier[128..].fill(0x77);
+    fs::write(&path, earlier).unwrap();
+    let said = notices(home.path());
+    assert_eq!(said, [Notice::Upgraded { path: path.display().to_string() }]);
+    assert!(!said[0].is_damage());
+    assert_eq!(fs::read(&path).unwrap(), now);
+    assert_eq!((scan(home.path()), notices(home.path())), (before, vec![]));
+    // One flipped bit makes its name of that of now, and that is damage.
+    flip(&path, 7, b'c' ^ b's');
+    let report = audit::verify(home.path(), &dev(), pool::after_pool(), &mut |_| {}).unwrap();
+    assert!(matches!(&report.findings[..], [found] if found.file == "scan.col"), "{:?}", report.findings);
+    let said = notices(home.path());
+    assert!(matches!(&said[..], [Notice::MadeAnew { .. }]) && said[0].is_damage(), "{said:?}");
 }
 
 /// The last commit lost a sector, and its marker is here: it is cut (decision 0021), and never in silence.

@@ -16,7 +16,7 @@ use crate::{
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
             scan::{self, ENTRY_BYTES, EntryBytes, entry_at},
-            segment::{EARLIER_SCAN, FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault},
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault, is_earlier_scan},
         },
     },
 };
@@ -113,7 +113,7 @@ impl Files {
         let (mut scan, mut scan_entries) = (DiskFile::open(&scan_path, false)?, claimed);
         if let Some(file) = &scan {
             // It has no checks to be compared by.
-            if file.read_at(0, EARLIER_SCAN.len())? == EARLIER_SCAN {
+            if is_earlier_scan(&file.read_at(0, FILE_HEADER_BYTES)?) {
                 (scan, scan_entries) = (None, 0);
             } else {
                 heads.read("scan.col", file, FileKind::Scan, 0)?;

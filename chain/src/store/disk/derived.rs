@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{
     files::{self, DiskFile},
     notice::{Notice, Notices},
-    segment::{EARLIER_SCAN, FILE_HEADER_BYTES, FileHeader, HeaderFault},
+    segment::{FILE_HEADER_BYTES, FileHeader, HeaderFault, is_earlier_scan},
 };
 use crate::store::StoreError;
 
@@ -31,7 +31,7 @@ pub(super) fn open(path: &Path, header: FileHeader, expected: bool, notices: &No
         Ok(_) => "its header is that of another log or place".to_owned(),
     };
     let path_text = path.display().to_string();
-    notices.add(if bytes.starts_with(&EARLIER_SCAN) {
+    notices.add(if is_earlier_scan(&bytes) {
         Notice::Upgraded { path: path_text }
     } else {
         Notice::MadeAnew { path: path_text, why }

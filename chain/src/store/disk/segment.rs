@@ -20,7 +20,7 @@ pub(crate) const FILE_HEADER_BYTES: usize = 128;
 pub(crate) const FRAME_BYTES: usize = 13;
 const CHECK_BYTES: usize = 8;
 /// Magic of the scan column before its entries had checks. The next start makes it anew.
-pub(crate) const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
+const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
 /// Bytes of a file header that identify the file: all up to and with its number.
 const IDENTITY_BYTES: usize = 68;
 
@@ -147,10 +147,9 @@ impl FileHeader {
     pub(crate) fn parse(kind: FileKind, ledger: LedgerId, bytes: &[u8]) -> Result<Self, HeaderFault> {
         let damaged = |what: &str| HeaderFault::Damaged(what.to_owned());
         let bytes = bytes.get(..FILE_HEADER_BYTES).ok_or_else(|| damaged("the file header is cut short"))?;
-        let (covered, check) = bytes.split_at_checked(FILE_HEADER_BYTES - CHECK_BYTES).unwrap_or_default();
-        if hash_prefix::<CHECK_BYTES>(Context::Record, &[covered]) != check {
+        let Some(covered) = checked(bytes) else {
             return Err(damaged("the file header fails its check"));
-        }
+        };
         let mut rest = Fields(covered);
         let (Some(magic), Some(format), Some(found), Some(log_id), Some(number), Some(link)) =
             (rest.take(), rest.u32(), rest.take(), rest.take(), rest.u64(), rest.take())
@@ -178,6 +177,18 @@ impl FileHeader {
     pub(crate) fn framing(&self) -> Framing {
         Framing(self.identity())
     }
+}
+
+/// What the check at the end of a file header covers, if it is right.
+fn checked(header: &[u8]) -> Option<&[u8]> {
+    let (covered, check) = header.split_last_chunk::<CHECK_BYTES>()?;
+    (hash_prefix::<CHECK_BYTES>(Context::Record, &[covered]) == *check).then_some(covered)
+}
+
+/// Whether a scan column is of the earlier layout. Its magic alone does not say so: it is one bit away from that of now.
+pub(crate) fn is_earlier_scan(header: &[u8]) -> bool {
+    let header = header.get(..FILE_HEADER_BYTES).and_then(checked);
+    header.is_some_and(|covered| covered.starts_with(&EARLIER_SCAN))
 }
 
 /// What is said of a file that a later version wrote.
