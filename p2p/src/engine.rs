@@ -178,7 +178,7 @@ impl Engine {
             Input::Published { id, sent } => self.on_published(turn, &id, sent),
             Input::Durable(position) => self.on_durable(turn, position),
             Input::Signed(checkpoint) => self.on_signed(turn, *checkpoint),
-            Input::Compare { peer, token } => self.on_compare(turn, peer, token),
+            Input::Compare { peer, from, token } => self.on_compare(turn, peer, from, token),
             Input::Follow(all) => self.follow(turn, &all),
             Input::Tick => self.on_tick(turn),
         }

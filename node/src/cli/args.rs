@@ -379,10 +379,17 @@ pub enum AuditCommand {
         file: PathBuf,
     },
     /// Show the checkpoints that peers have signed, and any that contradict one another
-    Log,
+    Log {
+        /// Show all that are kept, not the newest of each peer's log alone: proofs cite the older ones too
+        #[arg(long)]
+        all: bool,
+    },
     /// Compare the running node with a peer: equal, or what each side lacks, block by block
     Compare {
         /// The peer's id as `peers` shows it, or the beginning of it
         peer: String,
+        /// Begin at this block: its number (UTC hours since 1970), or its hour as YYYY-MM-DDTHH [default: the first]
+        #[arg(long, value_name = "BLOCK")]
+        from: Option<String>,
     },
 }

@@ -25,8 +25,8 @@ pub(super) use verify::advice;
 pub(super) fn execute(context: &Context, command: &AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify => verify::verify(context),
-        AuditCommand::Log => log::log(context),
-        AuditCommand::Compare { peer } => compare::compare(context, peer),
+        AuditCommand::Log { all } => log::log(context, *all),
+        AuditCommand::Compare { peer, from } => compare::compare(context, peer, from.as_deref()),
         AuditCommand::Export { out } => export::export(context, out.as_deref()),
         AuditCommand::Prove { id, block, out, .. } => make::prove(context, id, block.as_deref(), out),
         AuditCommand::Disclose { message, out } => make::disclose(context, message, out),

@@ -19,12 +19,12 @@ pub(super) struct Comparing {
 }
 
 impl<S: Store + Send + Sync + 'static> Task<S> {
-    pub(super) fn compare(&mut self, begins: &str, answer: Answer) {
+    pub(super) fn compare(&mut self, begins: &str, from: u64, answer: Answer) {
         match self.peers.beginning_with(begins) {
             Ok((number, id)) => {
                 let token = self.token();
                 self.comparing.insert(token, Comparing { peer: id.to_string(), answer });
-                self.feed(Input::Compare { peer: number, token });
+                self.feed(Input::Compare { peer: number, from, token });
             }
             // An asker that no longer waits needs no answer.
             Err(error) => drop(answer.send(Err(error))),

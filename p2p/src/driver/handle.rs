@@ -29,7 +29,7 @@ pub(super) enum Command {
     Refused(oneshot::Sender<Vec<RefusedPeer>>),
     Status(oneshot::Sender<Status>),
     Book(oneshot::Sender<Box<Book>>),
-    Compare(String, oneshot::Sender<Result<Comparison, CompareError>>),
+    Compare(String, u64, oneshot::Sender<Result<Comparison, CompareError>>),
 }
 
 /// How a peer is connected.
@@ -181,13 +181,13 @@ impl Handle {
     }
 
     /// Finds out what a connected peer and this node differ in. `peer` is its id as text, or a beginning of it that no
-    /// other connected peer's id has. Takes up to [`LIMIT_MS`](crate::engine::comparison::LIMIT_MS).
+    /// other connected peer's id has. Blocks before `from` are left out. Takes up to [`LIMIT_MS`](crate::engine::comparison::LIMIT_MS).
     ///
     /// # Errors
     /// [`DriverError::Stopped`] when the driver has ended, or ends meanwhile. The inner [`CompareError`] says why no
     /// answer can be given.
-    pub async fn compare(&self, peer: &str) -> Result<Result<Comparison, CompareError>, DriverError> {
-        self.ask(|answer| Command::Compare(peer.to_owned(), answer)).await
+    pub async fn compare(&self, peer: &str, from: u64) -> Result<Result<Comparison, CompareError>, DriverError> {
+        self.ask(|answer| Command::Compare(peer.to_owned(), from, answer)).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, DriverError> {

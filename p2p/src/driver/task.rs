@@ -283,7 +283,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             Command::Holders(own, answer) => drop(answer.send(self.engine.holders(&own))),
             Command::Status(answer) => drop(answer.send(self.engine.status())),
             Command::Book(answer) => drop(answer.send(Box::new(self.engine.book().clone()))),
-            Command::Compare(peer, answer) => self.compare(&peer, answer),
+            Command::Compare(peer, from, answer) => self.compare(&peer, from, answer),
         }
     }
 

@@ -7,7 +7,7 @@
 //! - *only here*: this node had it before the comparison began, and the peer did not list it afterwards;
 //! - *only there*: the peer listed it, and this node still lacks it at the end.
 //!
-//! What arrived between is dropped; if nothing is left of a difference, both look again, at most `ROUNDS_MAX` times.
+//! Blocks before the one that was asked for are left out of all but *equal*. What arrived between is dropped; if nothing is left of a difference, both look again, at most `ROUNDS_MAX` times.
 //!
 //! Bounds: one comparison at a time, [`LIMIT_MS`] for all of it, one page of either side in memory, `OWN_PER_TURN`
 //! own places in one turn, a bounded [`Report`].
@@ -18,6 +18,7 @@ use qasedak_chain::{
     Ledger, Position, TxId,
     ledger::{DaySummary, OrderKey},
     store::{Store, StoreError},
+    time::{DAY_SECS, HOUR_SECS},
 };
 
 use super::{Engine, Fault, Output, Peer, Token, Turn, serve::order_key, session::is_page_of_day, sync::Question};
@@ -133,7 +134,7 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    fn new(token: Token, peer: Peer, now_ms: u64, count: u64) -> Self {
+    fn new(token: Token, peer: Peer, from: u64, now_ms: u64, count: u64) -> Self {
         Self {
             token,
             peer,
@@ -148,7 +149,7 @@ impl Comparison {
             days: VecDeque::new(),
             days_from: None,
             day: None,
-            found: Found::default(),
+            found: Found::from_block(from),
         }
     }
 
@@ -245,7 +246,7 @@ fn place(key: &OrderKey) -> Place {
 
 impl Engine {
     /// An operator wants to know what a peer and this node differ in.
-    pub(super) fn on_compare<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, token: Token) {
+    pub(super) fn on_compare<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, from: u64, token: Token) {
         let refused = if self.comparison.is_some() {
             Some(CompareError::UnderWay)
         } else {
@@ -255,7 +256,7 @@ impl Engine {
             Some(error) => turn.out.push(Output::Compared { token, result: Err(error) }),
             None => {
                 let count = turn.ledger.summary().count;
-                self.comparison = Some(Box::new(Comparison::new(token, peer, turn.now.elapsed_ms, count)));
+                self.comparison = Some(Box::new(Comparison::new(token, peer, from, turn.now.elapsed_ms, count)));
             }
         }
     }
@@ -361,7 +362,7 @@ impl Engine {
             turn.out.push(Output::Compared { token: comparison.token, result: Ok(Box::new(report)) });
             return;
         }
-        comparison.days_from = Some(0);
+        comparison.days_from = Some(comparison.found.from().saturating_mul(HOUR_SECS) / DAY_SECS);
         self.comparison = Some(comparison);
     }
 

@@ -106,6 +106,8 @@ pub enum Input {
     Compare {
         /// Whom to compare with.
         peer: Peer,
+        /// The first block to look at.
+        from: u64,
         /// To be given back.
         token: Token,
     },

@@ -47,6 +47,8 @@ struct Past {
     sent: Vec<String>,
     /// When: the first second of their hour.
     time: Time,
+    /// Another one of that hour, which nobody has yet.
+    late: Transaction,
 }
 
 fn past(home: &Path) -> Past {
@@ -68,15 +70,22 @@ fn past(home: &Path) -> Past {
         from.record_sent(transaction.id(), &sealed.record).unwrap();
         all.push(transaction);
     }
-    let store = DiskStore::open(&a.data.join("dev").join("ledger"), &dev(), [7; 16]).unwrap();
-    let mut ledger = Ledger::open(dev(), store).unwrap();
-    for transaction in &all {
-        let verified = rules::verify(&dev(), transaction.clone()).unwrap();
-        ledger.append(verified, time.plus(60), false).unwrap();
-    }
-    ledger.flush_now(time.plus(60)).unwrap();
+    append(&a, &all, time.plus(60));
+    let message = Message::new(Content::Text("late".to_owned()), time.secs() * 1_000);
+    let late = stamped(from.seal(&keys, message, &draft(vec![all[0].id()]), &mut rng).unwrap().unstamped);
     let sent = all[1..].iter().map(|transaction| transaction.id().to_string()).collect();
-    Past { a, b, sent, time }
+    Past { a, b, sent, time, late }
+}
+
+/// Puts transactions into the files of a node that is off.
+fn append(node: &Node, transactions: &[Transaction], at: Time) {
+    let store = DiskStore::open(&node.data.join("dev").join("ledger"), &dev(), [7; 16]).unwrap();
+    let mut ledger = Ledger::open(dev(), store).unwrap();
+    for transaction in transactions {
+        let verified = rules::verify(&dev(), transaction.clone()).unwrap();
+        ledger.append(verified, at, false).unwrap();
+    }
+    ledger.flush_now(at).unwrap();
 }
 
 impl Past {
@@ -355,6 +364,58 @@ fn a_disclosure_proves_that_the_message_was_in_the_ledger() {
         assert_eq!(shown["block"]["number"], past.time.hour());
         assert!(!shown["does_not_prove"].to_string().contains("what it says"));
         assert_no_change_passes(&file);
+    }
+}
+
+/// What comes into a block that a peer has signed as closed is shown as late, and `--from` looks behind it.
+#[test]
+fn a_transaction_that_a_signed_block_lacks_is_late() {
+    let home = tempfile::tempdir().unwrap();
+    let mut past = past(home.path());
+    past.start();
+    let (peer, number) = (peer_of(&past.b), past.time.hour());
+    wait_for("a checkpoint over the block", Duration::from_secs(150), || {
+        let log = past.a.json(&["audit", "log"]);
+        let received = log["received"].as_array().unwrap().iter().find(|one| one["peer"] == *peer).cloned()?;
+        (received["closed"].as_u64() >= Some(number)).then_some(())
+    });
+    past.a.stop();
+    append(&past.a, std::slice::from_ref(&past.late), hours_ago(0));
+    // Its body is lost here, so that nobody can take it in, and it stays a difference.
+    for body in files(&past.a.data.join("dev/ledger/bodies")) {
+        if body.extension().is_some_and(|ending| ending == "seg") {
+            fs::remove_file(body).unwrap();
+        }
+    }
+    past.a.start(&[&past.b]);
+    let compare = |args: &[&str]| {
+        let output = run(&past.a.data, &[&["--json", "audit", "compare", &*peer], args].concat());
+        assert_eq!(output.status.code(), Some(1));
+        serde_json::from_slice::<Value>(&output.stdout).ok()
+    };
+    let found = wait_for("a comparison", PATIENCE, || compare(&[]));
+    let late = past.late.id().to_string();
+    let expected = serde_json::json!({
+        "number": number,
+        "only_here": { "count": 1, "late": true, "ids": [late] },
+        "only_there": { "count": 0, "late": false, "ids": [] },
+    });
+    // What the node wrote itself meanwhile may have lost its body too.
+    let first = |found: &Value| found["blocks"].as_array().unwrap().first().cloned();
+    assert_eq!((first(&found), &found["next"]), (Some(expected.clone()), &Value::Null), "{found:#}");
+    let text = String::from_utf8(run(&past.a.data, &["audit", "compare", &peer]).stdout).unwrap();
+    assert!(text.contains(&late) && text.contains("signed this block as closed without them"), "{text}");
+
+    let (at, behind, hour) = (number.to_string(), (number + 1).to_string(), past.time.to_string());
+    for from in [&*at, &hour[..13]] {
+        assert_eq!(first(&compare(&["--from", from]).unwrap()), Some(expected.clone()));
+    }
+    let found = compare(&["--from", &behind]).unwrap();
+    assert_eq!(found["equal"], false);
+    assert!(first(&found).is_none_or(|block| block["number"].as_u64() > Some(number)), "{found:#}");
+    for wrong in ["x/y", "2026-13-40T99"] {
+        let output = run(&past.a.data, &["audit", "compare", &peer, "--from", wrong]);
+        assert!(output.stdout.is_empty() && !output.status.success());
     }
 }
 

@@ -59,10 +59,17 @@ fn two_nodes_exchange_checkpoints_and_are_equal() {
     assert_eq!(run(&a.data, &["audit", "compare", "../x"]).status.code(), Some(2));
     assert_eq!(run(&a.data, &["audit", "compare", &id_of_a]).status.code(), Some(1), "nobody is its own peer");
 
+    // All that are kept, the newest among them.
+    let (newest, all) = (b.json(&["audit", "log"]), b.json(&["audit", "log", "--all"]));
+    let list = |log: &Value, name: &str| log[name].as_array().unwrap().clone();
+    assert_eq!((list(&newest, "own_kept"), &list(&all, "own_kept")[0]), (vec![], &all["own"]));
+    assert!(list(&newest, "received").iter().all(|one| list(&all, "received").contains(one)), "{all:#}");
+
     // Without a running node the same is read from the files, and a restart contradicts nothing.
     let before = b.json(&["audit", "log"])["received"].clone();
     b.stop();
     assert_eq!(b.json(&["audit", "log"])["received"], before);
+    assert_eq!(b.json(&["audit", "log", "--all"])["received"], all["received"]);
     a.stop();
     b.start(&[]);
     a.start(&[&b]);
@@ -170,10 +177,29 @@ fn a_node_whose_ledger_alone_is_an_old_copy_signs_no_more() {
         (a.json(&["audit", "log"])["own"]["transactions"].as_u64() >= Some(count)).then_some(())
     });
     a.stop();
+    let verified = |node: &Node| run(&node.data, &["audit", "verify"]);
+    let verdict = a.json(&["audit", "verify"]);
+    assert_eq!((&verdict["intact"], &verdict["own_transactions"]), (&Value::from(true), &Value::from(count)));
     restore(&old, &a.data.join("dev/ledger"));
+    // Sound in itself, but not what this node has signed.
+    let found = verified(&a);
+    assert_eq!(found.status.code(), Some(1));
+    let (text, advice) = (String::from_utf8_lossy(&found.stdout), String::from_utf8_lossy(&found.stderr));
+    assert!(text.contains(&format!("stated {count} transactions")) && text.contains("older copy"), "{text}");
+    assert!(advice.contains("qasedak ledger repair"), "{advice}");
     a.start(&[]);
     wait_for("a refusal", EXCHANGE, || {
         fs::read_to_string(a.log()).unwrap().contains("does not continue what this node has signed").then_some(())
+    });
+    assert_eq!(b.json(&["audit", "log"])["contradictions"], Value::Array(vec![]));
+    // What helps: a log of its own, in which the node signs again.
+    a.stop();
+    assert_eq!(a.json(&["ledger", "repair"])["repaired"], true);
+    assert!(verified(&a).status.success());
+    a.start(&[&b]);
+    wait_for_agreement(&[&a, &b], EXCHANGE);
+    wait_for("an own checkpoint", EXCHANGE, || {
+        (a.json(&["audit", "verify"])["own_transactions"].as_u64() >= Some(count)).then_some(())
     });
     assert_eq!(b.json(&["audit", "log"])["contradictions"], Value::Array(vec![]));
 }

@@ -21,6 +21,8 @@ pub struct Comparison {
     pub blocks: Vec<BlockDifference>,
     /// Ids that only one side has, in blocks beyond these.
     pub beyond: u64,
+    /// The block from which on another comparison tells more; null when all is told.
+    pub next: Option<u64>,
 }
 
 /// What both differ in within one block.
@@ -50,10 +52,12 @@ pub struct Side {
 pub struct CheckpointLog {
     /// Contradictions, in the order in which they were found.
     pub contradictions: Vec<Contradiction>,
-    /// The newest checkpoint of each log of each peer, the last one heard first.
+    /// The newest checkpoint of each log of each peer, or all that are kept of them; the last one heard first.
     pub received: Vec<Checkpoint>,
     /// This node's own newest checkpoint.
     pub own: Option<Checkpoint>,
+    /// All own checkpoints that are kept, newest first; empty unless all were asked for.
+    pub own_kept: Vec<Checkpoint>,
 }
 
 /// One checkpoint.

@@ -5,22 +5,24 @@ use std::time::Duration;
 
 use qasedak_chain::{Time, time::HOUR_SECS};
 
-use crate::cli::{Context, client::Client, output::fields};
 use crate::{
     api::types::{BlockDifference, Comparison, Side},
+    cli::{Context, client::Client, commands::check_block, output::fields},
     failure::{Failure, Outcome},
 };
 
 /// Longer than a comparison may take.
 const TIMEOUT: Duration = Duration::from_secs(360);
 
-pub(super) fn compare(context: &Context, peer: &str) -> Outcome {
+pub(super) fn compare(context: &Context, peer: &str, from: Option<&str>) -> Outcome {
     if peer.is_empty() || !peer.chars().all(|c| c.is_ascii_alphanumeric()) {
         return Err(Failure::usage(format!("{peer:?} is no peer id; copy one from: qasedak peers")));
     }
+    from.map_or(Ok(()), check_block)?;
     let client = Client::connect(&context.paths, context.network.name())?;
-    let found: Comparison = client.get_within(&format!("/v1/compare/{peer}"), TIMEOUT)?;
-    context.output.show(&found, |found| text(context, found))?;
+    let query = from.map(|from| format!("?from={from}")).unwrap_or_default();
+    let found: Comparison = client.get_within(&format!("/v1/compare/{peer}{query}"), TIMEOUT)?;
+    context.output.show(&found, |found| text(context, found, from))?;
     if found.equal {
         Ok(())
     } else {
@@ -28,7 +30,7 @@ pub(super) fn compare(context: &Context, peer: &str) -> Outcome {
     }
 }
 
-fn text(context: &Context, found: &Comparison) -> String {
+fn text(context: &Context, found: &Comparison, from: Option<&str>) -> String {
     let closed = |block: Option<u64>| block.map_or("none yet".to_owned(), |number| number.to_string());
     let mut text = fields(&[
         ("peer", found.peer.clone()),
@@ -42,7 +44,8 @@ fn text(context: &Context, found: &Comparison) -> String {
         return text;
     }
     if found.blocks.is_empty() && found.beyond == 0 {
-        text.push_str("different, but only in what is on its way between the two right now\n");
+        let before = from.map(|from| format!(" or in blocks before {from}")).unwrap_or_default();
+        text.push_str(&format!("different, but only in what is on its way between the two right now{before}\n"));
     }
     for block in &found.blocks {
         let start = Time::from_secs(block.number.saturating_mul(HOUR_SECS));
@@ -51,6 +54,9 @@ fn text(context: &Context, found: &Comparison) -> String {
     }
     if found.beyond > 0 {
         text.push_str(&format!("{} more ids in further blocks\n", found.beyond));
+    }
+    if let Some(next) = found.next {
+        text.push_str(&format!("for more: qasedak audit compare {} --from {next}\n", found.peer));
     }
     text
 }

@@ -12,12 +12,14 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
-pub(super) fn log(context: &Context) -> Outcome {
+/// `all`: not the newest of each log alone.
+pub(super) fn log(context: &Context, all: bool) -> Outcome {
     let log = if context.paths.api_address().exists() {
-        Client::connect(&context.paths, context.network.name())?.get("/v1/checkpoints")?
+        let path = if all { "/v1/checkpoints?all=true" } else { "/v1/checkpoints" };
+        Client::connect(&context.paths, context.network.name())?.get(path)?
     } else {
         let dir = context.paths.checkpoints();
-        shown_book(&DiskCheckpoints::read(&dir, &context.network).map_err(Failure::failed)?)
+        shown_book(&DiskCheckpoints::read(&dir, &context.network).map_err(Failure::failed)?, all)
     };
     context.output.show(&log, |log: &CheckpointLog| text(context, log))
 }
@@ -32,7 +34,11 @@ fn text(context: &Context, log: &CheckpointLog) -> String {
             text.extend(received.iter().map(|checkpoint| format!("{}  {}\n", checkpoint.peer, said(checkpoint))));
         }
     }
-    if let Some(own) = &log.own {
+    if !log.own_kept.is_empty() {
+        let heading = format!("own checkpoints: {}", log.own_kept.len());
+        text.push_str(&format!("{}\n", context.output.bold(&heading)));
+        text.extend(log.own_kept.iter().map(|own| format!("{}  {}\n", own.peer, said(own))));
+    } else if let Some(own) = &log.own {
         text.push_str(&format!("{}\n{}  {}\n", context.output.bold("own checkpoint"), own.peer, said(own)));
     }
     if log.contradictions.is_empty() {

@@ -1,6 +1,7 @@
 //! What a comparison with a peer found: per block, which ids each side lacks.
 //!
-//! Bounds: [`BLOCKS_MAX`] blocks and [`IDS_MAX`] ids in all; what goes beyond is counted.
+//! Bounds: [`BLOCKS_MAX`] blocks and [`IDS_MAX`] ids in all; what goes beyond is counted, and the report says from which
+//! block on another comparison lists it.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,8 @@ pub struct Report {
     pub blocks: Vec<BlockDifference>,
     /// Ids that only one side has and that lie in blocks beyond these.
     pub beyond: u64,
+    /// The first block of which more could be told; `None` when all is told.
+    pub next: Option<u64>,
 }
 
 /// What two nodes differ in within one block.
@@ -64,12 +67,26 @@ pub(super) enum Where {
 /// Differences while they are being found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
+    /// Blocks before this one are left out.
+    from: u64,
     blocks: BTreeMap<u64, BlockDifference>,
     ids: usize,
     beyond: u64,
+    /// The lowest of the blocks beyond.
+    first_beyond: Option<u64>,
 }
 
 impl Found {
+    /// Nothing yet, of blocks from this one on.
+    pub(super) fn from_block(from: u64) -> Self {
+        Self { from, ..Self::default() }
+    }
+
+    /// The first block that is looked at.
+    pub(super) fn from(&self) -> u64 {
+        self.from
+    }
+
     /// Whether nothing was found.
     pub(super) fn is_empty(&self) -> bool {
         self.blocks.is_empty() && self.beyond == 0
@@ -78,8 +95,12 @@ impl Found {
     /// Notes that only one side has the transaction at `place`.
     pub(super) fn note(&mut self, side: Where, place: &Place) {
         let number = place.time / HOUR_SECS;
+        if number < self.from {
+            return;
+        }
         if !self.blocks.contains_key(&number) && self.blocks.len() >= BLOCKS_MAX {
             self.beyond = self.beyond.saturating_add(1);
+            self.first_beyond = Some(self.first_beyond.map_or(number, |first| first.min(number)));
             return;
         }
         let block = self.blocks.entry(number).or_insert_with(|| BlockDifference { number, ..Default::default() });
@@ -120,8 +141,16 @@ impl Found {
             block.only_here.ids.sort_unstable();
             block.only_there.ids.sort_unstable();
         }
-        Report { closed_here, closed_there, blocks, beyond: self.beyond, ..Default::default() }
+        let next = first_untold(&blocks).or(self.first_beyond);
+        Report { closed_here, closed_there, blocks, beyond: self.beyond, next, ..Default::default() }
     }
+}
+
+/// The first block whose ids are not all listed. The very first would be as full again, so it is left as it is.
+fn first_untold(blocks: &[BlockDifference]) -> Option<u64> {
+    let untold = |side: &Side| (side.ids.len() as u64) < side.count;
+    let at = blocks.iter().position(|block| untold(&block.only_here) || untold(&block.only_there))?;
+    blocks.get(at.max(1)).map(|block| block.number)
 }
 
 impl BlockDifference {
@@ -164,6 +193,33 @@ mod tests {
         let listed: usize = report.blocks.iter().map(|b| b.only_here.ids.len() + b.only_there.ids.len()).sum();
         let counted: u64 = report.blocks.iter().map(|b| b.only_here.count + b.only_there.count).sum();
         assert_eq!((listed, counted), (IDS_MAX, (BLOCKS_MAX + IDS_MAX) as u64));
+    }
+
+    /// Going on where a report says so lists everything once, and comes to an end.
+    #[test]
+    fn what_goes_beyond_one_report_is_told_by_the_next() {
+        let mut places: Vec<Place> = (10..10 + 2 * BLOCKS_MAX as u64).map(|hour| place(hour, 1)).collect();
+        // More in one block than a report has room for, and more than is left behind another.
+        places.extend((0..IDS_MAX + 9).map(|_| place(9, 2)));
+        places.extend((0..IDS_MAX - 5).map(|_| place(700, 3)));
+        places.sort_unstable();
+        let (mut from, mut listed, mut told) = (0, std::collections::BTreeMap::new(), 0);
+        loop {
+            let mut found = Found::from_block(from);
+            places.iter().for_each(|place| found.note(Where::There, place));
+            let report = found.into_report(None, None);
+            for block in &report.blocks {
+                let most = listed.entry(block.number).or_insert(0);
+                *most = block.only_there.ids.len().max(*most);
+            }
+            told += 1;
+            let Some(next) = report.next else { break };
+            assert!(next > from, "{next} after {from}");
+            from = next;
+        }
+        let all: usize = listed.values().sum();
+        assert_eq!((listed.len(), all), (1 + 2 * BLOCKS_MAX, places.len() - 9), "in {told} reports");
+        assert!(told < 10, "{told}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ fn compared(here: &[Transaction], there: &[Transaction]) -> Result<Box<Report>, 
 
 /// `a` compares itself with `b`, both of which know the other as peer 1.
 pub(super) fn drive(a: &mut Solo, b: &mut Solo) -> Result<Box<Report>, CompareError> {
-    let mut out = a.tell(Input::Compare { peer: Peer(1), token: Token(7) });
+    let mut out = a.tell(Input::Compare { peer: Peer(1), token: Token(7), from: 0 });
     for _ in 0..1_000 {
         if let Some(result) = result(&out) {
             return result;
@@ -118,21 +118,28 @@ fn there_is_one_at_a_time_and_none_with_a_stranger() {
     let mut solo = Solo::holding(world());
     solo.meet(1);
     let refused = |out: &[Output]| result(out).unwrap().unwrap_err();
-    assert_eq!(refused(&solo.tell(Input::Compare { peer: Peer(9), token: Token(1) })), CompareError::NotConnected);
-    assert_eq!(result(&solo.tell(Input::Compare { peer: Peer(1), token: Token(2) })), None);
-    assert_eq!(refused(&solo.tell(Input::Compare { peer: Peer(1), token: Token(3) })), CompareError::UnderWay);
+    assert_eq!(
+        refused(&solo.tell(Input::Compare { peer: Peer(9), token: Token(1), from: 0 })),
+        CompareError::NotConnected
+    );
+    assert_eq!(result(&solo.tell(Input::Compare { peer: Peer(1), token: Token(2), from: 0 })), None);
+    assert_eq!(refused(&solo.tell(Input::Compare { peer: Peer(1), token: Token(3), from: 0 })), CompareError::UnderWay);
     assert_eq!(refused(&solo.tell(Input::Disconnected(Peer(1)))), CompareError::NotConnected);
     solo.meet(1);
-    assert_eq!(result(&solo.tell(Input::Compare { peer: Peer(1), token: Token(4) })), None, "the way is free again");
+    assert_eq!(
+        result(&solo.tell(Input::Compare { peer: Peer(1), token: Token(4), from: 0 })),
+        None,
+        "the way is free again"
+    );
 }
 
 #[test]
 fn silence_and_endless_business_end_it() {
     let mut solo = Solo::holding(world());
     solo.meet(1);
-    solo.tell(Input::Compare { peer: Peer(1), token: Token(1) });
+    solo.tell(Input::Compare { peer: Peer(1), token: Token(1), from: 0 });
     assert_eq!(result(&solo.wait(20_000)), Some(Err(CompareError::NoAnswer)));
-    let mut out = solo.tell(Input::Compare { peer: Peer(1), token: Token(2) });
+    let mut out = solo.tell(Input::Compare { peer: Peer(1), token: Token(2), from: 0 });
     for _ in 0..LIMIT_MS / 1_000 {
         if let Some(result) = result(&out) {
             assert_eq!(result, Err(CompareError::NoAnswer));
@@ -156,7 +163,7 @@ fn question(out: &[Output], like: impl Fn(&Request) -> bool) -> Token {
 fn begun() -> (Solo, Token) {
     let mut solo = Solo::holding(world());
     solo.meet(1);
-    let out = solo.tell(Input::Compare { peer: Peer(1), token: Token(1) });
+    let out = solo.tell(Input::Compare { peer: Peer(1), token: Token(1), from: 0 });
     let token = question(&out, |request| matches!(request, Request::Digest { .. }));
     let out = solo.answer(1, token, Response::Digest { count: 1, digest: [1; 32] });
     let token = question(&out, |request| matches!(request, Request::Days { from: 0 }));

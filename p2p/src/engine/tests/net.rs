@@ -150,7 +150,7 @@ impl Net {
 
     /// A node is asked to compare itself with another.
     pub(super) fn compare(&mut self, node: usize, with: usize) {
-        self.post(0, node, Input::Compare { peer: Peer(with as u64), token: Token(node as u64) });
+        self.post(0, node, Input::Compare { peer: Peer(with as u64), token: Token(node as u64), from: 0 });
     }
 
     /// A node signs a checkpoint over what it has, all of which is durable in this network.
