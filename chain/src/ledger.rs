@@ -44,7 +44,7 @@ pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
 pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
-pub use prove::{ProveError, Witnesses};
+pub use prove::{ProveError, Proved, Witnesses};
 pub use retain::{Pruned, Retained};
 use state::State;
 pub use statement::public_log_id;

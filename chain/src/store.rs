@@ -446,6 +446,17 @@ pub struct DiskUse {
     pub index: u64,
 }
 
+/// One file of bodies: they go file by file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyPart {
+    /// The day on which its bodies go for their age, counted from 1970.
+    pub day: u64,
+    /// Its number among the files of that day, from 0.
+    pub nth: u32,
+    /// Its bytes, as things stand.
+    pub bytes: u64,
+}
+
 /// What bodies take, and how far they have gone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyUse {
@@ -453,6 +464,8 @@ pub struct BodyUse {
     pub bytes: u64,
     /// The first day that has bodies, counted from 1970: they go next. And the bytes that they take.
     pub next: Option<(u64, u64)>,
+    /// The file of bodies that goes first when there is no room.
+    pub next_part: Option<BodyPart>,
     /// The last day that bodies were dropped of to keep to a disk budget.
     pub early_until: Option<u64>,
 }

@@ -55,7 +55,7 @@ fn every_transaction_is_proven_as_by_hand() {
     let all = checkpoints(world, &[10, 12]);
     for transaction in &world.transactions {
         let id = transaction.id();
-        let file = ledger.prove(&id, &witnesses(world, all.clone()), world.at(12)).unwrap();
+        let file = ledger.prove(&id, &witnesses(world, all.clone()), world.at(12)).unwrap().file;
         assert_eq!(file, world.inclusion(&id, &all).to_file(&world.network).unwrap());
         let proven = proof::check(&file).unwrap();
         assert_eq!((proven.words().len(), proven.is_own_word_only()), (6, false));
@@ -71,7 +71,7 @@ fn absence_is_proven_in_every_hour_as_by_hand() {
         let number = world.hour(hour);
         for first in [[0, 0], [0x80, 0], [0xff, 0xff]] {
             let id = stranger(first);
-            let file = ledger.prove_absent(&id, number, &witnesses(world, all.clone()), world.at(12)).unwrap();
+            let file = ledger.prove_absent(&id, number, &witnesses(world, all.clone()), world.at(12)).unwrap().file;
             let fact = proof::check(&file).unwrap().fact().clone();
             let by_hand = match HOURS.get(hour as usize).copied().unwrap_or(0) {
                 0 => {
@@ -116,10 +116,37 @@ fn the_provers_own_word_only_is_said_to_be_so() {
     let world = dev();
     let mut ledger = ledger(&world.transactions);
     let own = witnesses(world, vec![world.prover().checkpoint(world.at(10))]);
-    let file = ledger.prove(&world.transactions[3].id(), &own, world.at(12)).unwrap();
+    let file = ledger.prove(&world.transactions[3].id(), &own, world.at(12)).unwrap().file;
     assert!(proof::check(&file).unwrap().is_own_word_only());
-    let file = ledger.prove_absent(&stranger([1, 1]), world.hour(4), &own, world.at(12)).unwrap();
+    let file = ledger.prove_absent(&stranger([1, 1]), world.hour(4), &own, world.at(12)).unwrap().file;
     assert!(proof::check(&file).unwrap().is_own_word_only());
+}
+
+/// A file has room for so many checkpoints; those behind are not looked at, and counted.
+#[test]
+fn what_a_file_has_no_room_for_is_counted() {
+    let world = dev();
+    let mut ledger = ledger(&world.transactions);
+    let (peer, id) = (&world.peers[0], world.transactions[3].id());
+    // A hundred that say nothing of the blocks, and more than there is room for that do.
+    let checkpoints = |count: u64| {
+        let early = (0..100).map(|n| peer.checkpoint(world.at(0).plus(n)));
+        let late = (0..count).map(|n| peer.checkpoint(world.at(12).plus(n)));
+        witnesses(world, early.chain(late).collect())
+    };
+    for (count, cited, left_out) in [(5, 5, 0), (256, 256, 0), (300, 256, 44)] {
+        let all = checkpoints(count);
+        let made = [
+            ledger.prove(&id, &all, world.at(13)),
+            ledger.prove_absent(&stranger([1, 1]), world.hour(0), &all, world.at(13)),
+            ledger.prove_absent(&stranger([1, 1]), world.hour(7), &all, world.at(13)),
+        ];
+        for made in made {
+            let made = made.unwrap();
+            assert_eq!(made.left_out, left_out);
+            assert_eq!(proof::check(&made.file).unwrap().words().len(), cited);
+        }
+    }
 }
 
 #[test]

@@ -147,6 +147,50 @@ fn the_oldest_day_goes_first_and_its_day_is_told() {
     assert_eq!(report.bodies.expired, (0..POOL_LEN).filter(|nth| day_of(*nth) <= day_of(0) + 1).count() as u64);
 }
 
+/// What is said to go first when there is no room goes, alone, and with the first body for which there is none.
+#[test]
+fn exactly_the_part_goes_that_was_named_and_when_it_was_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = keeping(dir.path(), Keep::UntilTheirDay);
+    commit(&mut ledger, 0..40);
+    let now = after_pool();
+    assert_eq!(ledger.retained(now).next_early, None, "without a budget nothing goes early");
+    let room = 2 * BODY_BYTES + 400;
+    ledger.keep_bodies(Keep::Budget(ledger.retained(now).bytes + room));
+    let (mut gone, mut at) = (0, 40);
+    while at < POOL_LEN {
+        let names = || {
+            let files = fs::read_dir(dir.path().join("bodies")).unwrap().map(Result::unwrap);
+            let mut names: Vec<String> = files.map(|file| file.file_name().into_string().unwrap()).collect();
+            names.retain(|name| name.ends_with(".seg"));
+            names.sort();
+            names
+        };
+        let before = names();
+        let (part, left) = ledger.retained(now).next_early.unwrap();
+        let name = match part.nth {
+            0 => format!("{}.seg", part.day),
+            nth => format!("{}-{nth}.seg", part.day),
+        };
+        let bytes = fs::metadata(dir.path().join("bodies").join(&name)).unwrap().len();
+        assert_eq!(part.bytes, bytes, "{name}");
+        commit(&mut ledger, at..at + 1);
+        at += 1;
+        let lost: Vec<String> = before.into_iter().filter(|name| !names().contains(name)).collect();
+        // A body may begin a file, whose head takes room too.
+        let (least, most) = (BODY_BYTES, BODY_BYTES + 128);
+        if left >= most {
+            assert_eq!(lost, [""; 0], "{left} bytes were left");
+        } else if left < least {
+            assert_eq!(lost, [name], "{left} bytes were left");
+        }
+        gone += lost.len();
+    }
+    assert!(gone > 3, "{gone}");
+    ledger.keep_bodies(Keep::Archive);
+    assert_eq!(ledger.retained(now).next_early, None);
+}
+
 #[test]
 fn an_archive_keeps_bodies_past_their_day() {
     let dir = tempfile::tempdir().unwrap();
@@ -285,9 +329,9 @@ fn a_pruned_ledger_proves_what_it_proved_before() {
     let witnesses = Witnesses { own: Some(world.prover().signer()), checkpoints };
     let ids = || world.transactions.iter().map(Transaction::id);
     let files = |ledger: &mut DiskLedger| {
-        let present: Vec<_> = ids().map(|id| ledger.prove(&id, &witnesses, world.at(12)).unwrap()).collect();
+        let present: Vec<_> = ids().map(|id| ledger.prove(&id, &witnesses, world.at(12)).unwrap().file).collect();
         let absent = [1, 2, 3].map(|hour| {
-            ledger.prove_absent(&world::stranger([7, 7]), world.hour(hour), &witnesses, world.at(12)).unwrap()
+            ledger.prove_absent(&world::stranger([7, 7]), world.hour(hour), &witnesses, world.at(12)).unwrap().file
         });
         [present, absent.to_vec()].concat()
     };

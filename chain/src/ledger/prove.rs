@@ -24,6 +24,15 @@ pub struct Witnesses {
     pub checkpoints: Vec<SignedCheckpoint>,
 }
 
+/// A proof file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// What it holds.
+    pub file: Vec<u8>,
+    /// Checkpoints that were not looked at, since the file has no room for more than [`CHECKPOINTS_MAX`].
+    pub left_out: u64,
+}
+
 /// Why there is no proof.
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError {
@@ -73,7 +82,7 @@ impl<S: Store> Ledger<S> {
     ///
     /// # Errors
     /// [`ProveError`] says why there is none.
-    pub fn prove(&mut self, id: &TxId, witnesses: &Witnesses, system: Time) -> Result<Vec<u8>, ProveError> {
+    pub fn prove(&mut self, id: &TxId, witnesses: &Witnesses, system: Time) -> Result<Proved, ProveError> {
         let header = self.header_of(id)?.ok_or(ProveError::NotHere(*id))?;
         let number = header.core().time().hour();
         self.check_closed(number, system)?;
@@ -85,10 +94,10 @@ impl<S: Store> Ledger<S> {
         for parent in header.core().parents().iter().filter(|parent| **parent != self.network.genesis()) {
             parents.push(self.header_of(parent)?.ok_or(ProveError::NotHere(*parent))?);
         }
-        let checkpoints = self.placed(&block, witnesses)?;
+        let (checkpoints, left_out) = self.placed(&block, witnesses)?;
         let own = own_of(witnesses, checkpoints.iter().map(|placed| &placed.checkpoint));
         let proof = InclusionProof { header, parents, block: contents(&block), index, path, own, checkpoints };
-        Ok(proof.to_file(&self.network)?)
+        Ok(Proved { file: proof.to_file(&self.network)?, left_out })
     }
 
     /// Makes the file that proves that the block of an hour does not hold an id, or that the hour has no block at all.
@@ -101,7 +110,7 @@ impl<S: Store> Ledger<S> {
         number: u64,
         witnesses: &Witnesses,
         system: Time,
-    ) -> Result<Vec<u8>, ProveError> {
+    ) -> Result<Proved, ProveError> {
         if let Some(header) = self.header_of(id)? {
             return Err(ProveError::Present { id: *id, number: header.core().time().hour() });
         }
@@ -111,23 +120,18 @@ impl<S: Store> Ledger<S> {
         };
         let sides = proof::neighbours(self.network.ledger(), &self.block_ids(number)?, id);
         let (before, after) = sides.ok_or(ProveError::Present { id: *id, number })?;
-        let checkpoints = self.placed(&block, witnesses)?;
+        let (checkpoints, left_out) = self.placed(&block, witnesses)?;
         let own = own_of(witnesses, checkpoints.iter().map(|placed| &placed.checkpoint));
         let proof = AbsenceProof { id: *id, number, block: contents(&block), before, after, own, checkpoints };
-        Ok(proof.to_file(&self.network)?)
+        Ok(Proved { file: proof.to_file(&self.network)?, left_out })
     }
 
-    fn prove_empty(&mut self, id: &TxId, number: u64, witnesses: &Witnesses) -> Result<Vec<u8>, ProveError> {
+    fn prove_empty(&mut self, id: &TxId, number: u64, witnesses: &Witnesses) -> Result<Proved, ProveError> {
         let sides = (self.last_block_before(number)?, self.blocks(number, 1)?.into_iter().next());
-        let mut checkpoints = Vec::new();
-        for checkpoint in witnesses.checkpoints.iter().take(CHECKPOINTS_MAX) {
-            checkpoints.extend(self.surrounded(number, sides, checkpoint)?);
-        }
-        if checkpoints.is_empty() {
-            return Err(ProveError::NoWitness(number));
-        }
+        let (checkpoints, left_out) =
+            cited(number, witnesses, |checkpoint| self.surrounded(number, sides, checkpoint))?;
         let own = own_of(witnesses, checkpoints.iter().map(|around| &around.checkpoint));
-        Ok(EmptyBlockProof { id: *id, number, own, checkpoints }.to_file(&self.network)?)
+        Ok(Proved { file: EmptyBlockProof { id: *id, number, own, checkpoints }.to_file(&self.network)?, left_out })
     }
 
     /// What a checkpoint shows of an hour without a block, which stands between `sides`.
@@ -157,17 +161,12 @@ impl<S: Store> Ledger<S> {
         Ok(after.is_some().then_some(Surrounded { checkpoint: *checkpoint, before, after }))
     }
 
-    /// The checkpoints that carry a block, with the block's place in each.
-    fn placed(&mut self, block: &Block, witnesses: &Witnesses) -> Result<Vec<Placed>, ProveError> {
-        let mut placed = Vec::new();
-        for checkpoint in &witnesses.checkpoints {
-            if placed.len() >= CHECKPOINTS_MAX {
-                break;
-            }
+    /// The checkpoints that carry a block, with the block's place in each, and how many were not looked at.
+    fn placed(&mut self, block: &Block, witnesses: &Witnesses) -> Result<(Vec<Placed>, u64), ProveError> {
+        cited(block.number, witnesses, |checkpoint| {
             let path = self.path_under(block.number, checkpoint)?;
-            placed.extend(path.map(|BlockPath { index, path, .. }| Placed { checkpoint: *checkpoint, index, path }));
-        }
-        if placed.is_empty() { Err(ProveError::NoWitness(block.number)) } else { Ok(placed) }
+            Ok(path.map(|BlockPath { index, path, .. }| Placed { checkpoint: *checkpoint, index, path }))
+        })
     }
 
     /// The way from a block's leaf to the root over blocks that a checkpoint states; `None` when the blocks of this ledger
@@ -197,6 +196,21 @@ impl<S: Store> Ledger<S> {
         let closes = closes(number);
         if self.clock(system) < closes { Err(ProveError::Open { number, closes }) } else { Ok(()) }
     }
+}
+
+/// What the first [`CHECKPOINTS_MAX`] checkpoints show that show anything of a block, and how many were not looked at.
+fn cited<T>(
+    number: u64,
+    witnesses: &Witnesses,
+    mut shows: impl FnMut(&SignedCheckpoint) -> Result<Option<T>, StoreError>,
+) -> Result<(Vec<T>, u64), ProveError> {
+    let (mut cited, mut rest) = (Vec::new(), witnesses.checkpoints.iter());
+    while cited.len() < CHECKPOINTS_MAX
+        && let Some(checkpoint) = rest.next()
+    {
+        cited.extend(shows(checkpoint)?);
+    }
+    if cited.is_empty() { Err(ProveError::NoWitness(number)) } else { Ok((cited, rest.len() as u64)) }
 }
 
 fn contents(block: &Block) -> Contents {

@@ -4,7 +4,7 @@
 use super::Ledger;
 use crate::{
     retention::Keep,
-    store::{BodyUse, Store, StoreError},
+    store::{BodyPart, BodyUse, Store, StoreError},
     time::Time,
 };
 
@@ -34,6 +34,9 @@ pub struct Retained {
     /// The next UTC day on which bodies go for their age, counted from 1970, and the bytes that this frees; `None` when
     /// there are none, or they are kept for good.
     pub next: Option<(u64, u64)>,
+    /// The file of bodies that goes before its day once more bodies come than there is room for, and how many bytes of
+    /// them there is room for until then; `None` without a disk budget, or without bodies.
+    pub next_early: Option<(BodyPart, u64)>,
     /// Bodies were dropped before their day, up to those of this UTC day, which is still to come.
     pub early_until: Option<u64>,
 }
@@ -73,11 +76,15 @@ impl<S: Store> Ledger<S> {
     /// What bodies take, and when some go next.
     pub fn retained(&self, system: Time) -> Retained {
         let today = self.clock(system).day();
-        let BodyUse { bytes, next, early_until } = self.store.bodies();
+        let BodyUse { bytes, next, next_part, early_until } = self.store.bodies();
         Retained {
             keep: self.keep,
             bytes,
             next: next.filter(|_| self.keep != Keep::Archive),
+            next_early: match self.keep {
+                Keep::Budget(budget) => next_part.map(|part| (part, budget.saturating_sub(bytes))),
+                Keep::UntilTheirDay | Keep::Archive => None,
+            },
             early_until: early_until.filter(|day| *day > today),
         }
     }

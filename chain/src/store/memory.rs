@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, NewRecord, OrderKey, Outbox, Pair, Pairs, Record,
-    ScanEntry, Store, StoreError, Tree,
+    Batch, Body, BodyPart, BodyUse, CommitPoint, DiskUse, Flush, Found, NewRecord, OrderKey, Outbox, Pair, Pairs,
+    Record, ScanEntry, Store, StoreError, Tree,
 };
 use crate::{
     ids::{Depth, LedgerId, Position, TxId},
@@ -281,6 +281,7 @@ impl Store for MemoryStore {
         BodyUse {
             bytes: days.values().copied().fold(0, u64::saturating_add),
             next: days.first_key_value().map(|(day, bytes)| (*day, *bytes)),
+            next_part: days.first_key_value().map(|(day, bytes)| BodyPart { day: *day, nth: 0, bytes: *bytes }),
             early_until: self.early_from.checked_sub(1),
         }
     }

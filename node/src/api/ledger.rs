@@ -94,6 +94,12 @@ fn shown_retention(retained: Retained) -> types::Retention {
             Keep::UntilTheirDay | Keep::Archive => None,
         },
         next: retained.next.map(|(day, bytes)| types::NextDrop { day: start(day), bytes }),
+        next_early: retained.next_early.map(|(part, left)| types::NextEarly {
+            day: start(part.day),
+            part: part.nth,
+            bytes: part.bytes,
+            left,
+        }),
         early_until: retained.early_until.map(start),
     }
 }

@@ -8,7 +8,7 @@ use axum::{
 };
 use qasedak_chain::{
     Transaction, TxId,
-    ledger::{ProveError, Witnesses},
+    ledger::{ProveError, Proved, Witnesses},
     proof::CHECKPOINTS_MAX,
 };
 
@@ -32,39 +32,43 @@ impl From<ProveError> for Refusal {
     }
 }
 
-/// Own checkpoints by the peer key of now, then those of peers, newest first.
-async fn witnesses(node: &Node) -> Result<Witnesses, Refusal> {
+/// Own checkpoints by the peer key of now, then those of peers, newest first; and how many more are kept than are tried.
+async fn witnesses(node: &Node) -> Result<(Witnesses, u64), Refusal> {
     let book = node.p2p().book().await.map_err(Refusal::internal)?;
     let own = book.own().map(|kept| *kept.checkpoint.signer());
     // Those of an earlier peer key of this node would pass for a peer's.
     let own_ones = book.own_ones().filter(|kept| Some(kept.checkpoint.signer()) == own.as_ref()).copied();
     let mut of_peers: Vec<_> = book.of_peers().copied().collect();
     of_peers.sort_by_key(|kept| std::cmp::Reverse(kept.received));
+    let untried = of_peers.len().saturating_sub(TRIED_MAX) as u64;
     of_peers.truncate(TRIED_MAX);
     let mut checkpoints: Vec<_> = own_ones.map(|kept| kept.checkpoint).collect();
     checkpoints.reverse();
     checkpoints.extend(of_peers.iter().map(|kept| kept.checkpoint));
-    Ok(Witnesses { own, checkpoints })
+    Ok((Witnesses { own, checkpoints }, untried))
 }
 
 /// Has the ledger make a proof file.
 async fn prove(
     node: &Node,
-    make: impl FnOnce(&mut DiskLedger, &Witnesses) -> Result<Vec<u8>, ProveError> + Send + 'static,
-) -> Result<Result<String, ProveError>, Refusal> {
-    let witnesses = witnesses(node).await?;
+    make: impl FnOnce(&mut DiskLedger, &Witnesses) -> Result<Proved, ProveError> + Send + 'static,
+) -> Result<Result<types::Made, ProveError>, Refusal> {
+    let (witnesses, untried) = witnesses(node).await?;
     let made = node.with_ledger(move |ledger| Ok(make(ledger, &witnesses))).await.map_err(Refusal::internal)?;
-    // The file is JSON, hence text.
-    Ok(made.map(|file| String::from_utf8_lossy(&file).into_owned()))
+    Ok(made.map(|Proved { file, left_out }| types::Made {
+        // It is JSON, hence text.
+        file: String::from_utf8_lossy(&file).into_owned(),
+        proven: true,
+        left_out: left_out.saturating_add(untried),
+    }))
 }
 
-async fn prove_inclusion(node: &Node, id: TxId) -> Result<Result<String, ProveError>, Refusal> {
+async fn prove_inclusion(node: &Node, id: TxId) -> Result<Result<types::Made, ProveError>, Refusal> {
     prove(node, move |ledger, witnesses| ledger.prove(&id, witnesses, now())).await
 }
 
 pub(super) async fn proof(State(node): State<Arc<Node>>, Path(id): Path<String>) -> Answer<types::Made> {
-    let file = prove_inclusion(&node, read_id(&id)?).await??;
-    Ok(Json(types::Made { file, proven: true }))
+    Ok(Json(prove_inclusion(&node, read_id(&id)?).await??))
 }
 
 pub(super) async fn absence(
@@ -77,8 +81,7 @@ pub(super) async fn absence(
             "transaction {id} is in this node's outbox, on its way into the ledger, so no absence of it is proven"
         )));
     }
-    let file = prove(&node, move |ledger, witnesses| ledger.prove_absent(&id, number, witnesses, now())).await??;
-    Ok(Json(types::Made { file, proven: true }))
+    Ok(Json(prove(&node, move |ledger, witnesses| ledger.prove_absent(&id, number, witnesses, now())).await??))
 }
 
 async fn in_outbox(node: &Node, id: TxId) -> Result<Option<Transaction>, Refusal> {
@@ -107,7 +110,7 @@ pub(super) async fn disclosure(State(node): State<Arc<Node>>, Path(id): Path<Str
         Err(error @ ProveError::Store(_)) => return Err(error.into()),
         made => made.ok(),
     };
-    let proven = proof.is_some();
-    let file = mail.disclose(transaction, proof).await?;
-    Ok(Json(types::Made { file, proven }))
+    let (proven, left_out) = (proof.is_some(), proof.as_ref().map_or(0, |made| made.left_out));
+    let file = mail.disclose(transaction, proof.map(|mut made| std::mem::take(&mut made.file))).await?;
+    Ok(Json(types::Made { file, proven, left_out }))
 }

@@ -144,6 +144,8 @@ pub struct Retention {
     pub budget: Option<u64>,
     /// When bodies go next for their age; null when there are none, or they are kept for good.
     pub next: Option<NextDrop>,
+    /// What goes before its day once more bodies come than the budget has room for; null without a budget, or without bodies.
+    pub next_early: Option<NextEarly>,
     /// Bodies were dropped before their day to keep to the budget: the first second of the last day that this touched,
     /// which is still to come. Null when none were.
     pub early_until: Option<u64>,
@@ -156,6 +158,19 @@ pub struct NextDrop {
     pub day: u64,
     /// Bytes that this frees, as things stand.
     pub bytes: u64,
+}
+
+/// The file of bodies that goes first when there is no room.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NextEarly {
+    /// First second of the UTC day on which its bodies would go for their age.
+    pub day: u64,
+    /// Its number among the files of that day, from 0.
+    pub part: u32,
+    /// Bytes that this frees, as things stand.
+    pub bytes: u64,
+    /// Bytes of bodies that there is still room for; it goes with the first body beyond.
+    pub left: u64,
 }
 
 /// A derived block.
@@ -327,6 +342,8 @@ pub struct Made {
     pub file: String,
     /// Whether it proves that the transaction is, or is not, in the ledger.
     pub proven: bool,
+    /// Checkpoints that this node keeps and that were not looked at, since there are more than one file cites or one call tries.
+    pub left_out: u64,
 }
 
 impl std::fmt::Debug for Made {

@@ -8,7 +8,7 @@ use super::{
     output::{Output, bytes, fields},
 };
 use crate::{
-    api::types::{Disk, Intake, Retention, Status, Sync},
+    api::types::{Disk, Intake, NextEarly, Retention, Status, Sync},
     failure::Outcome,
     harden::KEYS_NOT_LOCKED,
 };
@@ -50,6 +50,7 @@ fn text(output: Output, status: &Status) -> String {
     }));
     let next = status.retention.next.as_ref();
     rows.extend(next.map(|next| ("next to go", format!("{} of bodies, on {}", bytes(next.bytes), day(next.day)))));
+    rows.extend(status.retention.next_early.as_ref().map(|next| ("next early", next_early(next))));
     let early = status.retention.early_until;
     rows.extend(early.map(|until| ("dropped early", format!("bodies that were to go up to {}", day(until)))));
     rows.extend(status.listen.iter().map(|address| ("listens on", address.clone())));
@@ -94,6 +95,17 @@ fn bodies(disk: &Disk, retention: &Retention) -> String {
     }
 }
 
+/// What goes first when the budget is used up, and when that is.
+fn next_early(next: &NextEarly) -> String {
+    format!(
+        "{} more fit; then {} go first, part {} of what would go on {}",
+        bytes(next.left),
+        bytes(next.bytes),
+        next.part,
+        day(next.day)
+    )
+}
+
 /// The UTC day of a moment: YYYY-MM-DD.
 fn day(secs: u64) -> String {
     let time = Time::from_secs(secs).to_string();
@@ -106,7 +118,13 @@ mod tests {
     use crate::api::types::NextDrop;
 
     fn retention(archive: bool, budget: Option<u64>) -> Retention {
-        Retention { archive, budget, next: Some(NextDrop { day: 86_400, bytes: 1_536 }), early_until: None }
+        Retention {
+            archive,
+            budget,
+            next: Some(NextDrop { day: 86_400, bytes: 1_536 }),
+            next_early: None,
+            early_until: None,
+        }
     }
 
     #[test]
@@ -125,6 +143,11 @@ mod tests {
         assert_eq!(intake(&held(3)), "4.0 GiB of others' transactions; 3 transactions wait for it, 2.0 KiB");
         let sync = Sync { peers: 2, gained: 5, left: 7 };
         assert_eq!(catching_up(&sync), ", catching up from 2: 5 came, at least 7 to come");
+        let early = NextEarly { day: 86_400 * 20_000, part: 2, bytes: 64 << 20, left: 1_536 };
+        assert_eq!(
+            next_early(&early),
+            "1.5 KiB more fit; then 64.0 MiB go first, part 2 of what would go on 2024-10-04"
+        );
         assert_eq!(day(86_400 * 20_000 + 5), "2024-10-04");
     }
 }

@@ -89,7 +89,7 @@ impl Proofs {
             let block = ledger.block(self.network.start().hour()).unwrap().unwrap();
             let hashes = raw::tree(block.count as usize).as_secs_f64();
             let (mut file, mut proven) = (Vec::new(), None);
-            let made = seconds(|| file = ledger.prove(&ids[0], &witnesses, now).unwrap());
+            let made = seconds(|| file = ledger.prove(&ids[0], &witnesses, now).unwrap().file);
             let checked = seconds(|| proven = Some(proof::check(&file).unwrap()));
             assert_eq!(proven.unwrap().words().len(), 1);
             all.iter_mut().zip([made, bare + hashes, checked, bare]).for_each(|(all, value)| all.push(value));

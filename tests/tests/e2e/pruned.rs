@@ -60,7 +60,10 @@ fn an_archive_keeps_what_other_nodes_drop_and_a_new_node_gets_the_headers() {
     let ids = make_ledger(&a, Keep::Archive);
     std::fs::write(a.data.join("config.toml"), "archive = true\n").unwrap();
     a.start(&[]);
-    assert_eq!(retention(&a), json!({ "archive": true, "budget": null, "next": null, "early_until": null }));
+    assert_eq!(
+        retention(&a),
+        json!({ "archive": true, "budget": null, "next": null, "next_early": null, "early_until": null })
+    );
     assert_eq!((body_of(&a, &ids[0]).as_str(), body_of(&a, &ids[12]).as_str()), ("present", "present"));
     assert_eq!(audited(&a.data), [2 * EACH, EACH, 0, 0, 0]);
     a.stop();
@@ -73,6 +76,9 @@ fn an_archive_keeps_what_other_nodes_drop_and_a_new_node_gets_the_headers() {
     let status = a.json(&["status"]);
     assert_eq!(status["retention"]["budget"], 300_000_000);
     assert_eq!(status["retention"]["next"]["bytes"], status["disk"]["bodies"]);
+    let early = &status["retention"]["next_early"];
+    assert_eq!(early["left"].as_u64().unwrap() + status["disk"]["bodies"].as_u64().unwrap(), 300_000_000);
+    assert_eq!(early["day"], status["retention"]["next"]["day"]);
     let next = status["retention"]["next"]["day"].as_u64().unwrap();
     assert!(
         next.is_multiple_of(86_400) && next > print(&a.data, &["show", &ids[12].to_string()])["time"].as_u64().unwrap()
@@ -82,7 +88,9 @@ fn an_archive_keeps_what_other_nodes_drop_and_a_new_node_gets_the_headers() {
     assert_eq!(wait_for_agreement(&[&a, &b], PATIENCE).2, 2 * EACH);
     assert_eq!(audited(&b.data), [EACH, 0, 0, 0, EACH]);
     let text = String::from_utf8(run(&a.data, &["status"]).stdout).unwrap();
-    for part in ["headers", "bodies", "scan column", "index", "outbox", "of at most 286.1 MiB", "next to go"] {
+    for part in
+        ["headers", "bodies", "scan column", "index", "outbox", "of at most 286.1 MiB", "next to go", "more fit"]
+    {
         assert!(text.contains(part), "no {part} in {text}");
     }
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     ids::{LedgerId, TxId},
-    store::{Body, BodyUse, StoreError},
+    store::{Body, BodyPart, BodyUse, StoreError},
 };
 
 mod dir;
@@ -219,7 +219,9 @@ impl Bodies {
             (u64::from(part.day()), of_day.fold(0, |sum: u64, (_, bytes)| sum.saturating_add(*bytes)))
         });
         let early_until = self.line.early.before().map(|part| part.day().into());
-        BodyUse { bytes: self.bytes(), next, early_until }
+        let first = self.parts.first_key_value();
+        let next_part = first.map(|(part, bytes)| BodyPart { day: part.day().into(), nth: part.nth(), bytes: *bytes });
+        BodyUse { bytes: self.bytes(), next, next_part, early_until }
     }
 
     /// Bytes of all files, with what is reserved in them.

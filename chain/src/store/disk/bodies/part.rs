@@ -36,6 +36,11 @@ impl Part {
         self.day
     }
 
+    /// Its number among the parts of its day.
+    pub(crate) const fn nth(self) -> u32 {
+        self.nth
+    }
+
     /// The part behind this one in the order in which they go: of the same day while that can have more.
     pub(crate) const fn next(self) -> Self {
         if self.nth < NTH_MAX {
