@@ -158,8 +158,8 @@ fn text(context: &Context, verdict: &Verdict) -> String {
         ("digest", verdict.digest.clone()),
         ("root", verdict.root.clone()),
         ("link", verdict.link.clone()),
-        ("own word", own_word(verdict)),
         ("chain", verdict.chain.clone().unwrap_or_else(|| "none".to_owned())),
+        ("own word", own_word(verdict)),
         ("took", format!("{:.1} s, {} transactions a second", verdict.seconds, verdict.transactions_per_second)),
     ]);
     let mut text = fields(&rows);
