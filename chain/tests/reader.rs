@@ -81,6 +81,7 @@ fn it_notices_a_wrong_vector() {
         ("network", "\"tag\": \"", "\"tag\": \"0"),
         ("derivation", "\"identity_public\": \"", "\"identity_public\": \"0"),
         ("seal", "\"inner_id\": \"", "\"inner_id\": \"0"),
+        ("export", "\"row\": \"02", "\"row\": \"03"),
     ];
     for (name, from, to) in changes {
         let dir = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@
 
 Reads every file of tests/vectors, the ledger in DIR as a closed node left it (and prints what it found there as JSON),
 and the public signature vectors in the other DIR. Exits with 1 and the reason at the first thing that does not agree.
-What it does not check: the Equi-X puzzle of a stamp, and the wallet's database.
+What it does not check: the Equi-X puzzle of a stamp, and the journal that holds the wallet's database.
 """
 
 import argparse

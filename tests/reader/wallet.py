@@ -1,6 +1,6 @@
-"""Keys, addresses, cards, envelopes, keystores, scan key files and disclosures, from docs/wallet-format.md alone.
+"""Keys, addresses, cards, envelopes, keystores, exports, scan key files and disclosures, from docs/wallet-format.md alone.
 
-Not read: the wallet's database.
+Of the wallet's database, what an export holds of it is read: keys, values, the rows and the header among them.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from collections import namedtuple
 
 import ed25519
 from argon2.low_level import Type, hash_secret_raw
+from blake3 import blake3
 from kyber_py.ml_kem import ML_KEM_768
 from mnemonic import Mnemonic
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_decrypt as xchacha20poly1305_decrypt
@@ -286,26 +287,111 @@ def safety_number(net, one, other):
 Keystore = namedtuple("Keystore", "entropy ledger name_key record_key epochs")
 
 
+def need_cost(memory, passes, lanes, error):
+    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 1048576, error)
+
+
+def argon2id(passphrase, salt, memory, passes, lanes, error):
+    text = unicodedata.normalize("NFKD", passphrase).encode()
+    need(text, error)
+    return hash_secret_raw(text, salt, passes, memory, lanes, 32, Type.ID, 19)
+
+
 def open_keystore(data, passphrase):
     need(data[:8] != b"qsd-keys" or len(data) < 9 or data[8] <= 1, "Newer")
     # Whatever else is wrong gives one and the same error.
     need(77 < len(data) <= 65536 and data[:8] == b"qsd-keys" and data[8] == 1, "Unlock")
     memory, passes, lanes, salt, nonce = struct.unpack("<III16s24s", data[9:61])
-    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 1048576, "Unlock")
-    text = unicodedata.normalize("NFKD", passphrase).encode()
-    need(text, "Unlock")
-    key = hash_secret_raw(text, salt, passes, memory, lanes, 32, Type.ID, 19)
+    need_cost(memory, passes, lanes, "Unlock")
+    key = argon2id(passphrase, salt, memory, passes, lanes, "Unlock")
     try:
         payload = open_aead(key, nonce, data[:61], data[61:])
     except Refused as refused:
         raise Refused("Unlock") from refused
-    need(len(payload) >= 131 and payload[0] == 1, "Unlock")
+    return keystore_payload(payload, "Unlock")
+
+
+def keystore_payload(payload, error):
+    need(len(payload) >= 131 and payload[0] == 1, error)
     entropy, ledger, name_key, record_key, count = struct.unpack("<32s32s32s32sH", payload[1:131])
-    need(count <= 1024 and len(payload) == 131 + 40 * count, "Unlock")
+    need(count <= 1024 and len(payload) == 131 + 40 * count, error)
     epochs = [struct.unpack("<Q32s", payload[131 + 40 * n : 171 + 40 * n]) for n in range(count)]
     days = [0] + [day for day, _ in epochs]
-    need(all(a < b for a, b in zip(days, days[1:])), "Unlock")
+    need(all(a < b for a, b in zip(days, days[1:])), error)
     return Keystore(entropy, ledger, name_key, record_key, epochs)
+
+
+# --- Export ----------------------------------------------------------------------------------------------------------
+
+Export = namedtuple("Export", "cost salt prefix key chunks secrets entries rows")
+Row = namedtuple("Row", "key key_id row")
+
+
+def open_export(net, data, passphrase):
+    """An export of a wallet of this network, down to its rows."""
+    need(data[:8] != b"qsd-wall" or len(data) < 9 or data[8] <= 1, "Newer")
+    need(len(data) >= 53 and data[:8] == b"qsd-wall" and data[8] == 1, "BadExport")
+    memory, passes, lanes, salt, prefix = struct.unpack("<III16s16s", data[9:53])
+    need_cost(memory, passes, lanes, "BadExport")
+    key = argon2id(passphrase, salt, memory, passes, lanes, "BadExport")
+    chunks = export_chunks(data, key, prefix)
+    need(len(chunks) >= 2, "BadExport")
+    secrets = keystore_payload(chunks[0], "BadExport")
+    need(secrets.ledger == net.ledger, "OtherNetwork")
+    entries = [entry for chunk in chunks[1:] for entry in export_entries(chunk)]
+    rows = [row_of(secrets, *entry) for entry in entries]
+    if rows:
+        need(rows[0].key == b"\1" + bytes(8) and rows[0].key_id == 0 and len(rows[0].row) == 65, "Damaged")
+        address = identity(seed_of(secrets.entropy), 0).public
+        need(rows[0].row == b"\2" + net.ledger + address, "Damaged")
+    return Export([memory, passes, lanes], salt, prefix, key, chunks, secrets, entries, rows)
+
+
+def export_chunks(data, key, prefix):
+    """The chunks of an export, decrypted."""
+    head, at, last, chunks = data[:53], 53, 0, []
+    while not last:
+        need(len(data) >= at + 5, "BadExport")
+        length, last = struct.unpack("<IB", data[at : at + 5])
+        sealed = data[at + 5 : at + 5 + length]
+        need(length <= 262160 and len(sealed) == length and last in (0, 1), "BadExport")
+        try:
+            nonce = prefix + len(chunks).to_bytes(8, "big")
+            chunks.append(open_aead(key, nonce, head + bytes([last]), sealed))
+        except Refused as refused:
+            raise Refused("BadExport") from refused
+        at += 5 + length
+    need(at == len(data), "BadExport")
+    return chunks
+
+
+def export_entries(chunk):
+    """Keys and values in a chunk."""
+    at = 0
+    while at < len(chunk):
+        start = at + 1 + chunk[at]
+        need(len(chunk) >= start + 4, "BadExport")
+        (length,) = struct.unpack("<I", chunk[start : start + 4])
+        need(len(chunk) >= start + 4 + length, "BadExport")
+        yield chunk[at + 1 : start], chunk[start + 4 : start + 4 + length]
+        at = start + 4 + length
+
+
+def name_in_key(secrets, class_, name):
+    """The key of a row that has a name."""
+    return bytes([class_]) + blake3(bytes([class_]) + name, key=secrets.name_key).digest()
+
+
+def row_of(secrets, key, value):
+    """A row of the database from its key and value."""
+    need(len(value) >= 48, "Damaged")
+    (key_id,) = struct.unpack("<Q", value[:8])
+    secret = {0: secrets.record_key, **dict(secrets.epochs)}.get(key_id)
+    need(secret is not None, "Damaged")
+    try:
+        return Row(key, key_id, open_aead(secret, value[8:32], key + value[:8], value[32:]))
+    except Refused as refused:
+        raise Refused("Damaged") from refused
 
 
 # --- Disclosure ------------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import ed25519
 from chain_vectors import load, octets, refused, same
 from protocol import H, Refused, core_without_body_hash, network, transaction, u64
 from wallet import (
-    address_of, address_text, card_of, check_disclosure, entropy_of, fingerprint, hint_of, identity, inner_of, need_seal_key,
-    open_aead, open_card, open_keystore, open_sealed, safety_number, scan_key_file, seed_of, unseal, words_of,
+    address_of, address_text, card_of, check_disclosure, entropy_of, fingerprint, hint_of, identity, inner_of, name_in_key,
+    need_seal_key, open_aead, open_card, open_export, open_keystore, open_sealed, safety_number, scan_key_file, seed_of, unseal, words_of,
     xwing_decapsulate, xwing_encapsulate, xwing_keys,
 )  # fmt: skip
 
@@ -158,6 +158,28 @@ def keystores(directory):
     return len(file["golden"]) + len(file["rejections"])
 
 
+def exports(directory):
+    file = load(directory, "export")
+    for case in file["golden"]:
+        for passphrase in case["passphrases"]:
+            found = open_export(network(case["network"]), octets(case["file"]), passphrase)
+            for name in ("cost", "salt", "prefix", "key"):
+                same(name, getattr(found, name), case[name])
+            same("chunks", [chunk.hex() for chunk in found.chunks], case["chunks"])
+            rows = [
+                {"key": row.key.hex(), "key_id": row.key_id, "row": row.row.hex(), "value": value.hex()}
+                for row, (_, value) in zip(found.rows, found.entries)
+            ]
+            same("rows", rows, case["rows"])
+            for row in found.rows:
+                if row.key[0] == 3:  # a contact, found by its folded name
+                    length = int.from_bytes(row.row[:8], "little")
+                    same("contact", name_in_key(found.secrets, 3, row.row[8 : 8 + length].lower()), row.key.hex())
+    for case in file["rejections"]:
+        refused(case["what"], case["error"], open_export, network(case["network"]), octets(case["file"]), case["passphrase"])
+    return len(file["golden"]) + len(file["rejections"])
+
+
 def scan_keys(directory):
     file = load(directory, "scan-key")
     for case in file["golden"]:
@@ -187,5 +209,5 @@ def safety(directory):
 
 CHECKS = {
     "derivation": derivation, "address": addresses, "card": cards, "seal": sealed, "scan": scan,
-    "safety": safety, "disclosure": disclosures, "keystore": keystores, "scan-key": scan_keys,
+    "safety": safety, "disclosure": disclosures, "keystore": keystores, "export": exports, "scan-key": scan_keys,
 }  # fmt: skip

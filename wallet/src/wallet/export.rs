@@ -135,7 +135,8 @@ impl Wallet {
     ///
     /// # Errors
     /// [`WalletError::BadExport`] for a wrong passphrase and for a file that was changed or cut; [`WalletError::Exists`],
-    /// [`WalletError::OtherNetwork`], and what writing gives. There is no wallet then, as before.
+    /// [`WalletError::OtherNetwork`], [`WalletError::Damaged`] for rows that are not this wallet's, and what writing gives.
+    /// There is no wallet then, as before.
     #[expect(clippy::too_many_arguments, reason = "two files, two passphrases, and what every wallet is made with")]
     pub fn import(
         dir: &Path,
@@ -170,8 +171,10 @@ impl Wallet {
             journal.commit(&changes)?;
         }
         drop(journal);
-        let keystore = Keystore::create(&dir.join("keystore"), secrets, passphrase, cost, rng)?;
-        Self::with_keystore(dir, network, keystore, now, lock)
+        let path = dir.join("keystore");
+        let keystore = Keystore::create(&path, secrets, passphrase, cost, rng)?;
+        // Whose the rows are, and whether they are any, is known only now.
+        Self::with_keystore(dir, network, keystore, now, lock).inspect_err(|_| drop(keystore_file::remove(&path)))
     }
 
     /// Destroys the wallet in `dir`: first the keys, overwritten, then the rest. What was exported or copied is not touched.

@@ -16,7 +16,7 @@ use crate::{
 
 /// A keystore file, each part free to be wrong.
 #[derive(Clone)]
-struct Draft {
+pub struct Draft {
     magic: [u8; 8],
     version: u8,
     /// Memory in KiB, passes, lanes.
@@ -26,18 +26,27 @@ struct Draft {
     salt: [u8; 16],
     nonce: [u8; 24],
     passphrase: &'static str,
-    payload_version: u8,
-    entropy: [u8; 32],
-    ledger: [u8; 32],
-    name_key: [u8; 32],
-    record_key: [u8; 32],
+    pub payload_version: u8,
+    pub entropy: [u8; 32],
+    pub ledger: [u8; 32],
+    pub name_key: [u8; 32],
+    pub record_key: [u8; 32],
     count: Option<u16>,
-    epochs: Vec<(u64, [u8; 32])>,
+    pub epochs: Vec<(u64, [u8; 32])>,
     end: &'static [u8],
 }
 
+/// The key of a passphrase. Cost is memory in KiB, passes, lanes.
+pub fn argon2id(passphrase: &str, salt: &[u8; 16], [memory, passes, lanes]: [u32; 3]) -> [u8; 32] {
+    let mut key = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, passes, lanes, Some(32)).unwrap())
+        .hash_password_into(passphrase.as_bytes(), salt, &mut key)
+        .unwrap();
+    key
+}
+
 impl Draft {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             magic: *b"qsd-keys",
             version: 1,
@@ -57,7 +66,7 @@ impl Draft {
         }
     }
 
-    fn payload(&self) -> Vec<u8> {
+    pub fn payload(&self) -> Vec<u8> {
         let count = self.count.unwrap_or(self.epochs.len() as u16);
         let keys = [self.entropy, self.ledger, self.name_key, self.record_key].concat();
         let epochs = self.epochs.iter().flat_map(|(day, key)| [&day.to_le_bytes()[..], key].concat());
@@ -68,12 +77,7 @@ impl Draft {
     }
 
     fn key(&self) -> [u8; 32] {
-        let [memory, passes, lanes] = self.cost;
-        let mut key = [0; 32];
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, passes, lanes, Some(32)).unwrap())
-            .hash_password_into(self.passphrase.as_bytes(), &self.salt, &mut key)
-            .unwrap();
-        key
+        argon2id(self.passphrase, &self.salt, self.cost)
     }
 
     fn file(&self) -> Vec<u8> {

@@ -17,6 +17,7 @@ use serde_json::Value;
 mod cards;
 mod craft;
 mod disclosures;
+mod exports;
 mod finding;
 mod flips;
 mod keys;
@@ -27,7 +28,7 @@ mod messages;
 type Maker = fn() -> Value;
 
 /// Every file of the wallet's vectors.
-const FILES: [(&str, Maker); 9] = [
+const FILES: [(&str, Maker); 10] = [
     ("derivation", keys::derivation),
     ("address", keys::address),
     ("card", cards::file),
@@ -36,6 +37,7 @@ const FILES: [(&str, Maker); 9] = [
     ("safety", keys::safety),
     ("disclosure", disclosures::file),
     ("keystore", keystores::file),
+    ("export", exports::file),
     ("scan-key", finding::file),
 ];
 
