@@ -19,6 +19,7 @@ use crate::{
     wire,
 };
 
+mod frame;
 mod frames;
 mod reopened;
 

@@ -1,8 +1,8 @@
-//! Frames of the sync protocol: a length as little-endian `u32`, then that many bytes (`docs/protocol.md`, "Sync").
+//! Questions and answers of the sync protocol as libp2p hands them over, one to a frame ([`frame`](super::frame)).
 //!
-//! The length is checked before anything is allocated. Bytes that are no frame are told from a connection that breaks
-//! off: only a peer that breaks the protocol can cause them. In an answer they are an error of the kind
-//! [`io::ErrorKind::InvalidData`]. libp2p does not report errors of requests that come in, so there they are a value.
+//! Bytes that are no frame are told from a connection that breaks off: only a peer that breaks the protocol can cause them.
+//! In an answer they are an error of the kind [`io::ErrorKind::InvalidData`]. libp2p does not report errors of requests
+//! that come in, so there they are a value.
 
 use std::{
     io,
@@ -12,10 +12,11 @@ use std::{
     },
 };
 
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{StreamProtocol, request_response::Codec};
 use qasedak_chain::codec::CodecError;
 
+use super::frame::{LENGTH_BYTES, read_frame, write_frame};
 use crate::wire::{OLD_REQUEST_MAX_BYTES, REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES, Request, Response};
 
 /// What came in as a request is none.
@@ -38,9 +39,6 @@ impl Traffic {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
     }
 }
-
-/// Bytes of a frame's length.
-const LENGTH_BYTES: usize = 4;
 
 /// Reads and writes the frames of the sync protocol. A question that the agreed version does not know is not sent: that
 /// is an error of the kind [`io::ErrorKind::Unsupported`], and nobody's fault.
@@ -138,50 +136,14 @@ fn too_long(error: CodecError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error.to_string())
 }
 
-async fn read_frame<T: AsyncRead + Unpin>(io: &mut T, max_bytes: usize) -> io::Result<Vec<u8>> {
-    let mut length = [0; LENGTH_BYTES];
-    io.read_exact(&mut length).await?;
-    match usize::try_from(u32::from_le_bytes(length)) {
-        Ok(length) if length <= max_bytes => {
-            let mut bytes = vec![0; length];
-            io.read_exact(&mut bytes).await?;
-            Ok(bytes)
-        }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "longer than a frame may be")),
-    }
-}
-
-async fn write_frame<T: AsyncWrite + Unpin>(io: &mut T, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-    io.write_all(&length.to_le_bytes()).await?;
-    io.write_all(bytes).await?;
-    io.flush().await
-}
-
 #[cfg(test)]
 mod tests {
     use futures::{executor::block_on, io::Cursor};
 
     use super::*;
 
-    fn read(bytes: &[u8]) -> io::Result<Vec<u8>> {
-        block_on(read_frame(&mut Cursor::new(bytes), 8))
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let mut bytes = Vec::new();
-        block_on(write_frame(&mut bytes, b"abcdefgh")).unwrap();
-        assert_eq!(bytes, b"\x08\0\0\0abcdefgh");
-        assert_eq!(read(&bytes).unwrap(), b"abcdefgh");
-    }
-
     #[test]
     fn a_broken_protocol_is_told_from_a_broken_connection() {
-        assert_eq!(read(b"\x09\0\0\0abcdefghi").unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(read(b"\xff\xff\xff\xff").unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(read(b"\x08\0\0\0abc").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(read(b"\x08\0").unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         for request in [&b"\x01\0\0\0\xff"[..], b"\xff\xff\xff\xff"] {
             let request = block_on(frames().read_request(&StreamProtocol::new("/2"), &mut Cursor::new(request)));
             assert_eq!(request.unwrap(), Err(Malformed));

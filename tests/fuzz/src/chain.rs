@@ -3,6 +3,7 @@
 use std::{
     cell::OnceCell,
     fs,
+    ops::Bound,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,13 @@ use qasedak_chain::{
     Ledger, Network, Transaction, audit as log_audit,
     checkpoint::SignedCheckpoint,
     proof as proof_file, repair, rules,
-    store::disk::{DiskCheckpoints, DiskStore},
+    store::{
+        Outbox,
+        disk::{
+            DiskCheckpoints, DiskOutbox, DiskStore,
+            journal::{Changes, Holds, Journal},
+        },
+    },
     transaction::Header,
 };
 use tempfile::TempDir;
@@ -169,4 +176,65 @@ pub fn recovery(data: &[u8]) {
         }
         bed.restore();
     });
+}
+
+/// What the first byte of a seed of [`journal`] says the journal holds.
+const HOLDS: [Holds; 3] = [Holds::Outbox, Holds::Wallet, Holds::Found];
+/// The files of a journal.
+const JOURNAL_FILES: [&str; 2] = ["journal.seg", "journal.end"];
+
+/// A journal of three commits.
+fn commit_some(dir: &Path, holds: Holds) {
+    let mut journal = Journal::open(dir, holds, Network::dev().ledger()).unwrap();
+    for commit in 0..3u8 {
+        let mut changes = Changes::default();
+        changes.insert(&[1, commit], &[commit; 40]);
+        changes.insert(b"again", &[commit; 9]);
+        if commit == 2 {
+            changes.remove(&[1, 0]);
+        }
+        journal.commit(&changes).unwrap();
+    }
+}
+
+/// Seeds of [`journal`]: each file of each kind of journal, behind the byte that names it.
+pub fn journal_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for (which, holds) in HOLDS.into_iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        commit_some(dir.path(), holds);
+        for (nth, name) in JOURNAL_FILES.into_iter().enumerate() {
+            seeds.push([&[(which * 2 + nth) as u8][..], &fs::read(dir.path().join(name)).unwrap()].concat());
+        }
+    }
+    seeds
+}
+
+/// One file of a journal is any bytes: it opens or is refused, and is not changed when it is refused. What opens is read, takes
+/// a commit, and opens again with the same in it.
+pub fn journal(data: &[u8]) {
+    let Some((which, content)) = data.split_first() else { return };
+    let (holds, file) = (HOLDS[usize::from(*which / 2) % 3], JOURNAL_FILES[usize::from(*which % 2)]);
+    let (dir, ledger) = (tempfile::tempdir().unwrap(), Network::dev().ledger());
+    commit_some(dir.path(), holds);
+    fs::write(dir.path().join(file), content).unwrap();
+    let Ok(mut journal) = Journal::open(dir.path(), holds, ledger) else {
+        assert_eq!(fs::read(dir.path().join(file)).unwrap(), content, "what is refused is left as it was");
+        return;
+    };
+    let all = |journal: &Journal| -> Vec<_> { journal.entries(Bound::Unbounded).map(|entry| entry.unwrap()).collect() };
+    let mut before = all(&journal);
+    let mut changes = Changes::default();
+    changes.insert(&[0xff; 40], b"last");
+    journal.commit(&changes).unwrap();
+    drop(journal);
+    before.retain(|(key, _)| key[..] != [0xff; 40]);
+    before.push((vec![0xff; 40], b"last".to_vec()));
+    before.sort();
+    assert_eq!(all(&Journal::open(dir.path(), holds, ledger).unwrap()), before);
+    if holds == Holds::Outbox {
+        // Keys and values that are no transactions.
+        let outbox = DiskOutbox::open(dir.path(), &Network::dev()).unwrap();
+        let _ = outbox.all();
+    }
 }

@@ -14,15 +14,17 @@ use qasedak_chain::{
 use qasedak_wallet::{
     Address, Card, ContactName, Keys, Phrase, ScanKeyFile, SealKey, SealKeyId, disclose,
     display::{safe_line, safe_text},
+    finding::{FoundRow, ListKey},
     keys::Account,
     keystore as keystore_file,
     open::open,
+    safety::SafetyNumber,
 };
 
 // The second writer of the wallet's formats, from the wallet's own tests. A part of it is used here.
 #[allow(dead_code)]
 #[path = "../../../wallet/tests/vectors/craft.rs"]
-mod craft;
+pub(crate) mod craft;
 
 use craft::{CIPHERTEXT, CardDraft, MessageDraft, Person, aead, now};
 
@@ -205,4 +207,44 @@ pub fn disclosure(data: &[u8]) {
         assert_eq!(disclosure.to_bytes().as_slice(), data);
         let _ = disclosure.check();
     }
+}
+
+/// A row of what was found, by someone who has the scan key file: encrypted under its list key. What is accepted has this one
+/// form.
+pub fn found_row(data: &[u8]) {
+    static KEY: OnceLock<ListKey> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let checked = [&b"qsd-scan\x01"[..], Network::dev().ledger().as_bytes(), &[1; 32], &[2; 32]].concat();
+        let check: [u8; 16] = hash_prefix(Context::ScanKeyFile, &[&checked]);
+        ScanKeyFile::from_bytes(&Network::dev(), &[checked, check.to_vec()].concat()).unwrap().list_key()
+    });
+    let sealed = key.seal(b"name", data, &mut rng()).unwrap();
+    let row = key.open(b"name", &sealed).unwrap();
+    if let Some(row) = FoundRow::from_bytes(&row) {
+        assert_eq!(row.to_bytes(), data);
+    }
+    // As it stands on a disk that somebody wrote to.
+    assert!(key.open(b"name", data).is_none());
+}
+
+/// What somebody typed for a safety number: it matches only if its digits are that number.
+pub fn safety_number(data: &[u8]) {
+    static NUMBER: OnceLock<SafetyNumber> = OnceLock::new();
+    let address = |number: u8| Address::from_bytes(Person::new(number).address()).unwrap();
+    let number = NUMBER.get_or_init(|| SafetyNumber::of(&Network::dev(), &address(1), &address(2)));
+    let Ok(typed) = std::str::from_utf8(data) else { return };
+    let value = |c: char| match u32::from(c) {
+        c @ 0x30..=0x39 => c - 0x30,
+        c @ 0x660..=0x669 => c - 0x660,
+        c @ 0x6f0..=0x6f9 => c - 0x6f0,
+        _ => 99,
+    };
+    let digits: Vec<u32> = typed.chars().filter(|c| !c.is_whitespace()).map(value).collect();
+    let own: Vec<u32> = number.digits().chars().map(value).collect();
+    assert_eq!(number.matches(typed), digits == own);
+}
+
+/// Bytes for nonces, which protect nothing here.
+pub(crate) fn rng() -> craft::Tape {
+    craft::Tape::new(&[&[5; 64]])
 }

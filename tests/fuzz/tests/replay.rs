@@ -14,7 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use qasedak_fuzz::{TARGETS, chain::ledger_seeds};
+use qasedak_fuzz::{
+    TARGETS,
+    chain::{journal_seeds, ledger_seeds},
+    export::{entries_seeds, export_seeds, row_seeds},
+    p2p::reconcile_seeds,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
@@ -92,7 +97,7 @@ fn mutated(rng: &mut StdRng, seeds: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Every target has a program for libFuzzer, and every program is a target.
+/// Every target has a program for libFuzzer, which the manifest names, and a corpus; and the other way round.
 #[test]
 fn targets_and_programs_are_the_same() {
     let names = |dir: &str| -> BTreeSet<String> {
@@ -102,6 +107,9 @@ fn targets_and_programs_are_the_same() {
     let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(targets, names("fuzz_targets"));
     assert_eq!(targets, names("corpus"));
+    let manifest = fs::read_to_string(here().join("Cargo.toml")).unwrap();
+    let listed = manifest.split("[[bin]]").skip(1).filter_map(|entry| entry.split('"').nth(1));
+    assert_eq!(targets, listed.map(str::to_owned).collect());
 }
 
 fn vectors(name: &str) -> Value {
@@ -139,6 +147,7 @@ fn lines(lines: &[&str]) -> Vec<Vec<u8>> {
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let both = &["golden", "rejections"][..];
     let transactions = || unhex(fields("transaction", both, "transaction"));
+    let span = [0u64, 86_400].map(u64::to_le_bytes).concat();
     let hostile =
         ["", " ", "سلام, می‌خواهم", "a\u{202e}b\u{2066}c", "\u{1b}[2J\r\n\t\u{7f}", "👩\u{200d}👩\u{200d}👧", "Ann"];
     match target {
@@ -175,6 +184,26 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
         "keystore" => unhex(fields("keystore", both, "file")),
         "keystore_payload" => unhex(fields("keystore", &["golden"], "payload")),
         "scan_key_file" => unhex(fields("scan-key", both, "file")),
+        "export" => [export_seeds(), unhex(fields("export", both, "file"))].concat(),
+        "export_entries" => entries_seeds(),
+        "wallet_row" => row_seeds(),
+        "found_row" => unhex(fields("scan-key", &["golden"], "entry")),
+        "safety_number" => texts(
+            [
+                fields("safety", &["golden"], "digits"),
+                fields("safety", &["rejections"], "typed"),
+                vec!["۰۱۲۳۴ ٥٦٧٨٩\t01234".to_owned()],
+            ]
+            .concat(),
+        ),
+        "journal" => journal_seeds(),
+        "reconcile" => reconcile_seeds(),
+        "frame" => ["request", "response"]
+            .into_iter()
+            .flat_map(seeds)
+            .map(|seed| [&(seed.len() as u32).to_le_bytes()[..], &seed].concat())
+            .chain([u32::MAX.to_le_bytes().to_vec(), Vec::new()])
+            .collect(),
         "disclosure" => texts(fields("disclosure", &["golden"], "file")),
         "address" => texts(fields("address", both, "address")),
         "words" => {
@@ -186,6 +215,8 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             &[1u32.to_le_bytes().to_vec(), vec![1; 8]],
             &[4u32.to_le_bytes().to_vec(), vec![0]],
             &[3u32.to_le_bytes().to_vec(), [&1u64.to_le_bytes()[..], &[9; 32], &[0, 1, 0, 0]].concat()],
+            &[5u32.to_le_bytes().to_vec(), [&[7; 16][..], &span, &3u64.to_le_bytes(), &[0x61, 0, 0]].concat()],
+            &[6u32.to_le_bytes().to_vec(), [&[7; 16][..], &span, &1u64.to_le_bytes(), &[9; 8], &[0, 1, 0, 0]].concat()],
         ]
         .map(|parts| parts.concat())
         .to_vec(),
@@ -194,6 +225,7 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
             &[1u32.to_le_bytes().to_vec(), [&1u64.to_le_bytes()[..], &[9; 48]].concat()],
             &[4u32.to_le_bytes().to_vec(), Vec::new()],
             &[5u32.to_le_bytes().to_vec(), vec![0; 9]],
+            &[6u32.to_le_bytes().to_vec(), [&[1][..], &3u64.to_le_bytes(), &[0x61, 0, 0]].concat()],
         ]
         .map(|parts| parts.concat())
         .to_vec(),

@@ -1,0 +1,4 @@
+//! libFuzzer's program for the target `export_entries` (`docs/testing.md`, "Fuzzing").
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qasedak_fuzz::export::export_entries(data));

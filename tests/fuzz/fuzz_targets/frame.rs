@@ -1,0 +1,4 @@
+//! libFuzzer's program for the target `frame` (`docs/testing.md`, "Fuzzing").
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| qasedak_fuzz::p2p::frame(data));
