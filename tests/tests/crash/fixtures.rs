@@ -31,7 +31,7 @@ use serde_json::{Value, json};
 
 use crate::line::{dev, make, time};
 
-const PASSPHRASE: &str = "fixture";
+pub const PASSPHRASE: &str = "fixture";
 const LOG_ID: [u8; 16] = [0x51; 16];
 /// Transactions of the ledger that are no messages.
 const PLAIN: u64 = 60;
@@ -43,7 +43,7 @@ fn fixtures() -> PathBuf {
 }
 
 /// A moment at which everything in a fixture lies in the past.
-fn after() -> Time {
+pub fn after() -> Time {
     time((PLAIN + 20) * STEP)
 }
 
@@ -115,14 +115,19 @@ fn make_fixture() {
         "address": wallet.address().to_string(),
     });
     drop((ledger, outbox, wallet));
-    fs::write(fixtures().join("format-1.json"), format!("{expected:#}\n")).unwrap();
+    pack("format-1", home.path(), &["ledger", "outbox", "wallet"], &expected);
+}
+
+/// Packs what is in `from`, and says what must be found in it.
+pub fn pack(name: &str, from: &Path, names: &[&str], expected: &Value) {
+    fs::write(fixtures().join(format!("{name}.json")), format!("{expected:#}\n")).unwrap();
     let tar = Command::new("tar")
         .args(["--create", "--gzip", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"])
         .arg("--file")
-        .arg(fixtures().join("format-1.tar.gz"))
+        .arg(fixtures().join(format!("{name}.tar.gz")))
         .arg("--directory")
-        .arg(home.path())
-        .args(["ledger", "outbox", "wallet"])
+        .arg(from)
+        .args(names)
         .status();
     assert!(tar.unwrap().success());
 }
@@ -134,22 +139,22 @@ fn audit_report(ledger: &Path) -> audit::Report {
 }
 
 /// Unpacks a fixture, and what must be found in it.
-fn unpack(format: u32, to: &Path) -> Value {
+pub fn unpack(name: &str, to: &Path) -> Value {
     let tar = Command::new("tar")
         .args(["--extract", "--gzip", "--file"])
-        .arg(fixtures().join(format!("format-{format}.tar.gz")))
+        .arg(fixtures().join(format!("{name}.tar.gz")))
         .arg("--directory")
         .arg(to)
         .status();
     assert!(tar.expect("tar").success());
-    serde_json::from_slice(&fs::read(fixtures().join(format!("format-{format}.json"))).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(fixtures().join(format!("{name}.json"))).unwrap()).unwrap()
 }
 
 #[test]
 fn a_ledger_of_every_released_format_opens_and_verifies() {
     for format in 1..=1 {
         let home = tempfile::tempdir().unwrap();
-        let expected = unpack(format, home.path());
+        let expected = unpack(&format!("format-{format}"), home.path());
         let dir = home.path().join("ledger");
         // As it was left, and again after this version has opened it and gone on.
         let bodies = audit_report(&dir).bodies.present;
@@ -178,7 +183,7 @@ fn a_ledger_of_every_released_format_opens_and_verifies() {
 fn an_outbox_and_a_wallet_of_every_released_format_open() {
     for format in 1..=1 {
         let home = tempfile::tempdir().unwrap();
-        let expected = unpack(format, home.path());
+        let expected = unpack(&format!("format-{format}"), home.path());
         let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();
         let kept: BTreeSet<String> = outbox.all().unwrap().iter().map(|kept| kept.id().to_string()).collect();
         assert_eq!(expected["outbox"], json!(kept));

@@ -41,7 +41,8 @@ struct Answers {
     checkpoints: Vec<Entry>,
 }
 
-fn checkpoint(nth: u64) -> Entry {
+/// The nth of a log's own checkpoints.
+pub fn checkpoint(nth: u64) -> Entry {
     let key = SigningKey::from_bytes(&[9; 32]);
     let statement = Statement {
         log: [5; 16],

@@ -151,3 +151,20 @@ fn a_damaged_list_is_made_anew() {
     list.keep(step(1, &[row(1, 50)]), &mut rng()).unwrap();
     assert_eq!(ids(&list, cursor), [row(1, 50)], "who comes with the old cursor starts anew");
 }
+
+/// Whatever stands behind the encryption: what is accepted has this one form, and nothing is reserved for what is not there.
+#[test]
+fn a_state_has_one_form() {
+    let good = State { list: 7, log: LOG, next: 9, last: 3, waiting: vec![1, 5] }.to_bytes();
+    let again = |bytes: &[u8]| State::from_bytes(bytes).map(|state| state.to_bytes());
+    assert_eq!(again(&good), Some(good.clone()));
+    assert!((0..good.len()).all(|length| again(&good[..length]).is_none()));
+    assert_eq!(again(&[good.as_slice(), &[0]].concat()), None);
+    for bit in 0..good.len() * 8 {
+        let mut changed = good.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(again(&changed).is_none_or(|bytes| bytes == changed), "bit {bit}");
+    }
+    let many = State { waiting: vec![1; UNREAD_MAX + 1], ..State::default() };
+    assert_eq!(again(&many.to_bytes()), None);
+}
