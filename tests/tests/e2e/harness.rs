@@ -108,6 +108,9 @@ pub struct Node {
     /// The address, when there is a wallet.
     pub address: String,
     listen: String,
+    /// Further addresses to listen on, and all that it listens on once it has run.
+    also: Vec<String>,
+    listens: Vec<String>,
     find_for: Vec<String>,
     running: Option<Child>,
     log: PathBuf,
@@ -129,7 +132,8 @@ impl Node {
         let data = home.join(name);
         let (log, listen) = (data.with_extension("log"), "/ip4/127.0.0.1/tcp/0".to_owned());
         let (words, address, log_level) = (None, String::new(), "debug".to_owned());
-        Self { data, words, address, listen, find_for: Vec::new(), running: None, log, log_level }
+        let (also, listens, find_for) = (Vec::new(), Vec::new(), Vec::new());
+        Self { data, words, address, listen, also, listens, find_for, running: None, log, log_level }
     }
 
     /// Starts the process and waits until it is ready. It keeps its address over restarts.
@@ -142,6 +146,7 @@ impl Node {
     pub fn start_towards(&mut self, peers: &[String]) {
         assert!(self.running.is_none(), "runs already");
         let mut args = vec!["--json", "run", "--listen", &self.listen];
+        self.also.iter().for_each(|address| args.extend(["--listen", address]));
         peers.iter().for_each(|peer| args.extend(["--peer", peer]));
         self.find_for.iter().for_each(|file| args.extend(["--find-for", file]));
         if self.words.is_none() {
@@ -154,7 +159,9 @@ impl Node {
         let ready = first_line(&mut child, &self.log().with_extension("out"));
         let ready: Value = serde_json::from_str(&ready)
             .unwrap_or_else(|_| panic!("no node: {ready:?} {}", fs::read_to_string(self.log()).unwrap_or_default()));
-        self.listen = ready["listen"][0].as_str().expect("a listen address").to_owned();
+        let listens = ready["listen"].as_array().expect("listen addresses").iter();
+        self.listens = listens.filter_map(|address| address.as_str().map(str::to_owned)).collect();
+        self.listen = self.listening_by("/tcp/").to_owned();
         self.running = Some(child);
     }
 
@@ -181,6 +188,17 @@ impl Node {
     /// Where the node listens, once it has run.
     pub fn listening(&self) -> &str {
         &self.listen
+    }
+
+    /// Has it listen on a further address, from the next start on.
+    #[allow(dead_code, reason = "the hostile suite, which has this file too, uses it")]
+    pub fn listen_also(&mut self, address: &str) {
+        self.also.push(address.to_owned());
+    }
+
+    /// The address of those it listens on that holds this text, once it has run.
+    pub fn listening_by(&self, part: &str) -> &str {
+        self.listens.iter().find(|address| address.contains(part)).expect("a listen address")
     }
 
     /// The running process.

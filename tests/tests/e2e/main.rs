@@ -11,20 +11,30 @@ mod bad_input;
 mod catch_up;
 mod checkpoints;
 mod commands;
+mod culprit;
 mod damage;
 mod demo;
 mod finding;
+#[path = "../hostile/frames.rs"]
+#[allow(dead_code, reason = "the hostile suite uses the rest of it")]
+mod frames;
 mod full_disk;
 mod harness;
 mod holders;
 mod kill;
 mod lan;
 mod line;
+#[path = "../hostile/manners.rs"]
+#[allow(dead_code, reason = "the hostile suite uses the rest of it")]
+mod manners;
 mod people;
 mod pruned;
 mod readme;
 mod refetch;
 mod repair;
+#[path = "../hostile/rogue.rs"]
+#[allow(dead_code, reason = "the hostile suite uses the rest of it")]
+mod rogue;
 mod secrecy;
 mod storm;
 mod upkeep;

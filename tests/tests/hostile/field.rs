@@ -15,6 +15,7 @@ use super::{
     manners::Manners,
     rogue::{Fate, Rogue},
     stock::Stock,
+    victim::Victim,
 };
 
 /// What must become of the culprit.
@@ -86,23 +87,31 @@ pub struct Field {
     pub network: Network,
     /// The victim's, which may be another one in the next case.
     address: RwLock<Multiaddr>,
+    quic: RwLock<Multiaddr>,
     pub topic: String,
     pub stock: Stock,
 }
 
 impl Field {
-    pub fn new(network: Network, address: Multiaddr, stock: Stock) -> Self {
+    pub fn new(network: Network, victim: &Victim, stock: Stock) -> Self {
         let topic = wire::topic(&network);
-        Self { network, address: RwLock::new(address), topic, stock }
+        let (address, quic) = (RwLock::new(victim.address.clone()), RwLock::new(victim.quic.clone()));
+        Self { network, address, quic, topic, stock }
     }
 
     pub fn address(&self) -> Multiaddr {
         self.address.read().unwrap().clone()
     }
 
+    /// The same by QUIC.
+    pub fn quic(&self) -> Multiaddr {
+        self.quic.read().unwrap().clone()
+    }
+
     /// There is another victim.
-    pub fn turn_to(&self, address: Multiaddr) {
-        *self.address.write().unwrap() = address;
+    pub fn turn_to(&self, victim: &Victim) {
+        *self.address.write().unwrap() = victim.address.clone();
+        *self.quic.write().unwrap() = victim.quic.clone();
     }
 
     /// The newest version of sync.

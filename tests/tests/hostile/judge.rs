@@ -73,7 +73,7 @@ impl Bench {
     /// A first victim with its files below `home`.
     pub async fn new(home: PathBuf, network: Network, stock: Stock) -> Self {
         let mut victim = Victim::start(&home, "victim-0");
-        let field = Arc::new(Field::new(network, victim.address.clone(), stock));
+        let field = Arc::new(Field::new(network, &victim, stock));
         let pair = pair(&field, &mut victim).await;
         Self { home, victim, pair, field, victims: 1, calm: VecDeque::new(), failures: Vec::new() }
     }
@@ -85,7 +85,7 @@ impl Bench {
         }
         let mut fresh = Victim::start(&self.home, &format!("victim-{}", self.victims));
         self.victims += 1;
-        self.field.turn_to(fresh.address.clone());
+        self.field.turn_to(&fresh);
         self.pair = pair(&self.field, &mut fresh).await;
         std::mem::replace(&mut self.victim, fresh).stop();
     }

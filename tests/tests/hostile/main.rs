@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use qasedak_chain::Network;
 
-use cases::{answers, asks, gossip, patient, streams, transport};
+use cases::{answers, asks, gossip, patient, quic, reconciling, streams, transport};
 use field::Case;
 use judge::Bench;
 use stock::Stock;
@@ -33,8 +33,9 @@ use stock::Stock;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_bears_hostile_peers() {
     let network = Network::dev();
-    let cases = [transport::cases(), streams::cases(), asks::cases(&network), answers::cases(), gossip::cases()];
-    let cases: Vec<Case> = cases.into_iter().flatten().filter(is_chosen).collect();
+    let below = [transport::cases(), quic::cases(), streams::cases()];
+    let above = [asks::cases(&network), answers::cases(), reconciling::cases(), gossip::cases()];
+    let cases: Vec<Case> = below.into_iter().chain(above).flatten().filter(is_chosen).collect();
     let stock = Stock::new(&network);
     let mut bench = Bench::new(home(), network, stock).await;
     bench.run(&cases).await;
@@ -44,7 +45,7 @@ async fn a_node_bears_hostile_peers() {
 /// Attacks that take their time, all at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_bears_patient_peers() {
-    let cases: Vec<Case> = patient::cases().into_iter().filter(is_chosen).collect();
+    let cases: Vec<Case> = patient::cases().into_iter().chain(quic::patient()).filter(is_chosen).collect();
     let mut bench = Bench::new(home(), Network::dev(), Stock::none()).await;
     let faults = bench.attempt(&cases.iter().collect::<Vec<_>>()).await;
     bench.failures.extend(faults);

@@ -25,7 +25,7 @@ use libp2p::{
         upgrade::OutboundConnectionUpgrade,
     },
     identity::Keypair,
-    noise, tcp, yamux,
+    noise, quic, tcp, yamux,
 };
 use qasedak_chain::Network;
 use qasedak_p2p::wire;
@@ -80,6 +80,14 @@ pub async fn secure(address: &Multiaddr, key: &Keypair) -> io::Result<Pipe> {
     agree(&mut socket, "/noise").await?;
     let noise = noise::Config::new(key).map_err(io::Error::other)?;
     Ok(noise.upgrade_outbound(socket, "/noise").await.map_err(io::Error::other)?.1)
+}
+
+/// Connects by QUIC, which proves to hold `key` as well.
+pub async fn dial_quic(address: Multiaddr, key: Keypair) -> io::Result<StreamMuxerBox> {
+    let mut transport = quic::tokio::Transport::new(quic::Config::new(&key));
+    let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let dialled = transport.dial(address, opts).map_err(|error| io::Error::other(error.to_string()))?.await;
+    Ok(StreamMuxerBox::new(dialled.map_err(io::Error::other)?.1))
 }
 
 /// Whether the other side has ended a connection.
@@ -137,17 +145,29 @@ impl Rogue {
         let mut config = yamux::Config::default();
         config.set_max_num_streams(4_096);
         let muxer = config.upgrade_outbound(pipe, "/yamux/1.0.0").await?;
+        Ok(Self::on(StreamMuxerBox::new(muxer), key, network, manners))
+    }
+
+    /// Connects by QUIC, and answers the victim as `manners` say.
+    pub async fn connect_quic(address: &Multiaddr, network: &Network, manners: Manners) -> io::Result<Self> {
+        let key = Keypair::generate_ed25519();
+        let muxer = dial_quic(address.clone(), key.clone()).await?;
+        Ok(Self::on(muxer, key, network, manners))
+    }
+
+    /// A rogue on a connection that is whole.
+    fn on(muxer: StreamMuxerBox, key: Keypair, network: &Network, manners: Manners) -> Self {
         let (opens, wanted) = mpsc::channel(64);
         let (over, fate) = watch::channel(false);
         let heard = Arc::default();
         let manners = Arc::new(manners.with_identity(network, &key));
-        let drive = drive(StreamMuxerBox::new(muxer), wanted, manners, Arc::clone(&heard));
+        let drive = drive(muxer, wanted, manners, Arc::clone(&heard));
         tokio::spawn(async move {
             drive.await;
             over.send_replace(true);
         });
         let topic = wire::topic(network);
-        Ok(Self { key, fate: Fate(fate), gossip: None, heard, topic, opens })
+        Self { key, fate: Fate(fate), gossip: None, heard, topic, opens }
     }
 
     /// Opens a stream on which nothing has been said.

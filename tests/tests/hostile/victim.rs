@@ -9,7 +9,10 @@ use crate::harness::Node;
 /// A running node without a wallet.
 pub struct Victim {
     node: Node,
+    /// By TCP.
     pub address: Multiaddr,
+    /// By QUIC.
+    pub quic: Multiaddr,
     /// Resident bytes before the first attack on it.
     pub calm_bytes: u64,
 }
@@ -18,9 +21,11 @@ impl Victim {
     pub fn start(home: &Path, name: &str) -> Self {
         let mut node = Node::relay(home, name);
         node.log_level("warn");
+        node.listen_also("/ip4/127.0.0.1/udp/0/quic-v1");
         node.start(&[]);
         let address = node.listening().parse().unwrap();
-        Self { node, address, calm_bytes: 0 }
+        let quic = node.listening_by("/quic-v1").parse().unwrap();
+        Self { node, address, quic, calm_bytes: 0 }
     }
 
     /// Begins to count the peak anew.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{AsyncReadExt, AsyncWriteExt, future::join_all};
 use qasedak_chain::Network;
-use qasedak_p2p::wire::{IDS_MAX, REQUEST_MAX_BYTES, Request, WANT_MAX};
+use qasedak_p2p::wire::{IDS_MAX, RECONCILE_ASK_MAX, REQUEST_MAX_BYTES, Request, WANT_MAX};
 
 use crate::{
     field::{
@@ -20,8 +20,10 @@ use crate::{
 
 pub fn cases(network: &Network) -> Vec<Case> {
     let mut cases = Vec::new();
+    let newest = sync_versions(network).len() as u32;
     for (protocol, version) in sync_versions(network) {
-        for (name, bytes) in malformed() {
+        let more = if version == newest { malformed_newest() } else { Vec::new() };
+        for (name, bytes) in malformed().into_iter().chain(more) {
             let protocol = protocol.clone();
             let name = format!("sync/{version}: {name}");
             let attack = move |field| asked(field, protocol.clone(), bytes.clone());
@@ -32,11 +34,17 @@ pub fn cases(network: &Network) -> Vec<Case> {
             cut_off(field, protocol.clone())
         }));
     }
-    let old = sync_versions(network).swap_remove(0).0;
+    let [old, second] = [0, 1].map(|nth| sync_versions(network).swap_remove(nth).0);
+    let reconcile = Request::Reconcile { salt: [7; 16], from: 0, to: 60, message: vec![0x61] };
+    let reconcile = frames::sync(&reconcile.to_bytes().unwrap());
     let checkpoint = frames::sync(&Request::Checkpoint { known: None }.to_bytes().unwrap());
     cases.extend([
         case("sync/1: a question that only later versions have", LetGo, move |field| {
             asked(field, old.clone(), checkpoint.clone())
+        })
+        .light(),
+        case("sync/2: a question that only the newest version has", LetGo, move |field| {
+            asked(field, second.clone(), reconcile.clone())
         })
         .light(),
         case("sync: 2,000 questions in a row", LetGo, flood),
@@ -66,6 +74,43 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("a page of too many places", frames::sync(&day(IDS_MAX as u32 + 1))),
         ("a byte behind the question", frames::sync(&[&whole[..], &[0]].concat())),
         ("a question that ends early", frames::sync(&whole[..whole.len() - 1])),
+    ]
+}
+
+/// Reconciliations and lists of aliases that no honest peer asks for.
+fn malformed_newest() -> Vec<(&'static str, Vec<u8>)> {
+    let spanned = |number: u32, from: u64, to: u64, rest: &[u8]| {
+        let front = [&number.to_le_bytes()[..], &[7; 16], &from.to_le_bytes(), &to.to_le_bytes()].concat();
+        frames::sync(&[&front, rest].concat())
+    };
+    let listed = |count: u64, bytes: &[u8]| [&count.to_le_bytes()[..], bytes].concat();
+    let message = |bytes: &[u8]| spanned(5, 0, 86_400, &listed(bytes.len() as u64, bytes));
+    let aliases = |from, to, count: u64| {
+        let list = listed(count, &vec![9; 8 * count as usize]);
+        spanned(6, from, to, &[&list[..], &[0, 0, 1, 0]].concat())
+    };
+    let whole = listed(1, &[0x61]);
+    vec![
+        ("a reconciliation of nothing", message(&[])),
+        ("a reconciliation of another version", message(&[0x60, 0, 0, 0])),
+        ("a reconciliation of garbage", message(&[&[0x61][..], &[0xff; 400]].concat())),
+        ("a reconciliation with a mode that is none", message(&[0x61, 0, 0, 7])),
+        ("a reconciliation that ends early", message(&[0x61, 0, 0, 1, 9, 9, 9])),
+        (
+            "a reconciliation that lists 2^60 aliases",
+            message(&[0x61, 0, 0, 2, 0x90, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]),
+        ),
+        ("a reconciliation with a bound of 9 bytes", message(&[&[0x61, 5, 9][..], &[1; 9], &[0]].concat())),
+        ("a reconciliation longer than may be", message(&vec![0x61; RECONCILE_ASK_MAX + 1])),
+        ("a reconciliation that claims 2^60 bytes", spanned(5, 0, 60, &(1_u64 << 60).to_le_bytes())),
+        ("a span that ends where it begins", spanned(5, 60, 60, &whole)),
+        ("a span that runs backwards", spanned(5, 120, 60, &whole)),
+        ("a span of half a minute", spanned(5, 0, 30, &whole)),
+        ("a span behind the end of time", spanned(5, 0, (1 << 40) + 60, &whole)),
+        ("no aliases", aliases(0, 60, 0)),
+        ("one alias too many", aliases(0, 60, WANT_MAX as u64 + 1)),
+        ("a list of 2^60 aliases", spanned(6, 0, 60, &(1_u64 << 60).to_le_bytes())),
+        ("aliases in a span that runs backwards", aliases(120, 60, 1)),
     ]
 }
 
