@@ -22,8 +22,11 @@ use crate::{
     seal::{BodyKeys, COMMITMENT_BYTES, body_keys},
 };
 
-/// Most seal keys that are tried on one envelope, newest first; each costs some 0.3 ms.
-pub const SEAL_KEYS_TRIED_MAX: usize = 64;
+/// Most seal keys that are tried on one envelope, newest first. A key is made every 25 days and kept for 124, so a wallet has
+/// about five of each identity, and a few more after it was restored; nobody else can add to them. The bound is far above
+/// that, so that no key which a card may still carry is left out, and what a stranger can make this cost by an envelope that
+/// no key opens stays below what its stamp costs them: each key takes some 0.3 ms.
+pub const SEAL_KEYS_TRIED_MAX: usize = 1_024;
 
 /// A message that was sealed to this wallet and is signed by its sender.
 #[derive(Clone, PartialEq, Eq)]

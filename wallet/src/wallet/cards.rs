@@ -6,12 +6,14 @@ use rand_core::CryptoRng;
 use super::{
     Numbers, Wallet, WalletError,
     contacts::{CardNews, KeyWarning},
+    index::OwnSealKey,
     rows::{CardRow, SealKeyRow},
     vault::{Changes, Class, Vault},
 };
 use crate::{
     address::Address,
     card::{self, Card},
+    clock::STEP_MAX_SECS,
     envelope::{Draft, Unstamped},
     keys::{Account, SealKey, SealKeyId},
 };
@@ -24,7 +26,8 @@ impl Wallet {
         for (number, row) in self.vault.all_counted::<SealKeyRow>()? {
             let (account, id) = (Account::new(row.account), SealKeyId::new(row.id));
             let key = SealKey::from_bytes(id, &row.secret);
-            self.index.seal_keys.insert(number, (account, id));
+            let until = Time::from_secs(row.until);
+            self.index.seal_keys.insert(number, OwnSealKey { account, id, until });
             if let Some(own) = self.own_mut().find(|own| own.account == account) {
                 own.seal_keys.push(key);
                 own.seal_keys.sort_by_key(SealKey::id);
@@ -33,19 +36,44 @@ impl Wallet {
         Ok(())
     }
 
-    /// The tags under which an identity's own card would be found now, newest week first.
-    pub fn own_card_tags(&self, of: Account, now: Time) -> Vec<[u8; 16]> {
-        card::tags(&self.network, &self.own_of(of).keys.address(), now)
+    /// Whether an identity's card should be published: there is none in the ledger, this wallet lacks its seal key (it was
+    /// restored from the words), or that is [no longer young](Self::is_young). `published` is the newest own card in the
+    /// ledger or the outbox.
+    pub fn own_card_due(&self, of: Account, now: Time, published: Option<&Card>) -> bool {
+        published.is_none_or(|card| !self.is_young(of, card.sequence(), now))
     }
 
-    /// Whether an identity's card should be published: there is none in the ledger, this wallet lacks its seal key (it was
-    /// restored from the words), or it is older than 25 days. `published` is the newest own card in the ledger or the outbox.
-    pub fn own_card_due(&self, of: Account, now: Time, published: Option<&Card>) -> bool {
-        published.is_none_or(|card| {
-            let made = card.sequence();
-            let known = self.own_of(of).seal_keys.iter().any(|key| key.id() == made);
-            !known || now.since(Time::from_secs(made.get())) >= card::RENEW_AFTER_SECS
+    /// Whether a seal key is here and was made less than [`card::RENEW_AFTER_SECS`] ago. Its row says when it was made: its
+    /// name may be ahead of that, when it had to outrank another. One that is from further ahead than clocks differ was made
+    /// under a wrong clock, and is not young: it would stay so for as long as the clock was wrong by.
+    pub fn is_young(&self, of: Account, key: SealKeyId, now: Time) -> bool {
+        let is_it = |own: &&OwnSealKey| own.account == of && own.id == key;
+        self.index.seal_keys.values().find(is_it).is_some_and(|own| {
+            let made = Time::from_secs(own.until.secs().saturating_sub(card::SEAL_KEY_KEPT_SECS));
+            made <= now.plus(STEP_MAX_SECS) && now.since(made) < card::RENEW_AFTER_SECS
         })
+    }
+
+    /// The card to publish now. For as long as the newest seal key is young and outranks `published`, its card is published
+    /// again, under a new date: however often an earlier one was not found, or did not get out, no further key is made, each
+    /// of which would have to be kept and tried for months. Otherwise [a new one is made](Self::make_card).
+    ///
+    /// # Errors
+    /// What [`make_card`](Self::make_card) gives.
+    pub fn card_to_publish(
+        &mut self,
+        of: Account,
+        now: Time,
+        published: Option<&Card>,
+        draft: &Draft,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Unstamped, WalletError> {
+        let own = self.own_of(of);
+        let newest = own.seal_keys.last().filter(|key| self.is_young(own.account, key.id(), now));
+        match newest.filter(|key| published.is_none_or(|card| card.sequence() <= key.id())) {
+            Some(key) => Ok(Card::sign(&self.network, &own.keys, key).publish(&self.network, draft, rng)?),
+            None => self.make_card(of, now, published, draft, rng),
+        }
     }
 
     /// Makes a card with a new seal key. The key is on disk when this returns; then the card may be published. Its sequence
@@ -76,7 +104,7 @@ impl Wallet {
         let row = SealKeyRow { until: until.secs(), account: account.get(), id, secret: *seal_key.secret() };
         self.vault.put(&mut changes, &Vault::counted_key(Class::SealKey, number), &row)?;
         self.vault.commit(changes)?;
-        self.index.seal_keys.insert(number, (account, seal_key.id()));
+        self.index.seal_keys.insert(number, OwnSealKey { account, id: seal_key.id(), until });
         if let Some(own) = self.own_mut().find(|own| own.account == account) {
             own.seal_keys.push(seal_key);
         }

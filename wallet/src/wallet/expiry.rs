@@ -70,10 +70,10 @@ impl Wallet {
         };
         let is = |of: Class| class == Some(of as u8);
         if is(Class::SealKey) {
-            if let Some((account, id)) = self.index.seal_keys.remove(&number)
-                && let Some(own) = self.own_mut().find(|own| own.account == account)
+            if let Some(gone) = self.index.seal_keys.remove(&number)
+                && let Some(own) = self.own_mut().find(|own| own.account == gone.account)
             {
-                own.seal_keys.retain(|key| key.id() != id);
+                own.seal_keys.retain(|key| key.id() != gone.id);
             }
         } else if is(Class::Received) || is(Class::Sent) {
             self.index.remove(number);

@@ -35,6 +35,15 @@ pub(super) struct Waiting {
     pub(super) inner_id: InnerId,
 }
 
+/// One of the wallet's own seal keys.
+#[derive(Clone, Copy)]
+pub(super) struct OwnSealKey {
+    pub(super) account: Account,
+    pub(super) id: SealKeyId,
+    /// When it is destroyed.
+    pub(super) until: Time,
+}
+
 /// All of them.
 #[derive(Default)]
 pub(super) struct Index {
@@ -47,7 +56,7 @@ pub(super) struct Index {
     /// Numbers of receipts that are owed.
     pub(super) receipts: BTreeMap<u64, (Account, Address, InnerId)>,
     /// Own seal keys by the number of their row.
-    pub(super) seal_keys: BTreeMap<u64, (Account, SealKeyId)>,
+    pub(super) seal_keys: BTreeMap<u64, OwnSealKey>,
 }
 
 impl Index {

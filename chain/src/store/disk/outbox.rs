@@ -54,6 +54,11 @@ impl DiskOutbox {
         files::bytes_under(&self.dir)
     }
 
+    /// Whether it holds that transaction.
+    pub fn contains(&self, id: &TxId) -> bool {
+        self.journal().contains(id.as_bytes())
+    }
+
     fn journal(&self) -> MutexGuard<'_, Journal> {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
