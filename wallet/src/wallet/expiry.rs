@@ -81,6 +81,8 @@ impl Wallet {
             self.index.requests.remove(&number);
         } else if is(Class::Receipt) {
             self.index.receipts.remove(&number);
+        } else if is(Class::Posting) {
+            self.index.posting.remove(&number);
         }
     }
 

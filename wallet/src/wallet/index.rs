@@ -55,6 +55,8 @@ pub(super) struct Index {
     pub(super) requests: BTreeMap<u64, Waiting>,
     /// Numbers of receipts that are owed.
     pub(super) receipts: BTreeMap<u64, (Account, Address, InnerId)>,
+    /// Numbers of sent messages that are not known to have reached the outbox.
+    pub(super) posting: BTreeSet<u64>,
     /// Own seal keys by the number of their row.
     pub(super) seal_keys: BTreeMap<u64, OwnSealKey>,
 }
@@ -110,6 +112,10 @@ impl Index {
 
     pub(super) fn sent_by_tx(&self, tx_id: &TxId) -> Option<u64> {
         self.by_tx.get(tx_id).copied()
+    }
+
+    pub(super) fn tx_of(&self, number: u64) -> Option<TxId> {
+        self.by_tx.iter().find(|(_, sent)| **sent == number).map(|(id, _)| *id)
     }
 
     pub(super) fn sent_by_inner(&self, inner_id: &InnerId) -> Option<u64> {

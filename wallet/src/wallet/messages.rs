@@ -12,7 +12,7 @@ use super::{
     Numbers, Wallet, WalletError,
     index::{Entry, Waiting},
     requests::Waits,
-    rows::{CursorRow, KnownRow, ReceiptRow, ReceivedRow, RequestRow, SentRow, UnreadRow},
+    rows::{CursorRow, KnownRow, PostingRow, ReceiptRow, ReceivedRow, RequestRow, SentRow, UnreadRow},
     vault::{Changes, Class, Vault},
 };
 use crate::{
@@ -135,6 +135,9 @@ impl Wallet {
         for (number, row) in self.vault.all_counted::<ReceiptRow>()? {
             let owed = (Account::new(row.account), Address::from_bytes(row.to)?, InnerId::from_bytes(row.inner_id));
             self.index.receipts.insert(number, owed);
+        }
+        for (number, _) in self.vault.all_counted::<PostingRow>()? {
+            self.index.posting.insert(number);
         }
         Ok(())
     }

@@ -41,7 +41,7 @@ lasting!(
     HeaderRow Header, CursorRow Cursor, UnreadRow Unread, ContactRow Contact, CardRow Card, CounterRow Counter,
     ClockRow Clock, BlockedRow Blocked, IdentityRow Identity
 );
-dated!(SealKeyRow SealKey, ReceivedRow Received, KnownRow Known, SentRow Sent, SentTextRow SentText, ReceiptRow Receipt);
+dated!(SealKeyRow SealKey, ReceivedRow Received, KnownRow Known, SentRow Sent, SentTextRow SentText, ReceiptRow Receipt, PostingRow Posting);
 
 impl Row for RequestRow {
     const CLASS: Class = Class::Request;
@@ -169,6 +169,12 @@ pub(super) struct ReceiptRow {
     pub(super) account: u32,
     pub(super) to: [u8; 32],
     pub(super) inner_id: [u8; 32],
+}
+
+/// That a sent message is not known to have reached the outbox.
+#[derive(Encode, Decode)]
+pub(super) struct PostingRow {
+    pub(super) until: u64,
 }
 
 /// That a message was sent, and what became of it. Outlives the text by some days.

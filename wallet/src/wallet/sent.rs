@@ -11,7 +11,7 @@ use super::{
     Numbers, Wallet, WalletError,
     index::Entry,
     messages::{COPIES_FOR_SECS, reply_of},
-    rows::{ReceiptRow, SentRow, SentTextRow},
+    rows::{PostingRow, ReceiptRow, SentRow, SentTextRow},
     vault::{Changes, Class, Vault},
 };
 use crate::{
@@ -56,6 +56,9 @@ pub struct SentMessage {
     pub ends: Time,
     /// What became of it.
     pub state: SentState,
+    /// Whether nobody [said](Wallet::posted) that its transaction reached the outbox: if it is neither there nor in the ledger,
+    /// the work broke off, and it was never sent.
+    pub posting: bool,
     /// What was kept of it when it was sealed; `None` once it has ended.
     pub record: Option<Box<SentRecord>>,
 }
@@ -80,8 +83,9 @@ pub struct OwedReceipt {
 }
 
 impl Wallet {
-    /// Keeps a sent message. To be called before its transaction is let out, so that no message goes unrecorded. What its
-    /// recipient had sent as a stranger moves to the inbox: whom one writes to is a stranger no more. Returns its number.
+    /// Keeps a sent message. To be called before its transaction is let out, so that no message goes unrecorded; once that is
+    /// in the outbox, say so by [`posted`](Self::posted). What its recipient had sent as a stranger moves to the inbox: whom one
+    /// writes to is a stranger no more. Returns its number.
     ///
     /// # Errors
     /// What writing gives; the transaction should not be let out then.
@@ -112,11 +116,36 @@ impl Wallet {
         };
         self.vault.put(&mut changes, &Vault::counted_key(Class::Sent, seq), &row)?;
         self.vault.put(&mut changes, &Vault::counted_key(Class::SentText, seq), &text)?;
+        let posting = PostingRow { until: ends.secs() };
+        self.vault.put(&mut changes, &Vault::counted_key(Class::Posting, seq), &posting)?;
         self.vault.commit(changes)?;
+        self.index.posting.insert(seq);
         let entry = Entry { peer: record.recipient, sent: true, ends };
         self.index.insert_sent(seq, entry, tx_id, record.inner_id);
         self.accept_requests(&record.recipient)?;
         Ok(seq)
+    }
+
+    /// Transactions of messages that are not known to have reached the outbox, and that have not ended.
+    pub fn posting(&self) -> Vec<TxId> {
+        self.index.posting.iter().filter_map(|number| self.index.tx_of(*number)).collect()
+    }
+
+    /// Notes that the transactions of these messages are in the outbox, or further.
+    ///
+    /// # Errors
+    /// What writing gives.
+    pub fn posted(&mut self, ids: &[TxId]) -> Result<(), WalletError> {
+        let numbers = ids.iter().filter_map(|id| self.index.sent_by_tx(id));
+        let numbers: Vec<u64> = numbers.filter(|number| self.index.posting.contains(number)).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        numbers.iter().for_each(|number| changes.remove(&Vault::counted_key(Class::Posting, *number)));
+        self.vault.commit(changes)?;
+        self.index.posting.retain(|number| !numbers.contains(number));
+        Ok(())
     }
 
     /// A sent message by its number.
@@ -144,6 +173,7 @@ impl Wallet {
             time_ms: row.time_ms,
             ends,
             state,
+            posting: self.index.posting.contains(&seq),
             record,
         }))
     }

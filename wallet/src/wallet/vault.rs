@@ -43,6 +43,7 @@ pub(super) enum Class {
     Blocked = 14,
     Identity = 15,
     Receipt = 16,
+    Posting = 17,
 }
 
 impl Class {
@@ -50,7 +51,7 @@ impl Class {
         self as u8
     }
     fn of(key: &[u8]) -> Option<Self> {
-        const ALL: [Class; 16] = [
+        const ALL: [Class; 17] = [
             Class::Header,
             Class::Cursor,
             Class::Contact,
@@ -67,15 +68,20 @@ impl Class {
             Class::Blocked,
             Class::Identity,
             Class::Receipt,
+            Class::Posting,
         ];
         ALL.into_iter().find(|class| key.first() == Some(&class.byte()))
     }
     /// What becomes of its rows.
     const fn keeping(self) -> Keeping {
         match self {
-            Class::SealKey | Class::Received | Class::Sent | Class::SentText | Class::Request | Class::Receipt => {
-                Keeping::Epoch
-            }
+            Class::SealKey
+            | Class::Received
+            | Class::Sent
+            | Class::SentText
+            | Class::Request
+            | Class::Receipt
+            | Class::Posting => Keeping::Epoch,
             Class::Known => Keeping::Dated,
             _ => Keeping::Lasting,
         }
