@@ -17,6 +17,7 @@ use qasedak_chain::{
     proof,
     retention::{Keep, body_day},
     store::{Body, Store, disk::DiskStore, memory::MemoryStore},
+    transaction::{Core, CoreFields, Kind, LIFETIME_MAX_SECS, LIFETIME_MIN_SECS},
 };
 
 #[path = "support/disk.rs"]
@@ -117,6 +118,34 @@ proptest! {
             let found = ledger.transaction(Position::new(nth as u64)).unwrap().unwrap();
             prop_assert_eq!(found.header(), transaction.header());
         }
+    }
+}
+
+proptest! {
+    /// Within 4 days of its end a body is gone from every honest node, whenever it came there; and not before 3 days.
+    #[test]
+    fn a_body_goes_in_the_fourth_day_after_its_end(
+        minute in 29_000_000u64..60_000_000,
+        lifetime_secs in LIFETIME_MIN_SECS..=LIFETIME_MAX_SECS,
+        came in 0u64..400 * 86_400,
+    ) {
+        let time = Time::from_secs(minute * 60);
+        let core = Core::new(CoreFields {
+            parents: vec![dev().genesis()],
+            time,
+            lifetime_secs,
+            kind: Kind::Sealed,
+            hint: [1; 16],
+            body_hash: [2; 32],
+            body_len: 512,
+            author: [3; 32],
+        });
+        let core = core.unwrap();
+        // At the earliest so long before its time that this is no date from the future.
+        let arrival = Time::from_secs(time.secs() - 48 * 3_600 + came);
+        let gone = body_day(&core, arrival) * 86_400;
+        prop_assert!((gone - core.expires().secs()) <= 4 * 86_400);
+        prop_assert!((gone - core.expires().secs()) > 3 * 86_400);
     }
 }
 

@@ -191,6 +191,7 @@ impl Engine {
         }
         self.views.expire(turn.now.elapsed_ms);
         self.expire_holders(turn);
+        self.release_ended(turn);
         self.publish(turn);
         self.walk(turn);
     }

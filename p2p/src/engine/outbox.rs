@@ -4,7 +4,7 @@
 //! [`Output::Released`](super::Output::Released), which comes when the log has them durably. In between, one
 //!
 //! 1. **waits**: outside ledger, digest, sync and answers, until a subscribed peer is there and its parents are here
-//!    (after a power cut they may come after it);
+//!    (after a power cut they may come after it); when its body's day has come before that, it is released unpublished;
 //! 2. **is published**, and waits again, a while, when that reached nobody;
 //! 3. **is logged**, once it was sent to a subscriber, or as soon as a peer offers it by gossip or lists it in sync.
 //!
@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 
-use qasedak_chain::{Position, TxId, rules::Verified, store::Store};
+use qasedak_chain::{Position, TxId, retention::body_day, rules::Verified, store::Store};
 
 use super::{
     Engine, Output, Peer, Turn,
@@ -27,6 +27,9 @@ use super::{
 const RETRY_MS: u64 = 2_000;
 /// How long a publication may take.
 const PUBLISHING_MS: u64 = 10_000;
+/// A clock that is so many days past the end of what waits is not believed, since nobody else could give that back; what is
+/// really so old is published, and goes with the day's other bodies.
+const BELIEVED_DAYS: u64 = 180;
 /// Most publications at a time.
 const BURST: usize = 64;
 
@@ -93,6 +96,7 @@ impl Engine {
         let id = verified.transaction().id();
         self.outbox.waiting.insert(id, Waiting { verified, next_ms: turn.now.elapsed_ms, lacks_parents: false });
         self.own_was_known(turn, &id);
+        self.release_ended(turn);
         self.publish(turn);
     }
 
@@ -107,6 +111,23 @@ impl Engine {
                 Ok(None) => {}
                 Err(error) => self.failures.note(&error),
             }
+        }
+    }
+
+    /// Releases what waits since before its body would have been dropped: it was never published, and nobody would keep it
+    /// now. So the body goes from this disk, too, when it goes from every other.
+    pub(super) fn release_ended<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let today = turn.ledger.clock(turn.now.system).day();
+        // It did not arrive; had it, then not before the time that it gives.
+        let is_over = |waiting: &Waiting| {
+            let core = waiting.verified.transaction().core();
+            let day = body_day(core, core.time());
+            (day..=day.saturating_add(BELIEVED_DAYS)).contains(&today)
+        };
+        let ended = self.outbox.waiting.extract_if(.., |_, waiting| is_over(waiting));
+        let ended: Vec<TxId> = ended.map(|(id, _)| id).collect();
+        if !ended.is_empty() {
+            turn.out.push(Output::Released(ended));
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     engine::{Input, Output, Peer, Verdict, holders::Followed},
     wire::Response,
 };
-use qasedak_chain::{Network, Position, Transaction, TxId};
+use qasedak_chain::{Network, Position, Time, Transaction, TxId, retention::body_day};
 
 fn own(solo: &mut Solo, transaction: &Transaction) -> Vec<Output> {
     let own = verified(&solo.network, transaction);
@@ -214,4 +214,28 @@ fn after_a_restart_counting_begins_again_with_what_the_node_names() {
     let summary = solo.ledger.summary();
     solo.answer(1, question, Response::Digest { count: 2, digest: *summary.digest.as_bytes() });
     assert_eq!((on(&solo, &world()[0]), on(&solo, &world()[1])), (Some(1), None));
+}
+
+/// Nobody took it while it lived: it goes from the disk when honest nodes drop such a body, and is not published later.
+#[test]
+fn what_never_got_out_is_released_when_its_day_has_come() {
+    let core = world()[0].core();
+    let day = body_day(core, core.time());
+    assert!(Time::from_secs(day * 86_400).since(core.expires()) <= 4 * 86_400);
+    for at_start in [false, true] {
+        let mut solo = Solo::new();
+        if !at_start {
+            own(&mut solo, &world()[0]);
+        }
+        solo.now.system = Time::from_secs(day * 86_400 - 1);
+        assert_eq!(released(&solo.tell(Input::Tick)), []);
+        solo.now.system = Time::from_secs(day * 86_400);
+        let out = if at_start { own(&mut solo, &world()[0]) } else { solo.tell(Input::Tick) };
+        assert_eq!((released(&out), solo.engine.status().outbox), (vec![world()[0].id()], 0));
+        assert_eq!(published(&solo.meet(1)), []);
+    }
+    // A clock that is years ahead takes nothing from anybody.
+    let mut solo = Solo::new();
+    solo.now.system = Time::from_secs((day + 2_000) * 86_400);
+    assert_eq!(released(&own(&mut solo, &world()[0])), []);
 }
