@@ -10,16 +10,17 @@ use std::{
 };
 
 use qasedak_chain::{
-    Network, Position, Transaction, TxId,
+    Network, Position, Time, Transaction, TxId,
     store::{Outbox, StoreError, disk::DiskOutbox},
 };
 use qasedak_p2p::driver::{DriverError, Handle};
 use qasedak_wallet::{
-    Address, Content, Draft, InnerId, Message, Wallet, WalletError,
-    wallet::{DiscloseError, StoredMessage},
+    Address, Content, Draft, InnerId, Message, SentRecord, Wallet, WalletError,
+    wallet::{DiscloseError, OwedReceipt, StoredMessage},
 };
 use tokio::sync::watch;
 
+use cards::Published;
 use outbox::Stampings;
 
 use crate::{
@@ -37,6 +38,9 @@ pub use outbox::{Fate, Out};
 pub use people::{Change, Known, Unheard, Verification};
 pub use scan::Scanning;
 pub(crate) use scan::{Envelope, envelope_at};
+
+#[cfg(test)]
+mod tests;
 
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -110,6 +114,16 @@ pub struct NewLetter {
     pub reply_to: Option<u64>,
 }
 
+/// What is posted: it says what the wallet notes about it, and when.
+enum Posted {
+    /// An own card, of which it notes nothing.
+    Card,
+    /// A message: noted before it is in the outbox, so that nothing goes out that its history does not show.
+    Message(Box<SentRecord>),
+    /// A receipt: owed until it is in the outbox. One that goes twice does no harm.
+    Receipt(OwedReceipt),
+}
+
 /// A message of the inbox.
 #[derive(Debug, Clone)]
 pub struct Letter {
@@ -130,6 +144,7 @@ pub struct Mail {
     stamper: Stamper,
     /// To whom messages are being stamped.
     stamping: Stampings,
+    published: Published,
     /// The number of the newest received message.
     received: watch::Sender<u64>,
     /// How far a long scan is.
@@ -155,6 +170,7 @@ impl Mail {
             p2p,
             stamper,
             stamping: Stampings::default(),
+            published: Published::default(),
             received,
             scanning: watch::Sender::new(None),
         }
@@ -220,6 +236,9 @@ impl Mail {
                 Ok(_) => {}
                 Err(error) => tracing::error!("cannot let go what has expired: {error}"),
             }
+            if let Err(error) = self.off_thread(Self::note_posted).await {
+                tracing::error!("cannot note what is in the outbox: {error}");
+            }
             if let Err(error) = self.send_receipts().await {
                 tracing::warn!("cannot send receipts: {error}");
             }
@@ -251,7 +270,7 @@ impl Mail {
 
     async fn keep_card(self: Arc<Self>) {
         loop {
-            let wait = match self.publish_card().await {
+            let wait = match self.publish_cards(now()).await {
                 Ok(()) => CARD_LOOK_EVERY,
                 Err(MailError::Stamping(StampingError::Stopped) | MailError::Network(_)) => return,
                 Err(error) => {
@@ -263,13 +282,12 @@ impl Mail {
         }
     }
 
-    /// Waits until no work holds the wallet any more.
+    /// Waits until no work holds the wallet any more, and has it note what is still to be noted.
     pub async fn finish(self: &Arc<Self>) {
-        let held = self.off_thread(|mail| {
-            drop(mail.wallet());
-            Ok(())
-        });
-        drop(held.await);
+        // What was posted in the last minute is noted, too, so that a wallet that is taken elsewhere knows it.
+        if let Err(error) = self.off_thread(Self::note_posted).await {
+            tracing::error!("cannot note what is in the outbox: {error}");
+        }
     }
 
     /// Seals, stamps and posts a text; the transaction is in the outbox, on disk, when this returns.
@@ -285,7 +303,7 @@ impl Mail {
             .off_thread(move |mail| {
                 let address = mail.wallet().resolve(&letter.to)?;
                 let card = mail.card_of(&address)?.ok_or(MailError::NoCard)?;
-                let mut draft = mail.draft()?;
+                let mut draft = mail.draft(now())?;
                 draft.lifetime_secs = letter.lifetime_secs;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
                 let reply_to = letter.reply_to.map(|number| mail.answered(&address, number)).transpose()?;
@@ -295,8 +313,7 @@ impl Mail {
             .await?;
         let _stamping = self.stamping.begin(who);
         let stamped = self.stamper.stamp(sealed.unstamped).await?;
-        let record = sealed.record;
-        self.post(stamped, move |wallet, id| wallet.record_sent(id, &record).map(drop)).await
+        self.post(stamped, Posted::Message(Box::new(sealed.record))).await
     }
 
     /// The message with that number, if it is one of those that were exchanged with this address.
@@ -307,27 +324,31 @@ impl Mail {
     }
 
     /// Parents and time of a new transaction.
-    fn draft(&self) -> Result<Draft, MailError> {
+    fn draft(&self, now: Time) -> Result<Draft, MailError> {
         let mut rng = rng().map_err(|_| MailError::Randomness)?;
-        let (parents, time) = write(&self.ledger, |ledger| ledger.next_place(now(), &mut rng))?;
+        let (parents, time) = write(&self.ledger, |ledger| ledger.next_place(now, &mut rng))?;
         Ok(Draft::new(parents, time))
     }
 
     /// Keeps a stamped transaction durably and hands it to the network. Runs to its end even when the caller is gone, so
     /// that nothing stays half posted.
-    async fn post(
-        self: &Arc<Self>,
-        stamped: Stamped,
-        record: impl FnOnce(&mut Wallet, TxId) -> Result<(), WalletError> + Send + 'static,
-    ) -> Result<Accepted, MailError> {
+    async fn post(self: &Arc<Self>, stamped: Stamped, posted: Posted) -> Result<Accepted, MailError> {
         let mail = Arc::clone(self);
         let posting = tokio::spawn(async move {
             let Stamped { verified, took_ms } = stamped;
             let id = verified.transaction().id();
             let verified = mail
                 .off_thread(move |mail| {
-                    record(&mut mail.wallet(), id)?;
+                    // Under one lock, so that nobody sees a message between the two and takes it for one that was lost.
+                    let mut wallet = mail.wallet();
+                    if let Posted::Message(record) = &posted {
+                        wallet.record_sent(id, record)?;
+                    }
                     mail.outbox.put(verified.transaction())?;
+                    if let Posted::Receipt(owed) = &posted {
+                        let noted = wallet.record_receipt(owed);
+                        noted.unwrap_or_else(|error| tracing::warn!("a receipt may go out again: {error}"));
+                    }
                     Ok(verified)
                 })
                 .await?;

@@ -1,16 +1,23 @@
 //! What the tests of this crate share: wallets in directories, stamped transactions between them, and disks that fail.
 
-use std::{ops::ControlFlow, path::Path};
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, RwLock},
+};
 
 use qasedak_chain::{
-    Network, Transaction, TxId, stamp,
-    store::disk::faults::{Faults, Kind},
+    Ledger, Network, Time, Transaction, TxId, rules, stamp,
+    store::disk::{
+        DiskOptions, DiskStore,
+        faults::{Faults, Kind},
+    },
 };
 use qasedak_wallet::{Card, Content, Draft, KdfCost, Message, Phrase, Wallet, envelope::Unstamped, keys::Account};
 
 use crate::{
     failure::Outcome,
-    node::{now, rng},
+    node::{DiskLedger, now, rng, write},
 };
 
 /// Does something at every place at which the disk may fail, once or from there on, and looks at what came of it once the disk
@@ -48,6 +55,22 @@ pub(crate) fn wallet(home: &Path, number: u8) -> Wallet {
     let phrase = Phrase::from_entropy(&[number; 32]).unwrap();
     let dir = home.join(format!("wallet-{number}"));
     Wallet::create(&dir, &Network::dev(), &phrase, "x", KdfCost::for_tests(), now(), &mut rng().unwrap()).unwrap()
+}
+
+/// The ledger of `dev` in a directory.
+pub(crate) fn ledger(dir: &Path) -> Arc<RwLock<DiskLedger>> {
+    let dev = Network::dev();
+    let store = DiskStore::open_with(dir, &dev, [6; 16], DiskOptions::default(), &mut |_, _| {}).unwrap();
+    Arc::new(RwLock::new(Ledger::open_with(dev, store, &mut |_, _| {}).unwrap()))
+}
+
+/// Appends a transaction that came at `arrival`, durably.
+pub(crate) fn append_at(ledger: &RwLock<DiskLedger>, transaction: &Transaction, arrival: Time) {
+    let verified = rules::verify(&Network::dev(), transaction.clone()).unwrap();
+    write(ledger, |ledger| {
+        ledger.append(verified, arrival, false).unwrap();
+        ledger.flush_now(arrival).unwrap();
+    });
 }
 
 /// A place behind a transaction that no ledger has.

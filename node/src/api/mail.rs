@@ -154,6 +154,7 @@ fn state(fate: Fate) -> &'static str {
         Fate::Out(_) => "out",
         Fate::Delivered(_) => "delivered",
         Fate::Expired => "expired",
+        Fate::Unsent => "unsent",
     }
 }
 

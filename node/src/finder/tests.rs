@@ -2,24 +2,15 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use qasedak_chain::{
-    Ledger, TxId, rules,
-    store::disk::{DiskOptions, DiskStore},
-};
+use qasedak_chain::TxId;
 use qasedak_wallet::{Draft, Wallet};
 use rand::RngExt;
 
 use super::*;
 use crate::{
     node::write,
-    testing::{card_of, letter, wallet},
+    testing::{append_at, card_of, ledger, letter, wallet},
 };
-
-fn ledger(dir: &Path) -> Arc<RwLock<DiskLedger>> {
-    let dev = Network::dev();
-    let store = DiskStore::open_with(dir, &dev, [6; 16], DiskOptions::default(), &mut |_, _| {}).unwrap();
-    Arc::new(RwLock::new(Ledger::open_with(dev, store, &mut |_, _| {}).unwrap()))
-}
 
 fn place(ledger: &RwLock<DiskLedger>) -> Draft {
     let (parents, time) = write(ledger, |ledger| ledger.next_place(now(), &mut rng().unwrap())).unwrap();
@@ -27,11 +18,7 @@ fn place(ledger: &RwLock<DiskLedger>) -> Draft {
 }
 
 fn append(ledger: &RwLock<DiskLedger>, transaction: &Transaction) {
-    let verified = rules::verify(&Network::dev(), transaction.clone()).unwrap();
-    write(ledger, |ledger| {
-        ledger.append(verified, now(), false).unwrap();
-        ledger.flush_now(now()).unwrap();
-    });
+    append_at(ledger, transaction, now());
 }
 
 fn end(ledger: &RwLock<DiskLedger>) -> Position {

@@ -1,50 +1,78 @@
 //! Cards: the own one is published at start and before it expires; others' are looked up when they are needed.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use qasedak_chain::{
-    Transaction,
+    Time, Transaction, TxId,
     store::{Outbox, StoreError},
 };
 use qasedak_wallet::{
-    Address, Card, card,
+    Account, Address, Card, SealKeyId, card,
     wallet::{CardNews, Identity},
 };
 
-use super::{Mail, MailError};
+use super::{Mail, MailError, Posted};
 use crate::node::{now, read, rng};
 
 /// Most transactions under one tag whose headers are ranked. A flood beyond this under one address' tag costs its author
 /// a stamp each; the card's owner outranks it by work.
 const RANKED_MAX: usize = 65_536;
 
+/// Own cards that this run has published, by account: the seal key, and the transaction that carries the card.
+pub(super) type Published = Mutex<BTreeMap<u32, (SealKeyId, TxId)>>;
+
 impl Mail {
-    /// Publishes the cards of all own identities that are due.
-    pub(super) async fn publish_card(self: &Arc<Self>) -> Result<(), MailError> {
+    /// Publishes the cards of all own identities that are due at `now`. What hinders one keeps no other back; the first
+    /// hindrance is returned.
+    pub(super) async fn publish_cards(self: &Arc<Self>, now: Time) -> Result<(), MailError> {
         let identities: Vec<Identity> = self.wallet().identities().collect();
+        let mut hindered = None;
         for own in identities {
-            self.publish_card_of(own).await?;
+            if let Err(error) = self.publish_card_of(own, now).await {
+                hindered.get_or_insert(error);
+            }
         }
-        Ok(())
+        hindered.map_or(Ok(()), Err)
     }
 
-    async fn publish_card_of(self: &Arc<Self>, own: Identity) -> Result<(), MailError> {
+    async fn publish_card_of(self: &Arc<Self>, own: Identity, now: Time) -> Result<(), MailError> {
+        let account = own.account;
         let made = self
             .off_thread(move |mail| {
-                let published = mail.own_card(&own)?;
-                if !mail.wallet().own_card_due(own.account, now(), published.as_ref()) {
+                let draft = mail.draft(now)?;
+                let published = mail.own_card(&own, &[now, draft.time])?;
+                // One after the other: in one statement the wallet could be locked twice.
+                let is_due = mail.wallet().own_card_due(account, now, published.as_ref());
+                if !is_due || mail.is_out(account, now)? {
                     return Ok(None);
                 }
-                let draft = mail.draft()?;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
-                Ok(Some(mail.wallet().make_card(own.account, now(), published.as_ref(), &draft, &mut rng)?))
+                let mut wallet = mail.wallet();
+                let unstamped = wallet.card_to_publish(account, now, published.as_ref(), &draft, &mut rng)?;
+                Ok(wallet.seal_keys(account).last().map(|key| (unstamped, key)))
             })
             .await?;
-        let Some(unstamped) = made else {
+        let Some((unstamped, key)) = made else {
             return Ok(());
         };
         let stamped = self.stamper.stamp(unstamped).await?;
-        self.post(stamped, |_, _| Ok(())).await.map(drop)
+        let accepted = self.post(stamped, Posted::Card).await?;
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).insert(account.get(), (key, accepted.id));
+        Ok(())
+    }
+
+    /// Whether this run has put a card of a young seal key on the ledger, though it may not be found there any more: with
+    /// little room for bodies here its own may have had to go. Others have it, so once is enough.
+    fn is_out(&self, account: Account, now: Time) -> Result<bool, MailError> {
+        let published = self.published.lock().unwrap_or_else(PoisonError::into_inner).get(&account.get()).copied();
+        let Some((key, id)) = published else {
+            return Ok(false);
+        };
+        let is_young = self.wallet().is_young(account, key, now);
+        Ok(is_young && self.is_in_ledger(&id)?)
     }
 
     /// All own identities, each with when its card was published, in seconds since 1970.
@@ -55,7 +83,7 @@ impl Mail {
         self.off_thread(|mail| {
             let identities: Vec<Identity> = mail.wallet().identities().collect();
             let with_card = |own: Identity| {
-                let card = mail.own_card(&own)?.map(|card| card.sequence().get());
+                let card = mail.own_card(&own, &mail.dates(now()))?.map(|card| card.sequence().get());
                 Ok((own, card))
             };
             identities.into_iter().map(with_card).collect()
@@ -63,17 +91,27 @@ impl Mail {
         .await
     }
 
+    /// The times whose weeks cards are looked for under: the system's clock, and the ledger's. That one is ahead when the
+    /// system's was once, and the node dates by it what it makes.
+    fn dates(&self, now: Time) -> [Time; 2] {
+        [now, read(&self.ledger, |ledger| ledger.clock(now))]
+    }
+
     /// The newest card of an own identity, in the ledger or in the outbox.
-    fn own_card(&self, own: &Identity) -> Result<Option<Card>, MailError> {
-        let mut found = self.find_cards(&own.address)?;
-        let tags = self.wallet().own_card_tags(own.account, now());
+    fn own_card(&self, own: &Identity, dates: &[Time]) -> Result<Option<Card>, MailError> {
+        let mut found = self.find_cards(&own.address, dates)?;
+        let tags = self.card_tags(&own.address, dates);
         found.extend(self.outbox.all()?.into_iter().filter(|kept| tags.contains(kept.core().hint())));
         Ok(card::newest(&self.network, &own.address, None, &found))
     }
 
+    fn card_tags(&self, address: &Address, dates: &[Time]) -> BTreeSet<[u8; 16]> {
+        dates.iter().flat_map(|date| card::tags(&self.network, address, *date)).collect()
+    }
+
     /// The newest valid card of someone; never one that is older than what this wallet has seen before.
     pub(super) fn card_of(&self, address: &Address) -> Result<Option<Card>, MailError> {
-        let found = self.find_cards(address)?;
+        let found = self.find_cards(address, &self.dates(now()))?;
         let mut wallet = self.wallet();
         let known = wallet.card_of(address)?;
         match card::newest(&self.network, address, known.as_ref(), &found) {
@@ -89,9 +127,9 @@ impl Mail {
     }
 
     /// The candidates under an address' tags of the last weeks, those with the most work of each week.
-    fn find_cards(&self, address: &Address) -> Result<Vec<Transaction>, MailError> {
+    fn find_cards(&self, address: &Address, dates: &[Time]) -> Result<Vec<Transaction>, MailError> {
         let mut found = Vec::new();
-        for tag in card::tags(&self.network, address, now()) {
+        for tag in self.card_tags(address, dates) {
             let positions = read(&self.ledger, |ledger| ledger.tagged(&tag, RANKED_MAX))?;
             let mut headers = Vec::new();
             for position in positions {
@@ -107,7 +145,7 @@ impl Mail {
 }
 
 /// A damaged candidate counts as none: one card that cannot be read must not hide the others. The audit names it.
-fn intact<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+pub(super) fn intact<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(StoreError::Damaged { .. }) => Ok(None),
         read => read,

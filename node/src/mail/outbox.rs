@@ -26,6 +26,8 @@ pub enum Fate {
     Delivered(u64),
     /// It has ended without a receipt.
     Expired,
+    /// It is neither in the outbox nor in the ledger: the work broke off before it was kept, and it never goes out.
+    Unsent,
 }
 
 /// Something that is not out yet.
@@ -35,12 +37,20 @@ pub struct Out {
     pub id: Option<TxId>,
     /// To whom, as it was typed or as their name or address stands; none for what is no message, like a card.
     pub to: Option<String>,
-    /// `stamping`, `waiting` or `out`.
+    /// `stamping`, `waiting`, `out` or `unsent`.
     pub state: &'static str,
     /// How many peers are known to hold it; none while that is not counted.
     pub peers: Option<usize>,
     /// Why it stands here, in a sentence.
     pub reason: &'static str,
+}
+
+/// What is said of a message that never went out.
+const UNSENT: &str = "it was never sent: this computer stopped, or its disk failed, before it was kept; send it again";
+
+/// To whom a message was sent, by name if they have one.
+fn told(sent: &SentMessage) -> String {
+    sent.contact.as_ref().map_or_else(|| sent.recipient.to_string(), ToString::to_string)
 }
 
 /// Messages that are being stamped.
@@ -102,7 +112,7 @@ impl Mail {
         for transaction in self.outbox.all()? {
             let id = transaction.id();
             let sent = self.wallet().sent_by(&id)?;
-            let to = sent.map(|sent| sent.contact.map_or(sent.recipient.to_string(), |name| name.to_string()));
+            let to = sent.as_ref().map(told);
             let (state, reason) = if self.is_in_ledger(&id)? {
                 ("out", "it was sent, and is being written to this computer's disk")
             } else {
@@ -110,10 +120,32 @@ impl Mail {
             };
             all.push(Out { id: Some(id), to, state, peers: None, reason });
         }
+        let posting = self.wallet().posting();
+        for id in posting {
+            let sent = self.wallet().sent_by(&id)?;
+            if let Some(sent) = sent
+                && self.fate(&sent)? == Fate::Unsent
+            {
+                all.push(Out { id: Some(id), to: Some(told(&sent)), state: "unsent", peers: None, reason: UNSENT });
+            }
+        }
         Ok(all)
     }
 
-    fn is_in_ledger(&self, id: &TxId) -> Result<bool, MailError> {
+    /// Notes of which messages it is sure that they were put into the outbox. What is said of the others is where they are
+    /// not: one whose transaction a broken write left on the disk all the same may turn up there at the next start.
+    pub(super) fn note_posted(&self) -> Result<(), MailError> {
+        let posting = self.wallet().posting();
+        let mut posted = Vec::new();
+        for id in posting {
+            if self.outbox.contains(&id) || self.is_in_ledger(&id)? {
+                posted.push(id);
+            }
+        }
+        Ok(self.wallet().posted(&posted)?)
+    }
+
+    pub(super) fn is_in_ledger(&self, id: &TxId) -> Result<bool, MailError> {
         Ok(read(&self.ledger, |ledger| ledger.position(id))?.is_some())
     }
 
@@ -145,8 +177,12 @@ impl Mail {
         Ok(match sent.state {
             SentState::Delivered(at) => Fate::Delivered(at.secs()),
             SentState::Expired => Fate::Expired,
-            SentState::Sent if self.is_in_ledger(&sent.tx_id)? => Fate::Out(None),
-            SentState::Sent => Fate::Waiting,
+            // In this order: what is let go of by the outbox is in the ledger before.
+            SentState::Sent => match (self.outbox.contains(&sent.tx_id), self.is_in_ledger(&sent.tx_id)?) {
+                (_, true) => Fate::Out(None),
+                (false, false) if sent.posting => Fate::Unsent,
+                (_, false) => Fate::Waiting,
+            },
         })
     }
 

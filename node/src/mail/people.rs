@@ -244,7 +244,7 @@ impl Mail {
         let made = self.off_thread(move |mail| Ok(mail.wallet().add_identity(&name)?)).await?;
         let mail = Arc::clone(self);
         tokio::spawn(async move {
-            if let Err(error) = mail.publish_card().await {
+            if let Err(error) = mail.publish_cards(now()).await {
                 tracing::warn!("cannot publish the card of the new identity yet: {error}");
             }
         });

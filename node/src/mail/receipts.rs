@@ -7,18 +7,29 @@ use std::sync::Arc;
 
 use qasedak_wallet::{WalletError, wallet::OwedReceipt};
 
-use super::{Mail, MailError, now_ms};
-use crate::node::rng;
+use super::{Mail, MailError, Posted, now_ms};
+use crate::{
+    node::{now, rng},
+    stamping::StampingError,
+};
 
 /// How long a receipt lives, in seconds.
 const LIFETIME_SECS: u32 = 7 * 86_400;
 
 impl Mail {
-    /// Sends the receipts that are owed.
+    /// Sends the receipts that are owed. One that cannot be sent now, as to somebody whose card is too old, stays owed and
+    /// keeps none back.
     pub(super) async fn send_receipts(self: &Arc<Self>) -> Result<(), MailError> {
         let owed = self.off_thread(|mail| Ok(mail.wallet().receipts_owed())).await?;
         for receipt in owed {
-            self.send_receipt(receipt).await?;
+            match self.send_receipt(receipt).await {
+                Ok(()) => {}
+                Err(error @ (MailError::Stamping(StampingError::Stopped) | MailError::Network(_))) => {
+                    return Err(error);
+                }
+                // Said without a name, as everything in the log.
+                Err(error) => tracing::warn!("cannot send a receipt yet: {error}"),
+            }
         }
         Ok(())
     }
@@ -30,7 +41,7 @@ impl Mail {
                 let Some(card) = mail.card_of(&receipt.to)? else {
                     return Ok(None);
                 };
-                let mut draft = mail.draft()?;
+                let mut draft = mail.draft(now())?;
                 draft.lifetime_secs = LIFETIME_SECS;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
                 let sealed = mail.wallet().seal_receipt(&receipt, &card, now_ms(), &draft, &mut rng);
@@ -42,6 +53,6 @@ impl Mail {
             return Ok(());
         };
         let stamped = self.stamper.stamp(sealed.unstamped).await?;
-        self.post(stamped, move |wallet, _| wallet.record_receipt(&owed)).await.map(drop)
+        self.post(stamped, Posted::Receipt(owed)).await.map(drop)
     }
 }

@@ -5,6 +5,7 @@
 
 use qasedak_chain::{
     Position, Transaction,
+    rules::FUTURE_BODY_SECS,
     store::{Body, Store, StoreError},
 };
 use qasedak_wallet::{
@@ -12,7 +13,7 @@ use qasedak_wallet::{
     wallet::{LogId, Scanned, UNREAD_MAX},
 };
 
-use super::{Mail, MailError};
+use super::{Mail, MailError, cards::intact};
 use crate::node::{DiskLedger, cores, now, read};
 
 /// Entries of the scan column that are scanned under one lock of the ledger.
@@ -118,11 +119,7 @@ impl Mail {
     fn look_at(&self, position: Position, scanned: &mut Scanned) -> Result<(), MailError> {
         match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
             Envelope::Whole(transaction) => scanned.opened.extend(self.open(&transaction)),
-            Envelope::Unread if scanned.unread.len() < UNREAD_MAX => scanned.unread.push(position),
-            // Said without place and id: a log must not tell which ones were for this wallet.
-            Envelope::Unread => {
-                tracing::error!("too many envelopes for this wallet wait for their bodies: one is given up")
-            }
+            Envelope::Unread => scanned.unread.push(position),
             Envelope::Gone => {}
         }
         Ok(())
@@ -133,7 +130,32 @@ impl Mail {
         opened.inspect_err(|error| tracing::warn!("an envelope for this wallet does not open: {error}")).ok()
     }
 
-    fn keep(&self, log: &LogId, scanned: Scanned) -> Result<(), MailError> {
+    /// Of more than `most` envelopes that wait for their bodies, those that go on waiting. A stranger can pay for any number
+    /// whose bodies never come only by dates so far ahead that no node asks for them: those are given up first, and of the
+    /// others the ones that end last.
+    pub(super) fn worth_waiting(&self, unread: Vec<Position>, most: usize) -> Result<Vec<Position>, MailError> {
+        if unread.len() <= most {
+            return Ok(unread);
+        }
+        let mut ranked = Vec::with_capacity(unread.len());
+        for position in unread {
+            let rank = intact(read(&self.ledger, |ledger| ledger.record(position)))?.map(|record| {
+                let core = record.header.core();
+                let is_ahead = core.time() > record.arrival.plus(FUTURE_BODY_SECS);
+                (is_ahead, core.time().plus(u64::from(core.lifetime_secs())))
+            });
+            ranked.push((rank.is_none(), rank, position));
+        }
+        ranked.sort_unstable();
+        // Said without place and id: a log must not tell which ones were for this wallet.
+        tracing::error!("{} envelopes that wait for their bodies are given up", ranked.len().saturating_sub(most));
+        let mut kept: Vec<Position> = ranked.into_iter().take(most).map(|(_, _, position)| position).collect();
+        kept.sort_unstable();
+        Ok(kept)
+    }
+
+    fn keep(&self, log: &LogId, mut scanned: Scanned) -> Result<(), MailError> {
+        scanned.unread = self.worth_waiting(scanned.unread, UNREAD_MAX)?;
         if !scanned.unread.is_empty() {
             tracing::warn!(
                 "{} envelopes for this wallet are damaged or missing here; they are asked of peers, and \

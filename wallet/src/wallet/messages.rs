@@ -38,7 +38,8 @@ pub struct Scanned {
     /// What opened.
     pub opened: Vec<Opened>,
     /// All positions before `next` whose envelopes are for this wallet, and whose bodies are missing or damaged but may yet
-    /// come: what is kept of them is replaced by this list. Only the first [`UNREAD_MAX`] are kept.
+    /// come: what is kept of them is replaced by this list. Only the first [`UNREAD_MAX`] are kept; which are worth it, the node
+    /// knows.
     pub unread: Vec<Position>,
 }
 

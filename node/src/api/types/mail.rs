@@ -142,7 +142,7 @@ pub struct Said {
     pub reply_to: Option<String>,
     /// The text: treat it as hostile. Null once a sent message has ended.
     pub text: Option<String>,
-    /// Of a sent one: `waiting`, `out`, `delivered` or `expired`.
+    /// Of a sent one: `waiting`, `out`, `delivered`, `expired`, or `unsent` when the work broke off before it was kept.
     pub state: Option<String>,
     /// While it is `out`: on how many peers it is, by their own word, as far as this node knows since its start. Null when
     /// that is not counted.
@@ -172,7 +172,7 @@ pub struct NotOut {
     pub id: Option<String>,
     /// To whom; null for what is no message, like a card.
     pub to: Option<String>,
-    /// `stamping`, `waiting` or `out`.
+    /// `stamping`, `waiting`, `out`, or `unsent` when the work broke off before it was kept: it never goes out.
     pub state: String,
     /// On how many peers it is, once it is `out`.
     #[serde(default)]
