@@ -4,7 +4,7 @@
 //! of entries can be split among threads ([`Scanner::matches_on`]).
 
 use qasedak_chain::{LedgerId, Network, store::ScanEntry, transaction::Kind};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use self::tags::Tags;
 use crate::{envelope::hint_from, keys::ScanKey};
@@ -44,9 +44,11 @@ impl Scanner {
     pub fn is_match(&self, entry: &ScanEntry) -> bool {
         match entry.kind {
             Kind::Tagged => self.tags.contains(&entry.hint),
-            Kind::Sealed => self.keys.iter().any(|key| {
-                hint_from(self.ledger, key, &entry.author_u).is_some_and(|hint| hint.ct_eq(&entry.hint).into())
-            }),
+            // Over all keys, so that time does not tell for which identity it is.
+            Kind::Sealed => {
+                let of = |key| hint_from(self.ledger, key, &entry.author_u).map(|hint| hint.ct_eq(&entry.hint));
+                self.keys.iter().fold(Choice::from(0), |found, key| found | of(key).unwrap_or(Choice::from(0))).into()
+            }
         }
     }
 }

@@ -249,6 +249,9 @@ impl Wallet {
     }
 
     /// Finds this wallet's sealed envelopes, of all its identities, in the scan column. Independent of the wallet once made.
+    ///
+    /// Conversations will come in here: the tags that their envelopes are expected under ([`Scanner::with_tags`]), which pass
+    /// through the same scan, and which [`record_scanned`](Self::record_scanned) advances with the cursor.
     pub fn scanner(&self) -> Scanner {
         let first = Scanner::new(&self.network, self.main.keys.scan());
         self.others.iter().fold(first, |scanner, own| scanner.with_key(own.keys.scan()))

@@ -35,19 +35,32 @@ impl Scanner {
 
 #[cfg(test)]
 mod tests {
+    use ed25519_dalek::SigningKey;
     use qasedak_chain::{Network, transaction::Kind};
 
     use super::*;
-    use crate::keys::ScanKey;
+    use crate::{envelope::hint_for, keys::ScanKey};
 
     /// On any number of threads the same is found, in the same order.
     #[test]
     fn any_number_of_threads_finds_the_same() {
-        let scanner = Scanner::new(&Network::dev(), &ScanKey::from_bytes(&[1; 32])).with_tags([[7; 16], [3; 16]]);
-        let entry = |nth: u8| ScanEntry { kind: Kind::Tagged, hint: [nth % 11; 16], author_u: [0; 32], has_body: true };
+        let (mine, theirs) = (ScanKey::from_bytes(&[1; 32]), ScanKey::from_bytes(&[2; 32]));
+        let scanner = Scanner::new(&Network::dev(), &mine).with_tags([[7; 16], [3; 16]]);
+        let sealed = [&mine, &theirs].map(|to| {
+            let author = SigningKey::from_bytes(&[9; 32]);
+            let hint = hint_for(Network::dev().ledger(), &author, to.public()).unwrap();
+            let author_u = author.verifying_key().to_montgomery().to_bytes();
+            ScanEntry { kind: Kind::Sealed, hint, author_u, has_body: true }
+        });
+        // Every seventh is sealed, every second of those to this key.
+        let entry = |nth: usize| match (nth % 7, nth % 11) {
+            (0, _) => sealed[nth / 7 % 2],
+            (_, tag) => ScanEntry { kind: Kind::Tagged, hint: [tag as u8; 16], author_u: [0; 32], has_body: true },
+        };
+        let is_found = |nth: usize| if nth % 7 == 0 { nth / 7 % 2 == 0 } else { [3, 7].contains(&(nth % 11)) };
         for count in [0, 1, 63, 64, 65, 200, 1_000] {
-            let entries: Vec<ScanEntry> = (0..count).map(|nth: usize| entry((nth % 251) as u8)).collect();
-            let expected: Vec<usize> = (0..count).filter(|nth| [3, 7].contains(&(nth % 251 % 11))).collect();
+            let entries: Vec<ScanEntry> = (0..count).map(entry).collect();
+            let expected: Vec<usize> = (0..count).filter(|nth| is_found(*nth)).collect();
             for threads in 1..6 {
                 let threads = NonZeroUsize::new(threads).unwrap();
                 assert_eq!(scanner.matches_on(&entries, threads), expected, "{count} on {threads}");

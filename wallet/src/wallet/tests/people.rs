@@ -36,6 +36,15 @@ fn identities_are_found_by_one_scanner_and_answer_by_their_own_names() {
     assert_eq!(wallet.identities().map(|own| own.name).collect::<Vec<_>>(), ["", "work"]);
     let sealed = seal::seal(&Network::dev(), &ann.keys, &card, message("to work"), &draft, &mut rng(4)).unwrap();
     let transaction = crate::testing::stamped(sealed.unstamped);
+    let first = own_card(&mut wallet, NOW);
+    let to_first = message_from(&ann, &first, "to the first", 5);
+    let entries = [&transaction, &to_first, &message_from(&ann, &ann.card, "to herself", 6)].map(|letter| {
+        let author = ed25519_dalek::VerifyingKey::from_bytes(letter.core().author()).unwrap();
+        let (kind, hint) = (letter.core().kind(), *letter.core().hint());
+        qasedak_chain::store::ScanEntry { kind, hint, author_u: author.to_montgomery().to_bytes(), has_body: true }
+    });
+    assert_eq!(wallet.scanner().matches(&entries), [0, 1], "of both, and of nobody else");
+    assert_eq!(wallet.open_transaction(&to_first).unwrap().recipient, wallet.address());
     let opened = wallet.open_transaction(&transaction).unwrap();
     assert_eq!(opened.recipient, work.address);
     let kept = wallet.record_scanned(&LOG, up_to(1, vec![opened]), NOW).unwrap().kept;
