@@ -18,6 +18,20 @@ pub fn safe_line(text: &str) -> String {
     safe_text(text).replace(['\n', '\t'], " ")
 }
 
+/// JSON as it may be shown on a terminal: the characters that [`safe_text`] takes out stand as `\uXXXX`, which reads as the
+/// same value. In JSON they stand nowhere but in strings.
+pub fn safe_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_unsafe(c) || is_direction_mark(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| safe.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
 /// Control characters but newline and tab (C0, DEL, C1), line and paragraph separator, and what changes the direction of
 /// the text around it: U+202A to U+202E, U+2066 to U+2069, and the deprecated U+206A to U+206F.
 pub(crate) fn is_unsafe(c: char) -> bool {
@@ -55,7 +69,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn json_shows_as_escapes_what_could_deceive() {
+        let text = "a\u{9b}2Jb\u{7f} \u{202e}001\u{202c}\u{200f}\u{2028} می\u{200c}خواهم \"q\" \u{1b}\n";
+        let json = safe_json(&serde_json::to_string(text).unwrap());
+        let shown = "\"a\\u009b2Jb\\u007f \\u202e001\\u202c\\u200f\\u2028 می\u{200c}خواهم \\\"q\\\" \\u001b\\n\"";
+        assert_eq!(json, shown);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
     proptest! {
+        /// Whatever it says, JSON that is made safe reads as the same value.
+        #[test]
+        fn safe_json_is_the_same_value(text: String) {
+            let json = safe_json(&serde_json::to_string(&text).unwrap());
+            prop_assert!(!json.chars().any(|c| is_unsafe(c) || is_direction_mark(c)));
+            prop_assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        }
+
         /// Making text safe twice changes nothing more, and nothing unsafe is left.
         #[test]
         fn safe_stays_safe(text: String) {

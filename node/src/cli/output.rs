@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use qasedak_wallet::display::safe_json;
 use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
@@ -33,7 +34,7 @@ impl Output {
         if self.json {
             let line =
                 serde_json::to_string(value).map_err(|error| Failure::failed(format!("cannot print: {error}")))?;
-            self.line(&line)
+            self.line(&safe_json(&line))
         } else {
             self.line(human(value).trim_end_matches('\n'))
         }
