@@ -288,7 +288,7 @@ Keystore = namedtuple("Keystore", "entropy ledger name_key record_key epochs")
 
 
 def need_cost(memory, passes, lanes, error):
-    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 1048576, error)
+    need(1 <= lanes <= 4 and 1 <= passes <= 16 and 8 * lanes <= memory <= 262144, error)
 
 
 def argon2id(passphrase, salt, memory, passes, lanes, error):

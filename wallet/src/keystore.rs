@@ -59,11 +59,12 @@ impl KdfCost {
         Self { memory_kib: 8, passes: 1, lanes: 1 }
     }
 
-    /// From a file, where a stranger may have written it: bounded before any memory is taken.
+    /// From a file, where a stranger may have written it: bounded before any memory is taken. At most 256 MiB, four times what
+    /// is written: room for a later version, and no more than a small computer has.
     fn bounded(memory_kib: u32, passes: u32, lanes: u32) -> Option<Self> {
         let bounded = (1..=4).contains(&lanes)
             && (1..=16).contains(&passes)
-            && (lanes.saturating_mul(8)..=1024 * 1024).contains(&memory_kib);
+            && (lanes.saturating_mul(8)..=256 * 1024).contains(&memory_kib);
         bounded.then_some(Self { memory_kib, passes, lanes })
     }
 

@@ -117,7 +117,7 @@ fn wrong(good: &Draft) -> Vec<(&'static str, KeystoreError, Draft)> {
         ("version 2", KeystoreError::Newer, with(&|draft| draft.version = 2)),
         ("version 0", KeystoreError::Unlock, with(&|draft| draft.version = 0)),
         ("no memory", KeystoreError::Unlock, claimed([7, 1, 1])),
-        ("memory of 1 GiB and 1 KiB", KeystoreError::Unlock, claimed([1_048_577, 1, 1])),
+        ("memory of 256 MiB and 1 KiB", KeystoreError::Unlock, claimed([262_145, 1, 1])),
         ("memory of 4 TiB", KeystoreError::Unlock, claimed([u32::MAX, 1, 1])),
         ("no passes", KeystoreError::Unlock, claimed([8, 0, 1])),
         ("17 passes", KeystoreError::Unlock, claimed([8, 17, 1])),
