@@ -57,11 +57,14 @@ pub(crate) fn wallet(home: &Path, number: u8) -> Wallet {
     Wallet::create(&dir, &Network::dev(), &phrase, "x", KdfCost::for_tests(), now(), &mut rng().unwrap()).unwrap()
 }
 
-/// The ledger of `dev` in a directory.
+/// The ledger of `dev` in a directory. It stays open until the process ends: to close one sled beside others may have no
+/// end (decision 0039).
 pub(crate) fn ledger(dir: &Path) -> Arc<RwLock<DiskLedger>> {
     let dev = Network::dev();
     let store = DiskStore::open_with(dir, &dev, [6; 16], DiskOptions::default(), &mut |_, _| {}).unwrap();
-    Arc::new(RwLock::new(Ledger::open_with(dev, store, &mut |_, _| {}).unwrap()))
+    let ledger = Arc::new(RwLock::new(Ledger::open_with(dev, store, &mut |_, _| {}).unwrap()));
+    std::mem::forget(Arc::clone(&ledger));
+    ledger
 }
 
 /// Appends a transaction that came at `arrival`, durably.

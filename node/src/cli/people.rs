@@ -159,3 +159,38 @@ fn contact_line(context: &Context, contact: &Contact) -> String {
     let warning = contact.warning.as_deref().map(|why| context.output.bad(&format!("  WARNING {}\n", safe_text(why))));
     format!("{line}\n{}", warning.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The blocks that are printed are the modules of the code: read back line by line, two modules high each.
+    #[test]
+    fn a_code_is_drawn_module_by_module() {
+        for text in ["QSD1PF36D5AK0DKN7U4QM9G3MHYKTQJC65SXQAYMN7CQJD247MFWXZTS6JT5NQ", &"7".repeat(60)] {
+            let code = qrcode::QrCode::new(text).unwrap();
+            let (width, quiet) = (code.width(), 4);
+            let side = width + 2 * quiet;
+            let is_dark = |x: usize, y: usize| {
+                let inside = (quiet..quiet + width).contains(&x) && (quiet..quiet + width).contains(&y);
+                inside && code[(x - quiet, y - quiet)] == qrcode::Color::Dark
+            };
+            let drawn = drawn(text).unwrap();
+            let lines: Vec<Vec<char>> = drawn.lines().map(|line| line.chars().collect()).collect();
+            assert_eq!((lines.len(), lines[0].len()), (side.div_ceil(2), side));
+            // On a dark terminal what is printed in the foreground is light.
+            for (y, line) in lines.iter().enumerate() {
+                for (x, shown) in line.iter().enumerate() {
+                    let light = |y| y < side && !is_dark(x, y);
+                    let expected = match (light(2 * y), light(2 * y + 1)) {
+                        (true, true) => '█',
+                        (true, false) => '▀',
+                        (false, true) => '▄',
+                        (false, false) => ' ',
+                    };
+                    assert_eq!(*shown, expected, "{x}, {y}");
+                }
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! `wallet`: passphrase, export, import, scan keys and wipe, on the wallet's files while no node runs.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{BufRead, IsTerminal, Write},
     path::Path,
 };
 
@@ -120,15 +120,16 @@ fn wipe(context: &Context, yes: bool) -> Outcome {
     if !Wallet::exists(&dir).map_err(Failure::failed)? {
         return Err(Failure::failed(format!("there is no wallet in {}", dir.display())));
     }
-    if !yes && !confirmed()? {
+    if !yes && !confirmed(std::io::stdin().lock(), std::io::stdin().is_terminal())? {
         return Err(Failure::failed("nothing was wiped"));
     }
     Wallet::wipe(&dir).map_err(Failure::failed)?;
     show(context, "wipe", None, "the wallet is destroyed; exports and copies of the directory are not")
 }
 
-fn confirmed() -> Outcome<bool> {
-    if !std::io::stdin().is_terminal() {
+/// Asks on the terminal. Nothing but the whole word, in capitals, is a yes.
+fn confirmed(mut input: impl BufRead, is_terminal: bool) -> Outcome<bool> {
+    if !is_terminal {
         return Err(Failure::usage("wiping asks first and there is no terminal to ask on; say --yes if you mean it"));
     }
     let mut out = std::io::stdout();
@@ -137,13 +138,27 @@ fn confirmed() -> Outcome<bool> {
     let asked = write!(out, "{question}").and_then(|()| out.flush());
     asked.map_err(|error| Failure::failed(format!("cannot ask: {error}")))?;
     let mut answer = Zeroizing::new(String::new());
-    std::io::stdin()
-        .read_line(&mut answer)
-        .map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
+    input.read_line(&mut answer).map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
     Ok(answer.trim() == "WIPE")
 }
 
 fn show(context: &Context, done: &'static str, wallet: Option<&Wallet>, text: &str) -> Outcome {
     let done = Done { done, address: wallet.map(|wallet| wallet.address().to_string()) };
     context.output.show(&done, |_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wiping_takes_the_whole_word_on_a_terminal() {
+        for (answer, yes) in
+            [("WIPE\n", true), ("WIPE", true), ("wipe\n", false), ("y\n", false), ("\n", false), ("", false)]
+        {
+            assert_eq!(confirmed(answer.as_bytes(), true).unwrap(), yes, "{answer:?}");
+        }
+        assert_eq!(confirmed("WIPE\n".as_bytes(), false).unwrap_err().code(), 2);
+        assert!(confirmed([0xff, b'\n'].as_slice(), true).is_err());
+    }
 }

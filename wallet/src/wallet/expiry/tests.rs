@@ -5,7 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use qasedak_chain::{Network, Position, Transaction};
+use qasedak_chain::{
+    Ledger, Network, Position, Transaction,
+    retention::Keep,
+    rules,
+    store::{
+        Outbox,
+        disk::{DiskOutbox, DiskStore},
+    },
+};
 use tempfile::TempDir;
 
 use super::*;
@@ -15,7 +23,7 @@ use crate::{
     keystore,
     open::OpenError,
     seal::SealError,
-    testing::{NOW, draft, rng, text, with_idle_stamp},
+    testing::{NOW, rng, stamped, text, with_idle_stamp},
     wallet::{LogId, Scanned, SentState},
 };
 
@@ -46,7 +54,7 @@ fn open(dir: &Path, now: Time) -> Wallet {
 }
 
 fn place(now: Time, lifetime_secs: u32) -> Draft {
-    Draft { time: now.rounded_down(), lifetime_secs, ..draft() }
+    Draft { time: now.rounded_down(), lifetime_secs, parents: vec![Network::dev().genesis()] }
 }
 
 fn new_card(owner: &mut Owner, now: Time) -> Card {
@@ -59,7 +67,7 @@ fn send(from: &mut Owner, card: &Card, words: &str, now: Time, lifetime_secs: u3
     let message = Message::new(text(words), now.secs() * 1_000);
     let seed = now.secs() + u64::from(lifetime_secs);
     let sealed = from.wallet.seal(card, message, &place(now, lifetime_secs), &mut rng(seed)).unwrap();
-    let transaction = with_idle_stamp(sealed.unstamped);
+    let transaction = stamped(sealed.unstamped);
     from.wallet.record_sent(transaction.id(), &sealed.record).unwrap();
     transaction
 }
@@ -204,7 +212,27 @@ fn the_bytes_of_the_data_directory_before_and_after_a_keys_destruction() {
     assert_eq!(bob.wallet.seal_keys(Account::default()).count(), 0);
 }
 
-/// The ledger (here: the transactions that were ever sent) and the data directory, with words and passphrase.
+/// A node's files beside the wallet: a ledger that keeps bodies for good, and an outbox, with these transactions in both.
+fn keep_on_disk(dir: &Path, transactions: &[Transaction]) {
+    let (dev, outbox) = (Network::dev(), DiskOutbox::open(&dir.join("outbox"), &Network::dev()).unwrap());
+    let mut ledger = Ledger::open(dev.clone(), DiskStore::open(&dir.join("ledger"), &dev, [6; 16]).unwrap()).unwrap();
+    ledger.keep_bodies(Keep::Archive);
+    for transaction in transactions {
+        outbox.put(transaction).unwrap();
+        ledger.append(rules::verify(&dev, transaction.clone()).unwrap(), NOW, false).unwrap();
+    }
+    ledger.flush_now(NOW).unwrap();
+}
+
+/// All that the files of a ledger and an outbox hold.
+fn read_from_disk(dir: &Path) -> Vec<Transaction> {
+    let dev = Network::dev();
+    let ledger = Ledger::open(dev.clone(), DiskStore::open(&dir.join("ledger"), &dev, [6; 16]).unwrap()).unwrap();
+    let all = (0..ledger.summary().count).map(|at| ledger.transaction(Position::new(at)).unwrap().unwrap());
+    all.chain(DiskOutbox::open(&dir.join("outbox"), &dev).unwrap().all().unwrap()).collect()
+}
+
+/// Copies of a node's ledger and outbox and of the data directory, with words and passphrase.
 #[test]
 fn a_copy_of_everything_opens_nothing_that_has_expired() {
     let (mut ann, mut bob, card) = pair();
@@ -217,6 +245,7 @@ fn a_copy_of_everything_opens_nothing_that_has_expired() {
         assert_eq!(receive(&mut bob.wallet, transaction, NOW), 1);
     }
     drop((ann.wallet, bob.wallet));
+    keep_on_disk(bob.dir.path(), &ledger);
     // The last use was 130 days ago. The program runs again for a day, as far as this clock says.
     let back = later(130 * DAY);
     for dir in [&ann.dir, &bob.dir] {
@@ -230,6 +259,22 @@ fn a_copy_of_everything_opens_nothing_that_has_expired() {
     let stolen = tempfile::tempdir().unwrap();
     for (name, dir) in [("ann", &ann.dir), ("bob", &bob.dir)] {
         copy(dir.path(), &stolen.path().join(name));
+    }
+    let ledger = read_from_disk(&stolen.path().join("bob"));
+    assert!(ledger.len() == 6 && ledger.iter().all(|transaction| transaction.body().is_some()));
+    // A wallet that is made anew from the words is no better off.
+    for number in [61, 62] {
+        let (dir, phrase) =
+            (stolen.path().join(format!("anew-{number}")), Phrase::from_entropy(&[number; 32]).unwrap());
+        let (cost, mut rng) = (KdfCost::for_tests(), rng(9));
+        let mut anew = Wallet::create(&dir, &Network::dev(), &phrase, PASSPHRASE, cost, NOW, &mut rng).unwrap();
+        anew.make_card(Account::default(), NOW, None, &place(NOW, 3_600), &mut rng).unwrap();
+        for transaction in &ledger {
+            let opened = anew.open_transaction(transaction);
+            assert!(matches!(opened, Err(OpenError::Commitment | OpenError::NotForUs)), "{opened:?}");
+        }
+    }
+    for name in ["ann", "bob"] {
         let secrets =
             keystore::unseal(&fs::read(stolen.path().join(name).join("keystore")).unwrap(), PASSPHRASE).unwrap();
         assert_eq!(secrets.epoch_days().count(), 0, "no key is left");

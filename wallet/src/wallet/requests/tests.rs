@@ -130,6 +130,17 @@ fn a_flood_is_bounded_and_hides_nothing() {
         texts(&wallet.inbox(None, 9).unwrap()),
         ["before the flood", "in the flood", "in the flood", "in the flood"]
     );
+    // However long it goes on, the file holds at most twice what is alive, and the commit that filled it up.
+    for n in 0..40u64 {
+        let flood = (0..16u8).map(|k| from(&person(k + 10), &wallet, 2_000 + n, text(&long))).collect();
+        record(&mut wallet, flood, NOW);
+        let bytes = std::fs::metadata(dir.path().join("db").join("journal.seg")).unwrap().len();
+        assert!(bytes <= 3 * REQUEST_BYTES_MAX as u64, "{bytes} after {n}");
+    }
+    for n in 0..8u64 {
+        let mail = (0..50u8).map(|k| from(&person(k + 10), &wallet, 3_000 + n, text("short"))).collect();
+        record(&mut wallet, mail, NOW);
+    }
     let rows = wallet.vault.raw(Class::Request).unwrap().len() + wallet.vault.raw(Class::Known).unwrap().len();
     assert_eq!(rows, 2 * REQUESTS_MAX + 4, "what fell out left nothing behind");
     drop(wallet);
