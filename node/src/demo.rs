@@ -215,7 +215,16 @@ async fn deliver(from: &Running, to: &Running, text: &str) -> Outcome<Delivery> 
     let until = Instant::now() + PATIENCE;
     let sent = loop {
         let (to, text) = (address.clone(), text.to_owned());
-        match sender.send(NewLetter { to, text, lifetime_secs: LIFETIME_DEFAULT_SECS, reply_to: None }).await {
+        match sender
+            .send(NewLetter {
+                to,
+                text,
+                lifetime_secs: LIFETIME_DEFAULT_SECS,
+                reply_to: None,
+                despite_key_change: false,
+            })
+            .await
+        {
             Ok(sent) => break sent,
             Err(error) if Instant::now() > until => return Err(Failure::failed(error)),
             Err(_) => tokio::time::sleep(LOOK_EVERY).await,

@@ -35,7 +35,7 @@ mod receipts;
 mod scan;
 
 pub use outbox::{Fate, Out};
-pub use people::{Change, Known, Unheard, Verification};
+pub use people::{Change, Known, Unheard, Verification, warning_text};
 pub use scan::Scanning;
 pub(crate) use scan::{Envelope, envelope_at};
 
@@ -75,6 +75,11 @@ pub enum MailError {
          run in the last 30 days and this node must have a peer: try again in a minute"
     )]
     NoCard,
+    /// The recipient's keys are odd.
+    #[error(
+        "not sent: {0}. Then compare the safety number (qasedak contact verify NAME), which settles it; or send all the          same with --despite-key-change"
+    )]
+    OddKeys(String),
     /// There is nothing to send.
     #[error("the text is empty; nothing was sent")]
     Empty,
@@ -112,6 +117,8 @@ pub struct NewLetter {
     pub lifetime_secs: u32,
     /// The number of the message that it answers.
     pub reply_to: Option<u64>,
+    /// Whether it goes although something is odd about the recipient's keys.
+    pub despite_key_change: bool,
 }
 
 /// What is posted: it says what the wallet notes about it, and when.
@@ -278,6 +285,9 @@ impl Mail {
                     CARD_RETRY_AFTER
                 }
             };
+            if let Err(error) = self.look_at_contacts().await {
+                tracing::warn!("cannot look at the keys of all contacts: {error}");
+            }
             tokio::time::sleep(wait).await;
         }
     }
@@ -303,6 +313,9 @@ impl Mail {
             .off_thread(move |mail| {
                 let address = mail.wallet().resolve(&letter.to)?;
                 let card = mail.card_of(&address)?.ok_or(MailError::NoCard)?;
+                if let Some(warning) = mail.warning_at(&address).filter(|_| !letter.despite_key_change) {
+                    return Err(MailError::OddKeys(warning));
+                }
                 let mut draft = mail.draft(now())?;
                 draft.lifetime_secs = letter.lifetime_secs;
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;

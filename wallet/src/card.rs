@@ -110,6 +110,21 @@ pub fn strongest<T>(network: &Network, found: impl IntoIterator<Item = (T, Heade
     ranked.into_iter().take(CANDIDATES_MAX).map(|(_, item)| item).collect()
 }
 
+/// The valid cards of `address` among `candidates`, the oldest first; of several with one sequence number the one that
+/// [`newest`] takes.
+pub fn valid<'a>(
+    network: &Network,
+    address: &Address,
+    candidates: impl IntoIterator<Item = &'a Transaction>,
+) -> Vec<Card> {
+    let open = |transaction| Card::open(network, address, transaction).ok();
+    let mut cards: Vec<Card> = candidates.into_iter().filter_map(open).collect();
+    cards.sort_by_key(|card| std::cmp::Reverse((card.sequence, card.signature)));
+    cards.dedup_by_key(|card| card.sequence);
+    cards.reverse();
+    cards
+}
+
 /// The newest valid card of `address` among `candidates`, unless it is older than the one `known` already.
 pub fn newest<'a>(
     network: &Network,

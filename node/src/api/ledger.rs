@@ -35,9 +35,9 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         })
         .await
         .map_err(Refusal::internal)?;
-    let keys_locked = match node.mail() {
-        Some(mail) => Some(mail.keys_locked().await?),
-        None => None,
+    let (keys_locked, key_warnings) = match node.mail() {
+        Some(mail) => (Some(mail.keys_locked().await?), Some(mail.key_warnings().await?)),
+        None => (None, None),
     };
     Ok(Json(types::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -66,6 +66,7 @@ pub(super) async fn status(State(node): State<Arc<Node>>) -> Answer<types::Statu
         },
         address: node.mail().map(|mail| mail.address().to_string()),
         keys_locked,
+        key_warnings,
         listen: listen.iter().map(ToString::to_string).collect(),
         disk: shown_disk(&disk, outbox, &beside),
         retention: shown_retention(retained),

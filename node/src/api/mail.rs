@@ -50,6 +50,7 @@ pub(super) async fn send(
         text: message.text.clone(),
         lifetime_secs: message.lifetime.unwrap_or(LIFETIME_DEFAULT_SECS),
         reply_to: message.reply_to,
+        despite_key_change: message.despite_key_change,
     };
     if !(LIFETIME_MIN_SECS..=LIFETIME_MAX_SECS).contains(&letter.lifetime_secs) {
         return Err(Refusal::usage("a message lives for one hour at least and for 90 days at most"));
@@ -81,6 +82,7 @@ pub(super) fn message(letter: Letter) -> types::Message {
         id: stored.tx_id.to_string(),
         from: stored.sender.to_string(),
         name: stored.contact.map(|name| name.to_string()),
+        warning: stored.warning.map(mail::warning_text),
         time_ms: stored.time_ms,
         received: stored.received_at.secs(),
         ends: stored.ends.secs(),
@@ -100,8 +102,9 @@ pub(super) struct Which {
 
 pub(super) async fn history(State(node): State<Arc<Node>>, Query(which): Query<Which>) -> Answer<types::History> {
     let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE);
-    let page = mail(&node)?.history(which.with, which.before, limit, which.search).await?;
-    Ok(Json(types::History { entries: page.into_iter().map(|(entry, fate)| said(entry, fate)).collect() }))
+    let page = mail(&node)?.history(which.with.clone(), which.before, limit, which.search).await?;
+    let warning = mail(&node)?.warning_of(which.with).await?;
+    Ok(Json(types::History { entries: page.into_iter().map(|(entry, fate)| said(entry, fate)).collect(), warning }))
 }
 
 fn said(entry: HistoryEntry, fate: Option<Fate>) -> types::Said {

@@ -63,6 +63,9 @@ pub struct Status {
     /// Whether the system keeps all keys of the wallet out of swap; null on a relay.
     #[serde(default)]
     pub keys_locked: Option<bool>,
+    /// About how many contacts' keys something is odd; null on a relay.
+    #[serde(default)]
+    pub key_warnings: Option<usize>,
     /// Addresses that peers can connect to.
     pub listen: Vec<String>,
     /// Bytes on disk.
@@ -271,6 +274,9 @@ pub struct NewMessage {
     /// The number of the message that it answers, as `history` shows it.
     #[serde(default)]
     pub reply_to: Option<u64>,
+    /// Send it although something is odd about the recipient's keys.
+    #[serde(default)]
+    pub despite_key_change: bool,
 }
 
 impl std::fmt::Debug for NewMessage {
@@ -302,6 +308,9 @@ pub struct Message {
     pub from: String,
     /// The contact's name for that address, if there is one.
     pub name: Option<String>,
+    /// What is odd about the contact's keys, in a sentence.
+    #[serde(default)]
+    pub warning: Option<String>,
     /// When the sender says that it was written, in milliseconds since 1970.
     pub time_ms: u64,
     /// When it was opened here.

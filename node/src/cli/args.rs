@@ -71,6 +71,9 @@ pub enum Command {
         /// The number of the message that this one answers, as `history` shows it
         #[arg(long, value_name = "NUMBER")]
         reply_to: Option<u64>,
+        /// Send it although something is odd about the recipient's keys
+        #[arg(long)]
+        despite_key_change: bool,
     },
     /// Show the messages that were opened
     Inbox {

@@ -21,8 +21,8 @@ pub(super) fn execute(context: &Context, command: Command) -> Outcome {
         Command::Id { qr, new } => people::id(context, &client, qr, new),
         Command::Contact(command) => people::contact(context, &client, command),
         Command::Request(command) => people::request(context, &client, command),
-        Command::Send { who, text, expires, reply_to } => {
-            messages::send(context, &client, who, text, expires, reply_to)
+        Command::Send { who, text, expires, reply_to, despite_key_change } => {
+            messages::send(context, &client, who, text, expires, reply_to, despite_key_change)
         }
         Command::Inbox { follow } => messages::inbox(context, &client, follow),
         Command::History { who, search, before, limit } => {

@@ -31,9 +31,10 @@ pub(super) fn send(
     text: String,
     expires: Lifetime,
     reply_to: Option<u64>,
+    despite_key_change: bool,
 ) -> Outcome {
     let text = if text == "-" { read_text()? } else { text };
-    let message = NewMessage { to: who, text, lifetime: Some(expires.secs()), reply_to };
+    let message = NewMessage { to: who, text, lifetime: Some(expires.secs()), reply_to, despite_key_change };
     let notice = StampingNotice::start();
     let sent: Outcome<Sent> = client.post("/v1/messages", &message);
     drop(notice);
@@ -114,7 +115,14 @@ pub(super) fn message_text(context: &Context, message: &Message) -> String {
     let from = message.name.as_deref().map_or_else(|| message.from.clone(), safe_text);
     let head =
         format!("{:>5}  {}  {}", message.number, Time::from_secs(message.time_ms / 1_000), context.output.bold(&from));
-    format!("{head}  {}\n{}\n", context.output.dim(short(&message.id)), indented(&safe_text(&message.text)))
+    let (id, text) = (context.output.dim(short(&message.id)), indented(&safe_text(&message.text)));
+    format!("{head}  {id}\n{}{text}\n", warning_line(context, &from, message.warning.as_deref()))
+}
+
+/// A change of keys must not be overlooked by somebody who only reads.
+fn warning_line(context: &Context, who: &str, warning: Option<&str>) -> String {
+    warning
+        .map_or_else(String::new, |why| context.output.bad(&format!("WARNING about {who}, {}", safe_text(why))) + "\n")
 }
 
 /// Indents every line, so that a text cannot pass for the head of another message.
@@ -142,10 +150,11 @@ pub(super) fn history(
     let page: History = client.get_with("/v1/history", &query)?;
     context.output.show(&page, |page| {
         let shown: String = page.entries.iter().map(|said| said_text(context, said, &page.entries)).collect();
+        let warning = warning_line(context, "them", page.warning.as_deref());
         if shown.is_empty() {
-            "nothing, or nothing any more: messages end when their time is over".to_owned()
+            warning + "nothing, or nothing any more: messages end when their time is over"
         } else {
-            shown
+            warning + &shown
         }
     })
 }

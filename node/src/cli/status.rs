@@ -43,6 +43,10 @@ fn text(output: Output, status: &Status) -> String {
             .keys_locked
             .map(|locked| ("keys", if locked { "locked in memory".to_owned() } else { output.bad(KEYS_NOT_LOCKED) })),
     );
+    rows.extend(status.key_warnings.filter(|count| *count > 0).map(|count| {
+        let text = format!("WARNING: something is odd about those of {count} contacts; see qasedak contact list");
+        ("their keys", output.bad(&text))
+    }));
     rows.extend(status.disk_failing.iter().map(|failing| {
         let since = Time::from_secs(failing.since);
         let text = format!("failing since {since}: {}; nothing new is taken in until it is well", failing.reason);

@@ -42,13 +42,14 @@ impl Mail {
         let account = own.account;
         let made = self
             .off_thread(move |mail| {
-                let draft = mail.draft(now)?;
-                let published = mail.own_card(&own, &[now, draft.time])?;
-                // One after the other: in one statement the wallet could be locked twice.
-                let is_due = mail.wallet().own_card_due(account, now, published.as_ref());
-                if !is_due || mail.is_out(account, now)? {
+                if mail.due(&own, now, &mail.dates(now))?.is_none() {
                     return Ok(None);
                 }
+                let draft = mail.draft(now)?;
+                // Its date may lie further ahead than both clocks: then so may that of the last card.
+                let Some(published) = mail.due(&own, now, &[now, draft.time])? else {
+                    return Ok(None);
+                };
                 let mut rng = rng().map_err(|_| MailError::Randomness)?;
                 let mut wallet = mail.wallet();
                 let unstamped = wallet.card_to_publish(account, now, published.as_ref(), &draft, &mut rng)?;
@@ -62,6 +63,16 @@ impl Mail {
         let accepted = self.post(stamped, Posted::Card).await?;
         self.published.lock().unwrap_or_else(PoisonError::into_inner).insert(account.get(), (key, accepted.id));
         Ok(())
+    }
+
+    /// If a card of an own identity is due: the newest one that is found.
+    fn due(&self, own: &Identity, now: Time, dates: &[Time]) -> Result<Option<Option<Card>>, MailError> {
+        let published = self.own_card(own, dates)?;
+        // One after the other: in one statement the wallet could be locked twice.
+        let is_due = self.wallet().own_card_due(own.account, now, published.as_ref());
+        // One that another wallet of the same words has published is outranked in any case.
+        let is_out = published.is_none() && self.is_out(own.account, now)?;
+        Ok((is_due && !is_out).then_some(published))
     }
 
     /// Whether this run has put a card of a young seal key on the ledger, though it may not be found there any more: with
@@ -112,18 +123,26 @@ impl Mail {
     /// The newest valid card of someone; never one that is older than what this wallet has seen before.
     pub(super) fn card_of(&self, address: &Address) -> Result<Option<Card>, MailError> {
         let found = self.find_cards(address, &self.dates(now()))?;
+        let mut cards = card::valid(&self.network, address, &found);
         let mut wallet = self.wallet();
         let known = wallet.card_of(address)?;
-        match card::newest(&self.network, address, known.as_ref(), &found) {
-            Some(newest) => {
-                if let CardNews::Odd(warning) = wallet.remember_card(&newest, now())? {
-                    // Said without a name, as everything in the log.
-                    tracing::warn!("the keys of a contact are odd: {warning}; `qasedak contact list` shows whose");
-                }
-                Ok(Some(newest))
+        for card in &cards {
+            if let CardNews::Odd(warning) = wallet.remember_card(card, now())? {
+                // Said without a name, as everything in the log.
+                tracing::warn!("the keys of a contact are odd: {warning}; `qasedak contact list` shows whose");
             }
-            None => Ok(known),
         }
+        let is_used = |card: &Card| known.as_ref().is_none_or(|known| card.sequence() >= known.sequence());
+        Ok(cards.pop().filter(is_used).or(known))
+    }
+
+    /// Looks at the cards of all contacts, so that a change of keys is told to somebody who only reads, too.
+    pub(super) async fn look_at_contacts(self: &Arc<Self>) -> Result<(), MailError> {
+        self.off_thread(|mail| {
+            let contacts: Vec<Address> = mail.wallet().contacts().map(|contact| contact.address).collect();
+            contacts.iter().try_for_each(|address| mail.card_of(address).map(drop))
+        })
+        .await
     }
 
     /// The candidates under an address' tags of the last weeks, those with the most work of each week.

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use qasedak_chain::Time;
-use qasedak_wallet::{Address, WalletError, wallet::Identity};
+use qasedak_wallet::{
+    Address, WalletError,
+    wallet::{Identity, KeyWarning},
+};
 
 use super::{Letter, Mail, MailError};
 use crate::node::now;
@@ -60,6 +63,11 @@ pub enum Change {
     Identity(String),
 }
 
+/// What is odd about somebody's keys, and since when, in a sentence.
+pub fn warning_text((warning, since): (KeyWarning, Time)) -> String {
+    format!("since {since}: {warning}")
+}
+
 impl Mail {
     fn known(&self, name: &str, with_card: bool) -> Result<Known, MailError> {
         let (contact, blocked) = {
@@ -77,7 +85,7 @@ impl Mail {
             card,
             verified: contact.verified.filter(|_| warning.is_none()).map(|at| at.secs()),
             receipts: contact.receipts,
-            warning: warning.map(|(warning, since)| format!("since {since}: {warning}")),
+            warning: warning.map(warning_text),
             blocked,
         })
     }
@@ -203,11 +211,22 @@ impl Mail {
     /// What the work gives when it breaks off.
     pub async fn warning_of(self: &Arc<Self>, who: String) -> Result<Option<String>, MailError> {
         self.off_thread(move |mail| {
-            let wallet = mail.wallet();
-            let contact = wallet.resolve(&who).ok().and_then(|address| wallet.contact_at(&address));
-            Ok(contact.and_then(|contact| contact.warning).map(|(warning, since)| format!("since {since}: {warning}")))
+            let address = mail.wallet().resolve(&who);
+            Ok(address.ok().and_then(|address| mail.warning_at(&address)))
         })
         .await
+    }
+
+    pub(super) fn warning_at(&self, address: &Address) -> Option<String> {
+        self.wallet().contact_at(address).and_then(|contact| contact.warning).map(warning_text)
+    }
+
+    /// About how many contacts' keys something is odd.
+    ///
+    /// # Errors
+    /// What the work gives when it breaks off.
+    pub async fn key_warnings(self: &Arc<Self>) -> Result<usize, MailError> {
+        self.off_thread(|mail| Ok(mail.wallet().contacts().filter(|contact| contact.warning.is_some()).count())).await
     }
 
     /// Messages of strangers that wait.

@@ -3,6 +3,8 @@
 //! An envelope for this wallet whose body is missing or damaged is passed, so that it keeps no later message away, and
 //! remembered: it is tried again whenever something became durable, until its body came from a peer or has expired.
 
+use std::collections::BTreeSet;
+
 use qasedak_chain::{
     Position, Transaction,
     rules::FUTURE_BODY_SECS,
@@ -172,6 +174,13 @@ impl Mail {
         ];
         for (count, why) in refused.into_iter().filter(|(count, _)| *count > 0) {
             tracing::info!("{count} messages are not shown: they {why}");
+        }
+        // Who reads a message is told what is odd about its sender's keys, so they are looked at first.
+        let senders = recorded.kept.iter().filter(|message| message.contact.is_some()).map(|message| message.sender);
+        for sender in senders.collect::<BTreeSet<_>>() {
+            if let Err(error) = self.card_of(&sender) {
+                tracing::warn!("cannot look at the keys of a contact: {error}");
+            }
         }
         if let Some(last) = recorded.kept.last() {
             self.received.send_replace(last.seq);

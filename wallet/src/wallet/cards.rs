@@ -116,8 +116,9 @@ impl Wallet {
         self.own_of(of).seal_keys.iter().map(SealKey::id)
     }
 
-    /// Keeps someone's card, unless one that is as new is kept already, and says what is odd about it. What is odd about a
-    /// contact's card stays with the contact until their safety number is compared.
+    /// Keeps someone's card, unless one that is as new is kept already, and says what is odd about it. Of several give the oldest
+    /// first, or a card that came too early would hide behind the next. What is odd about a contact's card stays with the
+    /// contact until their safety number is compared.
     ///
     /// # Errors
     /// What reading and writing give.

@@ -10,6 +10,7 @@ use qasedak_chain::{Position, Time, TxId};
 
 use super::{
     Numbers, Wallet, WalletError,
+    contacts::KeyWarning,
     index::{Entry, Waiting},
     requests::Waits,
     rows::{CursorRow, KnownRow, PostingRow, ReceiptRow, ReceivedRow, RequestRow, SentRow, UnreadRow},
@@ -84,6 +85,8 @@ pub struct StoredMessage {
     pub sender: Address,
     /// The sender's name, if they are a contact now.
     pub contact: Option<ContactName>,
+    /// What is odd about the sender's keys, and since when, if they are a contact now.
+    pub warning: Option<(KeyWarning, Time)>,
     /// To which of the wallet's identities.
     pub account: Account,
     /// When it was written, by the sender's word, in milliseconds since 1970.
@@ -257,12 +260,14 @@ impl Wallet {
 
     pub(super) fn stored(&self, seq: u64, row: ReceivedRow) -> Result<StoredMessage, WalletError> {
         let sender = Address::from_bytes(row.sender)?;
+        let contact = self.contact_at(&sender);
         Ok(StoredMessage {
             seq,
             tx_id: TxId::from_bytes(row.tx_id),
             inner_id: InnerId::from_bytes(row.inner_id),
             sender,
-            contact: self.name_of(&sender).cloned(),
+            contact: contact.map(|contact| contact.name.clone()),
+            warning: contact.and_then(|contact| contact.warning),
             account: Account::new(row.account),
             time_ms: row.time_ms,
             content: self.content(row.kind, &row.content)?,

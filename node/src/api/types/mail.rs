@@ -163,6 +163,9 @@ impl std::fmt::Debug for Said {
 pub struct History {
     /// The newest before the number that was asked for, oldest of them first.
     pub entries: Vec<Said>,
+    /// What is odd about the other side's keys, in a sentence.
+    #[serde(default)]
+    pub warning: Option<String>,
 }
 
 /// Something that is not out yet.
