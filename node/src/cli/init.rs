@@ -54,7 +54,8 @@ pub(super) fn create(context: &Context, phrase_file: Option<&Path>) -> Outcome<W
 fn text(made: &Made<'_>) -> String {
     let Some(words) = made.words else {
         return format!(
-            "restored {}\nold messages need the old computer's files: the words alone do not open them",
+            "restored {}\nold messages need an export from before (qasedak wallet import FILE, into a directory without a wallet): the \
+             words alone do not open them",
             made.address
         );
     };

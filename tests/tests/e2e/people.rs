@@ -102,3 +102,96 @@ fn a_wallet_moves_by_export_and_is_wiped() {
     let refused = run(&a.data, &["wallet", "passphrase", "--new-passphrase-file", &new]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("passphrase is wrong"), "{PASSPHRASE} opens no more");
 }
+
+/// What a command prints for people.
+fn shown(node: &Node, args: &[&str]) -> String {
+    let output = run(&node.data, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// On an empty machine the words give back the address, a newer card and new mail; old mail they do not. Whoever knows the
+/// address sees that its keys came early, also when they only read.
+#[test]
+fn twenty_four_words_on_an_empty_machine() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    let mut b = Node::with_wallet(home.path(), "b");
+    a.start(&[]);
+    b.start(&[&a]);
+    a.json(&["contact", "add", "Bob", &b.address]);
+    a.send("Bob", "old mail");
+    wait_for("old mail", PATIENCE, || b.json(&["request", "list"])["requests"].as_u64().filter(|count| *count == 1));
+    let first_card = a.json(&["contact", "list"])[0]["card"].as_u64().unwrap();
+    let number = digits(&a, "Bob");
+    a.json(&["contact", "verify", "Bob", &number]);
+    b.stop();
+
+    let mut c = Node::relay(home.path(), "c");
+    let words = home.path().join("words");
+    fs::write(&words, b.words.as_ref().unwrap()).unwrap();
+    let restored = run(&c.data, &["init", "--phrase-file", &words.display().to_string()]);
+    let said = String::from_utf8(restored.stdout).unwrap();
+    assert!(said.contains(&b.address) && said.contains("export") && said.contains("wallet import"), "{said}");
+    (c.words, c.address) = (b.words.clone(), b.address.clone());
+    c.start(&[&a]);
+    let newer = wait_for("newer card", PATIENCE, || {
+        a.json(&["contact", "list"])[0]["card"].as_u64().filter(|card| *card > first_card)
+    });
+    assert_eq!(c.json(&["id"])["card_published"].as_u64(), Some(newer));
+    wait_for("word of old mail", PATIENCE, || {
+        fs::read_to_string(c.log()).unwrap().contains("sealed to a key that this wallet does not have").then_some(())
+    });
+
+    // Nothing goes to the new keys unasked, and everything that is read says why.
+    let refused = run(&a.data, &["send", "Bob", "to whom?"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said.contains("--despite-key-change") && said.contains("contact verify"), "{said}");
+    c.json(&["contact", "add", "Ann", &a.address]);
+    c.send("Ann", "from the new machine");
+    a.wait_for_text("from the new machine", PATIENCE);
+    for args in [["inbox"].as_slice(), &["history", "Bob"], &["contact", "list"], &["status"]] {
+        let said = shown(&a, args);
+        assert!(said.contains("WARNING"), "{args:?}: {said}");
+    }
+    assert!(a.json(&["contact", "list"])[0]["verified"].is_null());
+    a.json(&["send", "Bob", "all the same", "--despite-key-change"]);
+    c.wait_for_text("all the same", PATIENCE);
+    a.json(&["contact", "verify", "Bob", &number]);
+    assert!(!shown(&a, &["inbox"]).contains("WARNING"));
+    a.send("Bob", "as before");
+    c.wait_for_text("as before", PATIENCE);
+    assert_eq!(c.json(&["inbox"])["messages"].as_array().unwrap().len(), 2, "old mail opens no more");
+    assert_eq!(c.json(&["request", "list"])["requests"], 0);
+}
+
+/// A further identity has a card and mail of its own; histories are read page by page.
+#[test]
+fn a_second_identity_gets_mail_and_histories_have_pages() {
+    let home = tempfile::tempdir().unwrap();
+    let mut a = Node::with_wallet(home.path(), "a");
+    let mut b = Node::with_wallet(home.path(), "b");
+    a.start(&[]);
+    b.start(&[&a]);
+    let work = b.json(&["id", "--new", "work"])["address"].as_str().unwrap().to_owned();
+    b.json(&["contact", "add", "Ann", &a.address]);
+    a.json(&["contact", "add", "Bob", &b.address]);
+    a.json(&["contact", "add", "Bob at work", &work]);
+    a.send("Bob at work", "to work");
+    b.wait_for_text("to work", PATIENCE);
+    a.send("Bob", "one");
+    ["two", "three", "four"].iter().for_each(|text| drop(a.send("Bob", text)));
+    let page = |args: &[&str]| {
+        let page = a.json(&[&["history", "Bob"], args].concat());
+        let entries = page["entries"].as_array().unwrap().clone();
+        let texts: Vec<String> = entries.iter().map(|entry| entry["text"].as_str().unwrap().to_owned()).collect();
+        (texts, entries.first().map(|entry| entry["number"].to_string()))
+    };
+    let (newest, first) = page(&["--limit", "2"]);
+    assert_eq!(newest, ["three", "four"]);
+    let first = first.unwrap();
+    assert_eq!(page(&["--limit", "2", "--before", &first]).0, ["one", "two"]);
+    assert_eq!(page(&["--limit", "1", "--before", &first]).0, ["two"]);
+    assert_eq!(page(&["--before", "1"]).0, [""; 0]);
+}
