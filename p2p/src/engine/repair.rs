@@ -2,7 +2,7 @@
 //!
 //! A walk over the whole log reads every record and every body once a day, at a bounded rate, and notes whose body never
 //! came or is not what it was; so does a header that is taken in alone, and every answer to a peer that meets damage. What is wanted is asked of one peer after
-//! the other, with the question that sync has for transactions. A body is taken if the header that comes with it has the
+//! the other, in turns, with the question that sync has for transactions. A body is taken if the header that comes with it has the
 //! very id that the log holds, and it hashes to what that header says. It is durable with the next flush.
 //!
 //! Bounds: [`WANTED_MAX`] ids, one question at a time, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
@@ -62,6 +62,8 @@ pub(super) struct Repair {
     wanted: BTreeMap<TxId, Wanted>,
     /// The question that is open.
     asked: Option<Token>,
+    /// Whom the last one went to: the next one goes to whoever comes behind.
+    asked_last: Option<Peer>,
     resume_ms: u64,
     repaired: u64,
     walk_at: u64,
@@ -162,12 +164,16 @@ impl Engine {
         if self.repair.asked.is_some() || now_ms < self.repair.resume_ms || self.repair.wanted.is_empty() {
             return;
         }
-        let peers: Vec<(Peer, u32)> = self.peers.iter().map(|(peer, state)| (peer, state.page_bytes)).collect();
+        // In turns: whoever answers without having anything must not keep the others from being asked.
+        let last = self.repair.asked_last;
+        let mut peers: Vec<(Peer, u32)> = self.peers.iter().map(|(peer, state)| (peer, state.page_bytes)).collect();
+        peers.sort_by_key(|(peer, _)| (Some(*peer) <= last, *peer));
         for (peer, max_bytes) in peers {
             let ids = self.repair.due(peer, now_ms);
             if ids.is_empty() {
                 continue;
             }
+            self.repair.asked_last = Some(peer);
             let request = Request::Transactions { ids: ids.iter().map(wire_id).collect(), max_bytes };
             self.repair.asked = Some(self.ask(turn, peer, Question::Bodies(ids), request));
             return;
@@ -189,6 +195,7 @@ impl Engine {
     pub(super) fn got_bodies<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, ids: &[TxId], list: &[Vec<u8>]) {
         let mut asked = ids.iter();
         let mut without = Vec::new();
+        let mut any = false;
         for bytes in list {
             let transaction = match Transaction::from_bytes(&self.network, bytes) {
                 Ok(transaction) => transaction,
@@ -206,6 +213,7 @@ impl Engine {
                 without.push(id);
                 continue;
             }
+            any = true;
             match turn.ledger.attach_body(&transaction, turn.now.system) {
                 Ok(attached) => {
                     self.repair.wanted.remove(&id);
@@ -221,9 +229,9 @@ impl Engine {
                 }
             }
         }
-        // Behind a page that holds something, the rest did not fit.
-        if list.is_empty() {
-            without.extend(asked);
+        // Behind a page that holds a body, the rest did not fit. One that holds none says that none is there.
+        if !any {
+            without = ids.to_vec();
         }
         if !without.is_empty() {
             self.bodies_not_had(peer, &without, turn.now);

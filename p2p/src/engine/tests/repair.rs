@@ -150,3 +150,25 @@ fn the_list_is_bounded_and_whole_ledgers_want_nothing() {
     }
     assert_eq!(repair.status().wanted, 4_096);
 }
+
+/// One bare header a question is no body at all: whoever has the bodies is asked as well.
+#[test]
+fn a_liar_with_the_lowest_number_keeps_no_body_from_being_asked_of_others() {
+    let lost: Vec<Transaction> = (100..112).map(of_the_future).collect();
+    let mut solo = lacking(&lost);
+    solo.meet(1);
+    solo.meet(2);
+    let find = |id: &[u8; 32]| lost.iter().find(|one| wire_id(&one.id()) == *id).unwrap();
+    for _ in 0..60 {
+        let mut out = solo.wait(1_000);
+        while let Some((peer, token, ids)) = asked(&out) {
+            let page = match peer {
+                Peer(1) => vec![header_of(find(&ids[0])).transaction().to_bytes()],
+                _ => ids.iter().map(|id| find(id).to_bytes()).collect(),
+            };
+            out = solo.answer(peer.0, token, Response::Transactions(page));
+        }
+    }
+    assert_eq!(solo.engine.status().repair.wanted, 0);
+    assert!(lost.iter().all(|one| has_body(&solo, one)));
+}
