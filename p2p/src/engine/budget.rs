@@ -148,6 +148,7 @@ impl Engine {
     /// A transaction waits for the budget. What is not kept is not relayed either.
     pub(super) fn wait_for_budget<S: Store>(&mut self, turn: &mut Turn<'_, S>, verified: Verified, mut origin: Origin) {
         self.judge(turn, Some(origin), Verdict::Ignore);
+        self.peers.got_on(origin.peer, origin.via, turn.now.elapsed_ms);
         origin.waiter = None;
         self.budget.hold(&self.network, verified, origin);
     }

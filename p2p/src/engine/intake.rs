@@ -152,7 +152,7 @@ impl Engine {
         let Some(origin) = origin else {
             return;
         };
-        self.peers.gained(origin.peer, origin.via);
+        self.peers.gained(origin.peer, origin.via, turn.now.elapsed_ms);
         // What came otherwise than by gossip is not gossiped: peers are told that the digest changed, and pull.
         if origin.waiter.is_none() {
             self.untold = true;

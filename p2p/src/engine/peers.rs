@@ -225,12 +225,20 @@ impl Peers {
         self.iter().filter(|(_, state)| state.session.is_some()).map(|(peer, _)| peer).collect()
     }
     /// A transaction that this peer sent is in the ledger.
-    pub(super) fn gained(&mut self, peer: Peer, via: Via) {
-        if via == Via::Session
-            && let Some(session) = self.0.get_mut(&peer).and_then(|state| state.session.as_mut())
-        {
+    pub(super) fn gained(&mut self, peer: Peer, via: Via, now_ms: u64) {
+        if let Some(session) = self.session_via(peer, via) {
             session.gained = session.gained.saturating_add(1);
+            session.gained_ms = now_ms;
         }
+    }
+    /// One that this peer sent is good and waits for the budget: its session gets on.
+    pub(super) fn got_on(&mut self, peer: Peer, via: Via, now_ms: u64) {
+        if let Some(session) = self.session_via(peer, via) {
+            session.gained_ms = now_ms;
+        }
+    }
+    fn session_via(&mut self, peer: Peer, via: Via) -> Option<&mut Session> {
+        self.0.get_mut(&peer).filter(|_| via == Via::Session)?.session.as_mut()
     }
 }
 

@@ -40,6 +40,10 @@ pub(super) struct Session {
     pub(super) asked: Option<Token>,
     /// How many transactions it brought into the ledger.
     pub(super) gained: u64,
+    /// When it brought the last one; when it began, before that.
+    pub(super) gained_ms: u64,
+    /// When it began.
+    pub(super) began_ms: u64,
     /// How many more transactions than this node the peer has on the days that it listed, at least.
     expected: u64,
     /// First day of the next page of days.
@@ -72,10 +76,12 @@ enum Step {
 }
 
 impl Session {
-    pub(super) fn new(lists_only: bool) -> Self {
+    pub(super) fn new(lists_only: bool, now_ms: u64) -> Self {
         Self {
             asked: None,
             gained: 0,
+            gained_ms: now_ms,
+            began_ms: now_ms,
             expected: 0,
             days_from: Some(0),
             works: VecDeque::new(),

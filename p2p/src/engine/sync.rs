@@ -7,7 +7,8 @@
 //!
 //! A small difference to a peer that was equal before is mostly gossip on its way; it gets a second look before a
 //! session begins. Every question has a token and a deadline; an answer without an open question is ignored. At most
-//! [`SESSIONS_MAX`] peers are fetched from at once.
+//! [`SESSIONS_MAX`] peers are fetched from at once; while others wait, one that brings nothing gives way, so that peers who
+//! answer just in time and say nothing new keep nobody out.
 
 use qasedak_chain::{TxId, store::Store};
 
@@ -15,7 +16,7 @@ use super::{
     Engine, Fault, Now, Peer, Token, Turn,
     comparison::{CompareError, Step},
     exchange::AskedCheckpoint,
-    peers::Fruitless,
+    peers::{Fruitless, PeerState},
     reconcile::Want,
     session::Session,
 };
@@ -39,6 +40,12 @@ const PAUSE_MS: u64 = 500;
 const TELL_MS: u64 = 5_000;
 /// Most peers that are fetched from at once.
 const SESSIONS_MAX: usize = 4;
+/// How long a peer waits for a session until others have to make room.
+const WAITED_MS: u64 = 15_000;
+/// How long a session may bring nothing while others wait.
+const BARREN_MS: u64 = 20_000;
+/// How long a session may go on while others wait.
+const TURN_MS: u64 = 120_000;
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -287,6 +294,7 @@ impl Engine {
     /// Does what is due: sessions, missing parents, comparisons. Called at the end of every turn.
     pub(super) fn run<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         self.let_in(turn);
+        self.make_room_for_sessions(turn);
         self.begin_sessions(turn);
         for peer in self.peers.in_session() {
             self.step(turn, peer);
@@ -297,6 +305,48 @@ impl Engine {
         self.exchange(turn);
         self.ask_for_bodies(turn);
         self.step_comparison(turn);
+    }
+
+    /// All sessions are taken, and a peer has waited for one long enough: whoever has brought nothing for longest makes
+    /// room, and if all bring something, whoever has had a session for long enough.
+    fn make_room_for_sessions<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
+        let now_ms = turn.now.elapsed_ms;
+        let waits = |state: &PeerState| {
+            let since = state.differs_since_ms.filter(|_| state.session.is_none() && state.session_from_ms <= now_ms);
+            since.is_some_and(|since| now_ms.saturating_sub(since) > WAITED_MS)
+        };
+        if self.budget.is_full() || !self.peers.iter().any(|(_, state)| waits(state)) {
+            return;
+        }
+        let sessions: Vec<(Peer, u64, u64)> = self
+            .peers
+            .iter()
+            .filter_map(|(peer, state)| state.session.as_ref().map(|session| (peer, session)))
+            .map(|(peer, session)| (peer, session.gained_ms, session.began_ms))
+            .collect();
+        if sessions.len() < SESSIONS_MAX {
+            return;
+        }
+        let barren = sessions.iter().min_by_key(|(peer, gained_ms, _)| (*gained_ms, *peer));
+        if let Some((peer, ..)) = barren.filter(|(_, gained_ms, _)| now_ms.saturating_sub(*gained_ms) > BARREN_MS) {
+            return self.give_up(turn, *peer);
+        }
+        let oldest = sessions.iter().min_by_key(|(peer, _, began_ms)| (*began_ms, *peer));
+        if let Some((peer, ..)) = oldest.filter(|(_, _, began_ms)| now_ms.saturating_sub(*began_ms) > TURN_MS) {
+            self.break_off(turn.now, *peer);
+        }
+    }
+
+    /// Ends a session that others wait for. It is no failure: the peer is next when they had theirs.
+    fn break_off(&mut self, now: Now, peer: Peer) {
+        let Some(state) = self.peers.get_mut(peer) else {
+            return;
+        };
+        state.differs_since_ms = Some(now.elapsed_ms);
+        state.session_from_ms = now.elapsed_ms.saturating_add(PAUSE_MS);
+        if let Some(token) = state.session.take().and_then(|session| session.asked) {
+            self.close(token);
+        }
     }
 
     fn begin_sessions<S: Store>(&mut self, turn: &Turn<'_, S>) {
@@ -317,7 +367,7 @@ impl Engine {
             state.differs_since_ms = None;
             // What reconciling did not bring, a list may.
             let again = state.fruitless.is_some_and(|last| last.digests == (state.digest, ours));
-            state.session = Some(Session::new(state.lists_only || again));
+            state.session = Some(Session::new(state.lists_only || again, now.elapsed_ms));
             free = free.saturating_sub(1);
         }
     }
@@ -365,9 +415,8 @@ impl Engine {
     /// Asks those for their digests whose turn it is.
     fn compare<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let now_ms = turn.now.elapsed_ms;
-        let due = |state: &super::peers::PeerState| {
-            state.comparing.is_none() && state.session.is_none() && state.compare_at_ms <= now_ms
-        };
+        let due =
+            |state: &PeerState| state.comparing.is_none() && state.session.is_none() && state.compare_at_ms <= now_ms;
         let due: Vec<Peer> = self.peers.iter().filter(|(_, state)| due(state)).map(|(peer, _)| peer).collect();
         for peer in due {
             let ours = turn.ledger.summary();

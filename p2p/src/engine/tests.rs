@@ -4,6 +4,7 @@
 mod budget;
 mod chaos;
 mod comparison;
+mod drip;
 mod exchange;
 mod faults;
 mod gossip;
