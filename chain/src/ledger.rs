@@ -78,7 +78,7 @@ pub enum Refusal {
     Known,
     /// Some parents are not; they may still come.
     UnknownParents(Vec<TxId>),
-    /// Its lifetime is not over, so it is accepted only with its body.
+    /// Its lifetime is not over, so it is accepted with its body, or once that was looked for.
     BodyMissing,
     /// It breaks a rule.
     Rule(RuleError),
@@ -249,8 +249,21 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`AppendError`]; nothing has changed then.
     pub fn append(&mut self, verified: Verified, system: Time, own: bool) -> Result<Position, AppendError> {
+        self.take_in(verified, system, own, false)
+    }
+
+    /// The same for a transaction of others whose body is not here, although its lifetime may not be over: whoever calls
+    /// this has looked for the body and goes on looking (decision 0040).
+    ///
+    /// # Errors
+    /// [`AppendError`]; nothing has changed then.
+    pub fn append_header_alone(&mut self, verified: Verified, system: Time) -> Result<Position, AppendError> {
+        self.take_in(verified, system, false, true)
+    }
+
+    fn take_in(&mut self, verified: Verified, system: Time, own: bool, alone: bool) -> Result<Position, AppendError> {
         let now = self.clock(system);
-        let depth = self.admit(verified.transaction(), now)?;
+        let depth = self.admit(verified.transaction(), now, alone)?;
         let author_u = *verified.author_u();
         let (id, position) = (verified.transaction().id(), Position::new(self.state.count()));
         let (header, body) = verified.into_transaction().into_parts();
@@ -284,13 +297,13 @@ impl<S: Store> Ledger<S> {
         Ok(position)
     }
 
-    /// The checks that need the log; returns the depth.
-    fn admit(&self, transaction: &Transaction, now: Time) -> Result<Depth, AppendError> {
+    /// The checks that need the log; returns the depth. `alone`: the header may come without its body at any time.
+    fn admit(&self, transaction: &Transaction, now: Time, alone: bool) -> Result<Depth, AppendError> {
         if self.position(&transaction.id())?.is_some() {
             return Err(AppendError::Refused(Refusal::Known));
         }
         let depth = self.check_parents(transaction.core())?;
-        if transaction.body().is_none() && !rules::body_may_be_absent(transaction.core(), now) {
+        if transaction.body().is_none() && !alone && !rules::body_may_be_absent(transaction.core(), now) {
             return Err(AppendError::Refused(Refusal::BodyMissing));
         }
         Ok(depth)

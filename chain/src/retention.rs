@@ -8,8 +8,9 @@ pub const GRACE_DAYS: u64 = 3;
 
 /// The first UTC day on which a body that arrived at `arrival` may be dropped: it names the file that holds it.
 ///
-/// The day itself still counts as lifetime, then three days of grace, so that a node which still demands the body
-/// always finds one that still has it.
+/// The day itself still counts as lifetime, then three days of grace, so that who looks for the body in its time finds
+/// someone who still has it. One that arrives long before its time is kept by its arrival, and gone when its time
+/// comes: its header then enters alone everywhere (decision 0040).
 pub fn body_day(core: &Core, arrival: Time) -> u64 {
     let start = core.time().min(arrival.plus(FUTURE_BODY_SECS));
     let end = start.plus(u64::from(core.lifetime_secs()));

@@ -197,8 +197,8 @@ pub fn check_parents(
     Ok(depth.next())
 }
 
-/// Whether a node whose clock says `now` accepts this transaction without its body: "from `time + lifetime`
-/// on, or when `time` is more than 48 h ahead of the own clock".
+/// Whether a node whose clock says `now` accepts this transaction without its body at once: "from `time + lifetime`
+/// on, or when `time` is more than 48 h ahead of the own clock". Else the body is looked for first (decision 0040).
 pub fn body_may_be_absent(core: &Core, now: Time) -> bool {
     now >= core.expires() || core.time() > now.plus(FUTURE_BODY_SECS)
 }

@@ -10,6 +10,7 @@
 //! | `gossip` | transactions that peers relay, and the verdicts on them |
 //! | `intake` | the one way into the ledger: check, parents, append; blame for what breaks a rule |
 //! | `checks`, `orphans` | transactions under verification, and verified ones whose parents are not here yet |
+//! | `bare` | verified headers whose bodies are being looked for |
 //! | `outbox` | own transactions on their way into the ledger |
 //! | [`holders`] | who is known to hold them then |
 //! | `sync`, `session`, `fetch` | finding out what a peer has and this node lacks, and fetching it |
@@ -31,6 +32,7 @@ use crate::wire::Alias;
 use qasedak_chain::{Ledger, Network, Time, book::Book, checkpoint::SignedCheckpoint, store::Store};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+mod bare;
 mod budget;
 mod checks;
 pub mod comparison;
@@ -76,6 +78,7 @@ pub struct Engine {
     peers: peers::Peers,
     checks: checks::Checks,
     orphans: orphans::Orphans,
+    bare: bare::Bare,
     outbox: outbox::Outbox,
     /// Questions that are open.
     asked: BTreeMap<Token, sync::Asked>,
@@ -124,6 +127,7 @@ impl Engine {
             peers: peers::Peers::default(),
             checks: checks::Checks::default(),
             orphans: orphans::Orphans::default(),
+            bare: bare::Bare::default(),
             outbox: outbox::Outbox::default(),
             asked: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -193,6 +197,7 @@ impl Engine {
         self.expire_holders(turn);
         self.release_ended(turn);
         self.publish(turn);
+        self.bare_come_of_age(turn);
         self.walk(turn);
     }
 
@@ -239,6 +244,10 @@ impl Engine {
             syncing,
             checking: self.checks.len(),
             waiting: self.orphans.len(),
+            checking_bytes: self.checks.bytes(),
+            waiting_bytes: self.orphans.bytes(),
+            viewed: self.views.len(),
+            bare: self.bare.len(),
             outbox: self.outbox.len(),
             refused: self.outbox.refused_count(),
             repair: self.repair.status(),

@@ -91,9 +91,6 @@ pub enum Problem {
     /// A body was dropped before its time.
     #[error("its body was dropped before its day, {0}, counted from 1970, and no disk budget asked for that")]
     BodyDroppedEarly(u32),
-    /// A record without a body that should never have been accepted without.
-    #[error("it has no body, though its lifetime was not over when it came")]
-    BodyNeverCame,
     /// The bytes of a body are not what was written.
     #[error("its body was changed: {0}")]
     Body(String),

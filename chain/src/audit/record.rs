@@ -115,10 +115,8 @@ impl Checker<'_> {
 
     fn check_body(&self, entry: &TransactionEntry<'_>, header: &Header, place: Option<Place>, to: &mut Checked) {
         let Some(place) = place else {
+            // Headers may be taken in alone at any time (decision 0040): counted, and no fault.
             to.body = Some(Fate::NeverCame);
-            if !rules::body_may_be_absent(header.core(), entry.arrival) {
-                to.problems.push((Where::Record, Problem::BodyNeverCame));
-            }
             return;
         };
         if self.bad_parts.contains(&place.part()) {

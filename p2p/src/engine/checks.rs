@@ -48,6 +48,14 @@ pub(super) struct Origin {
     pub(super) via: Via,
     /// The gossip message to be judged, if there is one.
     pub(super) waiter: Option<Waiter>,
+    /// Whether its header may enter the ledger alone: its body was looked for (see `bare`).
+    pub(super) alone: bool,
+}
+
+impl Origin {
+    pub(super) fn new(peer: Peer, via: Via) -> Self {
+        Self { peer, via, waiter: None, alone: false }
+    }
 }
 
 #[derive(Debug)]
@@ -85,6 +93,9 @@ impl Share {
 impl Checks {
     pub(super) fn len(&self) -> usize {
         self.ids.len()
+    }
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
     pub(super) fn contains(&self, id: &TxId) -> bool {
         self.ids.contains_key(id)

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use qasedak_chain::{Transaction, TxId, rules, store::Store};
+use qasedak_chain::{Transaction, TxId, store::Store};
 
 use super::{
     Engine, Fault, Peer, Turn,
@@ -24,8 +24,12 @@ const STEPS_MAX: u8 = 8;
 pub(super) struct Page {
     /// Asked for and not answered, since the page was full; to be asked for again.
     pub(super) rest: Vec<Want>,
+    /// What the peer has not.
+    pub(super) missing: Vec<Want>,
     /// Whether anything in it was of use.
     pub(super) of_use: bool,
+    /// Whether there was a body in it.
+    pub(super) bodies: bool,
 }
 
 impl Engine {
@@ -39,8 +43,7 @@ impl Engine {
         via: Via,
     ) -> Option<Page> {
         let mut asked = wants.iter().copied();
-        let mut page = Page { rest: Vec::new(), of_use: false };
-        let mut missing = Vec::new();
+        let mut page = Page { rest: Vec::new(), missing: Vec::new(), of_use: false, bodies: false };
         for bytes in list {
             let transaction = match Transaction::from_bytes(&self.network, bytes) {
                 Ok(transaction) => transaction,
@@ -53,42 +56,41 @@ impl Engine {
             let want = loop {
                 match asked.next() {
                     Some(next) if self.aliases.is(&next, &id) => break next,
-                    Some(left_out) => missing.push(left_out),
+                    Some(left_out) => page.missing.push(left_out),
                     None => {
                         self.let_go(turn, peer, Fault::WrongAnswer);
                         return None;
                     }
                 }
             };
-            if !self.has_body_if_needed(turn, &transaction) {
-                missing.push(want);
+            page.bodies |= transaction.body().is_some();
+            // A header that came alone before is not verified twice.
+            if transaction.body().is_none() && self.bare.contains(&id) {
+                page.of_use |= self.bare.is_without(&id, peer);
                 continue;
             }
             page.of_use = true;
-            if !self.take_asked(turn, transaction, Origin { peer, via, waiter: None }) {
+            if !self.take_asked(turn, transaction, Origin::new(peer, via)) {
                 page.rest.push(want);
             }
         }
         // Behind a page that holds something, the rest did not fit; an empty one says that nothing is there.
         if list.is_empty() {
-            missing.extend(asked)
+            page.missing.extend(asked)
         } else {
             page.rest.extend(asked)
         }
-        let now_ms = turn.now.elapsed_ms;
-        if let Some(state) = self.peers.get_mut(peer) {
-            if page.of_use {
-                state.delivered();
-            }
-            missing.into_iter().for_each(|want| state.lacks(want, now_ms));
+        if let Some(state) = self.peers.get_mut(peer).filter(|_| page.of_use) {
+            state.delivered();
         }
         Some(page)
     }
 
-    /// A body may be gone when its time is over; until then a header alone is of no use, and another peer is asked.
-    fn has_body_if_needed<S: Store>(&self, turn: &Turn<'_, S>, transaction: &Transaction) -> bool {
-        let now = turn.ledger.clock(turn.now.system);
-        transaction.body().is_some() || rules::body_may_be_absent(transaction.core(), now)
+    /// What a peer has not is not asked of it again for some time.
+    pub(super) fn lacks<S: Store>(&mut self, turn: &Turn<'_, S>, peer: Peer, page: &Page) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            page.missing.iter().for_each(|want| state.lacks(*want, turn.now.elapsed_ms));
+        }
     }
 
     /// Hands a transaction out for verification, unless it came by another way meanwhile. `false` when there is no
@@ -144,7 +146,8 @@ impl Engine {
             if !self.checks.has_room() || self.budget.is_full() {
                 return;
             }
-            let Some(state) = self.peers.get_mut(peer) else {
+            let has_room = self.bare.has_room(peer);
+            let Some(state) = self.peers.get_mut(peer).filter(|_| has_room) else {
                 continue;
             };
             let wanted = std::mem::take(&mut state.parents);
@@ -182,6 +185,7 @@ impl Engine {
         let Some(page) = self.take_page(turn, peer, &wants, list, Via::Parents(steps)) else {
             return;
         };
+        self.lacks(turn, peer, &page);
         let Some(state) = self.peers.get_mut(peer) else {
             return;
         };

@@ -23,7 +23,7 @@ impl Engine {
     /// A peer relayed a message.
     pub(super) fn on_gossip<S: Store>(&mut self, turn: &mut Turn<'_, S>, from: Peer, token: Token, bytes: &[u8]) {
         let waiter = Waiter { token, from, until_ms: turn.now.elapsed_ms.saturating_add(VERDICT_MS) };
-        let origin = Origin { peer: from, via: Via::Gossip, waiter: Some(waiter) };
+        let origin = Origin { waiter: Some(waiter), ..Origin::new(from, Via::Gossip) };
         if let Some(peer) = self.peers.get_mut(from) {
             if !peer.relayed.has_any(turn.now.elapsed_ms) {
                 return self.judge(turn, Some(origin), Verdict::Ignore);
@@ -72,7 +72,9 @@ impl Engine {
             }
             Ok(Some(_)) => {
                 self.holds(turn, origin.peer, &id);
-                self.judge(turn, Some(origin), Verdict::Ignore);
+                // The header is here alone: the others may lack the body as well.
+                let verdict = if self.mend(turn, &transaction) { Verdict::Accept } else { Verdict::Ignore };
+                self.judge(turn, Some(origin), verdict);
             }
             Err(error) => self.store_failed(turn, Some(origin), &error),
         }

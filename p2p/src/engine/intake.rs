@@ -65,6 +65,12 @@ impl Engine {
         let mut queue = VecDeque::from([(verified, origin)]);
         while let Some((verified, origin)) = queue.pop_front() {
             let id = verified.transaction().id();
+            if let Some(origin) = origin
+                && self.lacks_its_body(turn, &verified, &origin)
+            {
+                self.seek_body(turn, verified, origin);
+                continue;
+            }
             match missing_parents(turn, verified.transaction().core()) {
                 Err(error) => self.store_failed(turn, origin, &error),
                 Ok(missing) if !missing.is_empty() => self.make_orphan(turn, verified, origin, missing),
@@ -108,9 +114,14 @@ impl Engine {
         let now = turn.ledger.clock(turn.now.system);
         let bytes = wire_bytes(&verified);
         let header_alone = verified.transaction().body().is_none();
-        match turn.ledger.append(verified, now, own) {
+        let appended = match origin {
+            Some(origin) if origin.alone && !own => turn.ledger.append_header_alone(verified, now),
+            _ => turn.ledger.append(verified, now, own),
+        };
+        match appended {
             Ok(position) => {
                 turn.grown = true;
+                self.bare.remove(&id);
                 if origin.is_some() && !own {
                     self.charge_budget(bytes);
                 }

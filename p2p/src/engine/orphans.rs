@@ -80,8 +80,15 @@ impl Orphans {
     pub(super) fn len(&self) -> usize {
         self.by_id.len()
     }
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
     pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
         self.by_id.keys()
+    }
+    /// How many of them came from a peer.
+    pub(super) fn of(&self, peer: Peer) -> usize {
+        self.shares.get(&peer).map_or(0, |share| share.ids.len())
     }
     pub(super) fn contains(&self, id: &TxId) -> bool {
         self.by_id.contains_key(id)
@@ -212,7 +219,7 @@ mod tests {
 
     /// Puts in some of the world as orphans of `peer` that lack `parents`. Returns how many gave way.
     fn fill(pool: &mut Orphans, peer: u64, of: std::ops::Range<usize>, parents: &[TxId], now_ms: u64) -> usize {
-        let origin = Origin { peer: Peer(peer), via: Via::Gossip, waiter: None };
+        let origin = Origin::new(Peer(peer), Via::Gossip);
         let mut insert = |one| {
             let parents = parents.iter().copied().collect();
             pool.insert(verified(&Network::dev(), one), origin, parents, now_ms).len()

@@ -235,7 +235,8 @@ impl Engine {
         for part in salt.chunks_exact_mut(8) {
             part.copy_from_slice(&rand::Rng::next_u64(&mut self.rng).to_le_bytes());
         }
-        let known: Vec<TxId> = self.checks.ids().chain(self.orphans.ids()).chain(self.budget.ids()).copied().collect();
+        let waiting = self.orphans.ids().chain(self.budget.ids()).chain(self.bare.ids());
+        let known: Vec<TxId> = self.checks.ids().chain(waiting).copied().collect();
         self.aliases.renew(salt, known.into_iter());
     }
 

@@ -5,7 +5,7 @@
 //! the other, in turns, with the question that sync has for transactions. A body is taken if the header that comes with it has the
 //! very id that the log holds, and it hashes to what that header says. It is durable with the next flush.
 //!
-//! Bounds: [`WANTED_MAX`] ids, one question at a time, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
+//! Bounds: [`WANTED_MAX`] ids, of which those give way that nobody has, one question at a time, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
 //! whose header is damaged cannot be mended so: it is reported, and the walk goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +35,10 @@ const ASKED_MAX: usize = 64;
 /// How long a peer that did not have a body, or did not answer, is not asked for it again: the peer may get it meanwhile,
 /// or the answer was lost.
 const AGAIN_MS: u64 = 20_000;
+/// After so many rounds in vain that time doubles with each,
+const QUICK_ROUNDS: u32 = 4;
+/// up to some 85 minutes.
+const AGAIN_DOUBLINGS: u32 = 8;
 /// Pause after a question that brought nothing.
 const PAUSE_MS: u64 = 2_000;
 
@@ -43,6 +47,16 @@ const PAUSE_MS: u64 = 2_000;
 struct Wanted {
     asked_of: BTreeSet<Peer>,
     forget_ms: u64,
+    /// How often all were asked in vain.
+    rounds: u32,
+}
+
+impl Wanted {
+    /// How long a peer that did not have it is not asked again. What nobody has for long is asked for ever more seldom:
+    /// every answer costs its headers.
+    fn again_ms(&self) -> u64 {
+        AGAIN_MS << self.rounds.saturating_sub(QUICK_ROUNDS).min(AGAIN_DOUBLINGS)
+    }
 }
 
 /// What an operator is shown of it.
@@ -60,6 +74,8 @@ pub struct RepairStatus {
 #[derive(Debug, Default)]
 pub(super) struct Repair {
     wanted: BTreeMap<TxId, Wanted>,
+    /// Whether there was no room for one: the walk begins anew when there is.
+    missed: bool,
     /// The question that is open.
     asked: Option<Token>,
     /// Whom the last one went to: the next one goes to whoever comes behind.
@@ -79,9 +95,19 @@ impl Repair {
 
     /// A body is missing or damaged.
     pub(super) fn want(&mut self, id: TxId) {
-        if self.wanted.len() < WANTED_MAX {
-            self.wanted.entry(id).or_default();
+        if self.wanted.contains_key(&id) {
+            return;
         }
+        if self.wanted.len() >= WANTED_MAX {
+            // What nobody seems to have gives way; the next walk finds it again.
+            let vain = self.wanted.iter().filter(|(_, wanted)| wanted.rounds > 0);
+            let Some(most) = vain.max_by_key(|(id, wanted)| (wanted.rounds, **id)).map(|(id, _)| *id) else {
+                self.missed = true;
+                return;
+            };
+            self.wanted.remove(&most);
+        }
+        self.wanted.insert(id, Wanted::default());
     }
 
     /// Nothing is asked for a moment.
@@ -97,8 +123,10 @@ impl Repair {
     fn due(&mut self, peer: Peer, now_ms: u64) -> Vec<TxId> {
         let mut due = Vec::new();
         for (id, wanted) in &mut self.wanted {
-            if wanted.forget_ms <= now_ms || wanted.asked_of.len() >= ASKED_MAX {
+            let over = wanted.forget_ms <= now_ms || wanted.asked_of.len() >= ASKED_MAX;
+            if over && !wanted.asked_of.is_empty() {
                 wanted.asked_of.clear();
+                wanted.rounds = wanted.rounds.saturating_add(1);
             }
             if due.len() < ASK_MAX && !wanted.asked_of.contains(&peer) {
                 due.push(*id);
@@ -112,11 +140,14 @@ impl Engine {
     /// A tick went by: the walk goes on.
     pub(super) fn walk<S: Store>(&mut self, turn: &Turn<'_, S>) {
         let now_ms = turn.now.elapsed_ms;
-        if now_ms < self.repair.next_walk_ms {
+        let again = self.repair.missed && self.repair.wanted.len() < WANTED_MAX / 2;
+        if now_ms < self.repair.next_walk_ms && !again {
             return;
         }
         if self.repair.walk_at == 0 {
             self.repair.walk_from_ms = now_ms;
+            self.repair.next_walk_ms = now_ms;
+            self.repair.missed = false;
         }
         let mut bytes = 0_usize;
         for _ in 0..WALK_RECORDS {
@@ -180,13 +211,35 @@ impl Engine {
         }
     }
 
+    /// Takes in a body that came.
+    fn attach<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: &Transaction) -> Result<bool, StoreError> {
+        let taken = turn.ledger.attach_body(transaction, turn.now.system)? == Attached::Taken;
+        self.repair.wanted.remove(&transaction.id());
+        if taken {
+            self.repair.repaired = self.repair.repaired.saturating_add(1);
+            turn.stored = true;
+        }
+        Ok(taken)
+    }
+
+    /// A peer relayed a transaction that is in the ledger. Whether its body was wanted, and is here now.
+    pub(super) fn mend<S: Store>(&mut self, turn: &mut Turn<'_, S>, transaction: &Transaction) -> bool {
+        if !self.repair.wanted.contains_key(&transaction.id()) {
+            return false;
+        }
+        self.attach(turn, transaction).unwrap_or_else(|error| {
+            self.failures.note(&error);
+            false
+        })
+    }
+
     /// A question for bodies brought nothing.
     pub(super) fn bodies_not_had(&mut self, peer: Peer, ids: &[TxId], now: Now) {
         self.repair.pause(now.elapsed_ms);
         for id in ids {
             if let Some(wanted) = self.repair.wanted.get_mut(id) {
                 wanted.asked_of.insert(peer);
-                wanted.forget_ms = now.elapsed_ms.saturating_add(AGAIN_MS);
+                wanted.forget_ms = now.elapsed_ms.saturating_add(wanted.again_ms());
             }
         }
     }
@@ -214,19 +267,9 @@ impl Engine {
                 continue;
             }
             any = true;
-            match turn.ledger.attach_body(&transaction, turn.now.system) {
-                Ok(attached) => {
-                    self.repair.wanted.remove(&id);
-                    if attached == Attached::Taken {
-                        self.repair.repaired = self.repair.repaired.saturating_add(1);
-                        turn.stored = true;
-                    }
-                }
-                Err(error) => {
-                    self.failures.note(&error);
-                    self.repair.pause(turn.now.elapsed_ms);
-                    return;
-                }
+            if let Err(error) = self.attach(turn, &transaction) {
+                self.failures.note(&error);
+                return self.repair.pause(turn.now.elapsed_ms);
             }
         }
         // Behind a page that holds a body, the rest did not fit. One that holds none says that none is there.

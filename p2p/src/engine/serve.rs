@@ -5,9 +5,8 @@
 //! it does not stop; so has it one of bytes.
 
 use qasedak_chain::{
-    Ledger, Position, Time, Transaction, TxId,
+    Ledger, Position, Time, TxId,
     ledger::OrderKey,
-    rules,
     store::{Store, StoreError},
     time::{DAY_SECS, TIME_END_SECS},
 };
@@ -173,9 +172,8 @@ impl Engine {
         positions: impl Iterator<Item = Result<Option<Position>, StoreError>>,
         max_bytes: u32,
     ) -> Result<Response, StoreError> {
-        let now = turn.ledger.clock(turn.now.system);
         let mut damaged = Damaged::default();
-        let page = transactions(turn.ledger, now, &mut damaged, positions, max_bytes);
+        let page = transactions(turn.ledger, &mut damaged, positions, max_bytes);
         for (position, error) in damaged {
             self.failures.note_unread(&error);
             // One whose header cannot be read either is not to be mended so.
@@ -221,12 +219,11 @@ pub(super) fn order_key(place: Place) -> OrderKey {
     }
 }
 
-/// The transactions that are here, as many as fit the page. One that cannot be read is left out: the asker finds
-/// another peer for it, and so does this node. So is one whose body went for want of
-/// room: a header alone is of no use to anyone while its lifetime lasts.
+/// The transactions that are here, as many as fit the page; those whose bodies are not, as headers: the asker decides what
+/// they are good for (see `bare`). One that cannot be read is left out: the asker finds another peer for it, and so does
+/// this node.
 fn transactions<S: Store>(
     ledger: &Ledger<S>,
-    now: Time,
     damaged: &mut Damaged,
     positions: impl Iterator<Item = Result<Option<Position>, StoreError>>,
     max_bytes: u32,
@@ -239,8 +236,8 @@ fn transactions<S: Store>(
             continue;
         };
         let bytes = match ledger.transaction(position) {
-            Ok(Some(transaction)) if is_of_use(&transaction, now) => transaction.to_bytes(),
-            Ok(_) => continue,
+            Ok(Some(transaction)) => transaction.to_bytes(),
+            Ok(None) => continue,
             Err(error) => {
                 damaged.push((position, error));
                 continue;
@@ -254,9 +251,4 @@ fn transactions<S: Store>(
         page.push(bytes);
     }
     Ok(page)
-}
-
-/// Whether a peer can take a transaction in as it is here.
-fn is_of_use(transaction: &Transaction, now: Time) -> bool {
-    transaction.body().is_some() || rules::body_may_be_absent(transaction.core(), now)
 }

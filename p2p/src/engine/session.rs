@@ -30,6 +30,8 @@ const LOOK_PAST: usize = 1_024;
 const BUSY_MAX: u32 = 30;
 /// How many pages in a row may bring nothing of use.
 const BARREN_MAX: u32 = 4;
+/// How many orphans of a peer are enough while headers of its own wait for their bodies.
+const HELD_UP: usize = 128;
 /// Bytes of a place on the wire.
 const PLACE_BYTES: u32 = 48;
 
@@ -114,6 +116,7 @@ impl Session {
             | Question::Parents(..)
             | Question::Audit(_)
             | Question::Bodies(_)
+            | Question::Bare(_)
             | Question::Checkpoint(_) => {}
         }
         self.resume_ms = again_ms;
@@ -186,8 +189,10 @@ impl Engine {
         let page_bytes = self.peers.get(peer).map_or(0, |state| state.page_bytes);
         if !session.todo.is_empty() {
             let blocked = session.blocked_at == Some(self.landed);
-            let full = self.budget.is_full() || !self.checks.has_room();
-            if blocked || full || self.checks.asked_of(peer) >= PIPELINE {
+            let full = self.budget.is_full() || !self.checks.has_room() || !self.bare.has_room(peer);
+            // What stands behind a header that waits for its body would only be dropped.
+            let held_up = self.bare.of(peer) > 0 && self.orphans.of(peer) >= HELD_UP;
+            if blocked || full || held_up || self.checks.asked_of(peer) >= PIPELINE {
                 return Ok(Step::Wait);
             }
             let wants = self.next_wanted(turn, peer, session)?;
@@ -243,6 +248,7 @@ impl Engine {
             if self.is_in_flight(&want) {
                 later.push(want);
             } else if self.peers.get(peer).is_some_and(|state| state.may_have(&want, turn.now.elapsed_ms))
+                && !self.has_sent_bare(peer, &want)
                 && !self.is_known(turn, &want)?
             {
                 picked.push(want);
@@ -321,7 +327,7 @@ impl Engine {
         for place in places {
             let id = TxId::from_bytes(place.id);
             if let Some(verified) = self.outbox.verified(&id) {
-                self.offered(turn, verified, Origin { peer, via: Via::Session, waiter: None });
+                self.offered(turn, verified, Origin::new(peer, Via::Session));
                 continue;
             }
             match self.known(turn, &id) {
@@ -351,6 +357,7 @@ impl Engine {
         let Some(page) = self.take_page(turn, peer, wants, list, Via::Session) else {
             return;
         };
+        self.lacks(turn, peer, &page);
         let Some(session) = self.session(peer) else {
             return;
         };

@@ -16,6 +16,14 @@ pub struct Status {
     pub checking: usize,
     /// Verified transactions whose parents are not here yet.
     pub waiting: usize,
+    /// Bytes of those under verification.
+    pub checking_bytes: usize,
+    /// Bytes of those that wait for their parents.
+    pub waiting_bytes: usize,
+    /// Transactions in the views that are kept for reconciliations of peers.
+    pub viewed: usize,
+    /// Verified headers whose bodies are being looked for.
+    pub bare: usize,
     /// Own transactions that are not in the ledger yet.
     pub outbox: usize,
     /// Transactions that peers listed or that were named as parents, and that are not here yet.

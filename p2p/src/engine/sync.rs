@@ -66,6 +66,8 @@ pub(super) enum Question {
     Audit(Step),
     /// Bodies that are missing here, of transactions that are not.
     Bodies(Vec<TxId>),
+    /// The same of transactions whose headers wait.
+    Bare(Vec<TxId>),
     /// Its newest checkpoint.
     Checkpoint(AskedCheckpoint),
 }
@@ -118,6 +120,9 @@ impl Engine {
         }
         self.comparison_closed(token);
         self.repair.closed(token);
+        if matches!(asked.question, Question::Bare(_)) {
+            self.bare.closed(asked.peer);
+        }
         if let Some(state) = self.peers.get_mut(asked.peer) {
             match (&asked.question, &mut state.session) {
                 (Question::Compare, _) => state.comparing = None,
@@ -128,7 +133,7 @@ impl Engine {
                     Some(session),
                 ) => session.asked = None,
                 (Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_), None)
-                | (Question::Audit(_) | Question::Bodies(_), _) => {}
+                | (Question::Audit(_) | Question::Bodies(_) | Question::Bare(_), _) => {}
             }
         }
         Some(asked)
@@ -161,6 +166,7 @@ impl Engine {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
             (Question::Bodies(ids), Response::Transactions(list)) => self.got_bodies(turn, from, &ids, &list),
+            (Question::Bare(ids), Response::Transactions(list)) => self.got_whole(turn, from, &ids, &list),
             (Question::Checkpoint(asked), Response::Checkpoint { checkpoint, path }) => {
                 self.told_checkpoint(turn, from, &asked, checkpoint.as_deref(), &path);
             }
@@ -184,6 +190,7 @@ impl Engine {
             Question::Audit(step) => return self.comparison_put_off(turn, peer, step, again_ms),
             Question::Checkpoint(_) => return self.exchange_later(peer, turn.now.elapsed_ms),
             Question::Bodies(_) => return self.repair.pause(turn.now.elapsed_ms),
+            Question::Bare(ids) => return self.bare.are_without(&ids, peer),
             _ => {}
         }
         let Some(state) = self.peers.get_mut(peer) else {
@@ -223,6 +230,7 @@ impl Engine {
                 self.give_up(turn, peer);
             }
             Some(Question::Bodies(ids)) => self.bodies_not_had(peer, &ids, turn.now),
+            Some(Question::Bare(ids)) => self.bare.are_without(&ids, peer),
             // An older version knows no checkpoints.
             Some(Question::Checkpoint(_)) => self.exchange_later(peer, turn.now.elapsed_ms),
             Some(Question::Audit(_)) => self.end_comparison_with(turn, peer, CompareError::NoAnswer),

@@ -1,6 +1,7 @@
 //! The engine under test: many engines in one deterministic network ([`net`]), and one engine in the hands of the test
 //! ([`solo`]), over real transactions with real stamps ([`make`]).
 
+mod bare;
 mod budget;
 mod chaos;
 mod comparison;

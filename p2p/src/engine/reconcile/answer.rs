@@ -72,6 +72,11 @@ impl Default for Views {
 }
 
 impl Views {
+    /// How many transactions are in those that are kept.
+    pub(in crate::engine) fn len(&self) -> usize {
+        self.kept.iter().map(|kept| kept.view.len()).sum()
+    }
+
     /// One round.
     pub(in crate::engine) fn reconcile<S: Store>(
         &mut self,

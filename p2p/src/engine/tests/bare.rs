@@ -1,0 +1,148 @@
+//! Headers whose bodies are nowhere, or late: they enter alone once everyone was asked, and nobody is blamed.
+
+use qasedak_chain::{Network, Transaction, time::DAY_SECS};
+
+use super::{
+    make::{make, noon, verified, world},
+    net::Net,
+    solo::{Solo, asks, faults, verdicts},
+    sync::{serve_from, up_to_transactions},
+};
+use crate::{
+    engine::{
+        Peer, Token, Verdict,
+        bare::{Bare, WAIT_MAX_MS, WAIT_MS},
+        checks::{Origin, Via},
+    },
+    wire::{Request, Response, wire_id},
+};
+
+fn bare(transaction: &Transaction) -> Transaction {
+    Transaction::new(&Network::dev(), transaction.header().clone(), None).unwrap()
+}
+
+/// Its author shows the body to nobody. Dated far ahead it is taken in as a header; when its time has come, its children
+/// name it, and those who come later have to take it in as well.
+#[test]
+fn a_header_whose_body_nobody_has_reaches_everyone_with_its_children() {
+    let (network, ahead) = (Network::dev(), noon().rounded_down().plus(4 * DAY_SECS));
+    let shown_to_nobody = make(&network, &[network.genesis()], ahead, 120);
+    let child = make(&network, &[shown_to_nobody.id()], ahead.plus(60), 121);
+    let mut net = Net::new(4, 9);
+    let header = verified(&network, &bare(&shown_to_nobody));
+    net.nodes[0].ledger.append(header, noon(), false).unwrap();
+    net.now_ms = (4 * DAY_SECS + 3_600) * 1_000;
+    net.give(0, std::slice::from_ref(&child));
+    (1..4).for_each(|node| net.link(node - 1, node));
+    net.run(60_000);
+    net.assert_converged(2);
+    // What is written now reaches everyone by gossip.
+    net.own(2, &make(&network, &[child.id()], ahead.plus(120), 122));
+    net.run(2_000);
+    net.assert_converged(3);
+}
+
+/// A node that has had the first page of the world from peer 1, as headers.
+fn with_bare_page() -> (Solo, Vec<Transaction>) {
+    let (mut solo, mut server) = (Solo::new(), Solo::holding(world()));
+    let (token, ids, _) = up_to_transactions(&mut solo, &mut server, 1);
+    let find = |id: &[u8; 32]| world().iter().find(|one| wire_id(&one.id()) == *id).unwrap().clone();
+    let page: Vec<Transaction> = ids.iter().map(find).collect();
+    let headers = page.iter().map(|one| bare(one).to_bytes()).collect();
+    let out = solo.answer(1, token, Response::Transactions(headers));
+    assert_eq!(faults(&solo.check_all(out)), []);
+    assert_eq!((solo.engine.status().bare, solo.ledger.summary().count), (page.len(), 0));
+    (solo, page)
+}
+
+/// Questions for whole transactions of a peer.
+fn asked_of(solo: &mut Solo, peer: u64, ms: u64) -> Vec<(Token, Vec<[u8; 32]>)> {
+    let out = solo.wait(ms);
+    let of_peer = asks(&out).into_iter().filter(|(to, ..)| *to == Peer(peer));
+    let whole = of_peer.filter_map(|(_, token, request)| match request {
+        Request::Transactions { ids, .. } => Some((token, ids)),
+        _ => None,
+    });
+    whole.collect()
+}
+
+#[test]
+fn whoever_has_the_bodies_is_asked_before_headers_enter_alone() {
+    let (mut solo, page) = with_bare_page();
+    solo.meet(2);
+    let asked = asked_of(&mut solo, 2, 1_000);
+    let ids: Vec<[u8; 32]> = page.iter().map(|one| wire_id(&one.id())).collect();
+    assert_eq!(asked, [(asked[0].0, ids)]);
+    // The page has room for one; the rest is asked for again.
+    let out = solo.answer(2, asked[0].0, Response::Transactions(vec![page[0].to_bytes()]));
+    let out = solo.check_all(out);
+    assert_eq!(faults(&out), []);
+    let (_, token, _) = asks(&out).into_iter().next_back().expect("the rest");
+    let rest = page[1..].iter().map(Transaction::to_bytes).collect();
+    let out = solo.answer(2, token, Response::Transactions(rest));
+    solo.check_all(out);
+    assert_eq!((solo.engine.status().bare, solo.engine.status().repair.wanted), (0, 0));
+    assert!(page.iter().all(|one| solo.holds(one)));
+}
+
+#[test]
+fn nobody_is_waited_for_without_end() {
+    let (mut solo, page) = with_bare_page();
+    // The second says nothing, and more of its kind come all the time.
+    for peer in 2..20 {
+        solo.meet(peer);
+        if solo.now.elapsed_ms < WAIT_MAX_MS {
+            assert_eq!(solo.ledger.summary().count, 0);
+        }
+        assert_eq!(faults(&solo.wait(1_000)), []);
+    }
+    assert!(page.iter().all(|one| solo.holds(one)));
+    assert_eq!(solo.engine.status().repair.wanted, page.len());
+}
+
+#[test]
+fn headers_enter_alone_when_all_have_answered_and_bodies_are_mended_by_gossip() {
+    let (mut solo, page) = with_bare_page();
+    assert_eq!(faults(&solo.wait(WAIT_MS - 2_000)), []);
+    assert_eq!(solo.ledger.summary().count, 0, "not at once: the whole may be on its way");
+    solo.wait(3_000);
+    assert!(page.iter().all(|one| solo.holds(one)));
+    assert_eq!(solo.engine.status().repair.wanted, page.len());
+    // The whole comes by gossip: it is kept, and others may lack it too.
+    let (token, out) = solo.gossip(1, page[3].to_bytes());
+    assert_eq!(verdicts(&out), [(token, Verdict::Accept)]);
+    assert_eq!(solo.engine.status().repair.wanted, page.len() - 1);
+    let (token, out) = solo.gossip(1, page[3].to_bytes());
+    assert_eq!(verdicts(&out), [(token, Verdict::Ignore)]);
+}
+
+#[test]
+fn a_peer_that_serves_what_was_told_apart_is_served_on() {
+    let (mut solo, _) = with_bare_page();
+    let mut whole = Solo::holding(world());
+    let out = solo.meet(2);
+    let out = serve_from(&mut solo, &mut whole, 2, out);
+    assert_eq!(faults(&out), []);
+    assert_eq!(solo.ledger.summary().digest, whole.ledger.summary().digest);
+    assert_eq!((solo.engine.status().bare, solo.engine.status().repair.wanted), (0, 0));
+}
+
+#[test]
+fn the_pool_is_bounded_and_no_peer_fills_it() {
+    let mut pool = Bare::with_bound(16);
+    let mut fill = |peer: u64, of: std::ops::Range<usize>| {
+        for one in &world()[of] {
+            pool.insert(verified(&Network::dev(), &bare(one)), Origin::new(Peer(peer), Via::Session), 0);
+        }
+        (pool.len(), pool.of(Peer(peer)))
+    };
+    assert_eq!(fill(1, 0..6), (4, 4));
+    assert_eq!(fill(2, 0..6), (6, 2), "what is there is not taken twice");
+    assert_eq!((fill(3, 6..12), fill(4, 12..18), fill(5, 18..24)), ((10, 4), (14, 4), (16, 2)));
+    assert_eq!(fill(6, 24..30), (16, 0));
+    assert!(!pool.has_room(Peer(6)) && Bare::default().has_room(Peer(6)));
+    // What goes leaves nothing behind.
+    let ids: Vec<_> = pool.ids().copied().collect();
+    ids.iter().for_each(|id| pool.remove(id));
+    assert_eq!((pool.len(), pool.of(Peer(1)), pool.ids().count()), (0, 0, 0));
+}
