@@ -397,3 +397,22 @@ fn nothing_to_check_and_other_networks_are_errors() {
     let other = audit::verify(dir.path(), &Network::named("family").unwrap(), after_pool(), &mut |_| {});
     assert!(matches!(other, Err(AuditError::Store(StoreError::Foreign { .. }))));
 }
+
+/// The body decides when a transaction enters, never whether (decision 0040): one that never came is counted, and no fault.
+#[test]
+fn a_header_that_entered_alone_is_no_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ledger = open(dir.path());
+    (0..3).for_each(|nth| append(&mut ledger, &pool()[nth]));
+    let alone = &pool()[3];
+    let header = qasedak_chain::Transaction::new(&dev(), alone.header().clone(), None).unwrap();
+    let verified = qasedak_chain::rules::verify(&dev(), header).unwrap();
+    assert!(ledger.append(verified.clone(), arrival(alone), false).is_err(), "not as a matter of course");
+    ledger.append_header_alone(verified, arrival(alone)).unwrap();
+    ledger.flush_now(arrival(alone)).unwrap();
+    commit(&mut ledger, 4..6);
+    drop(ledger);
+    let report = audit_at(dir.path(), arrival(alone));
+    assert_eq!(report.findings, []);
+    assert_eq!((report.bodies.never_came, report.bodies.present), (1, 5));
+}

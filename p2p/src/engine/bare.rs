@@ -1,15 +1,14 @@
 //! Verified headers whose bodies did not come with them although their lifetime is not over (DESIGN §4, as decision 0040
 //! amends it): the body decides when a transaction enters the ledger, never whether.
 //!
-//! A header waits here while every connected peer is asked for the whole transaction, all of them at once. Whoever has the
-//! body brings it, and the transaction goes the usual way. When nobody is left to be asked, and not before [`WAIT_MS`],
-//! the header enters the ledger alone, and its body is wanted from then on (see `repair`). So no header that somebody shows is kept
-//! out for good, neither by an author who shows its body to nobody nor by all who dropped it, and no digest differs for it.
+//! A header waits here for [`WAIT_MS`] while every connected peer is asked for the whole transaction, all of them at once. Whoever
+//! has the body brings it, and the transaction goes the usual way. Then the header enters the ledger alone, whoever has not
+//! answered, and its body is wanted from there on (see `repair`). So no header that somebody shows is kept out for good, neither by an
+//! author who shows its body to nobody nor by all who dropped it, and no digest differs for it.
 //!
-//! Nobody is blamed: a header may be all that an honest peer has. No answer counts as none had, since what that delays
-//! comes by `repair`.
+//! Nobody is blamed: a header may be all that an honest peer has.
 //!
-//! Bounds: [`BARE_MAX`] headers, a quarter of them per peer, [`WAIT_MAX_MS`] of waiting; one question for each peer.
+//! Bounds: [`BARE_MAX`] headers, a quarter of them per peer; one question for each peer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,10 +32,8 @@ const BARE_MAX: usize = 4_096;
 const SHARES: usize = 4;
 /// What may still come after a page was asked for: the page, and what is under verification.
 const ON_THE_WAY: usize = 2 * WANT_MAX;
-/// How long a header waits at least: gossip may bring the whole, and a peer may just be connecting.
+/// How long a header waits. Every hop of it waits as long, and what a slower peer brings is taken all the same.
 pub(super) const WAIT_MS: u64 = 5_000;
-/// How long it waits at most, whoever else connects and does not answer.
-pub(super) const WAIT_MAX_MS: u64 = 15_000;
 
 #[derive(Debug)]
 struct Header {
@@ -86,10 +83,10 @@ impl Bare {
     pub(super) fn of(&self, peer: Peer) -> usize {
         self.shares.get(&peer).copied().unwrap_or_default()
     }
-    /// Whether a page more of a peer's may come.
+    /// Whether a page more of a peer's may come. One that sends whole transactions does not wait for those who do not.
     pub(super) fn has_room(&self, peer: Peer) -> bool {
         let fits = |count: usize, max: usize| count.saturating_add(ON_THE_WAY) <= max;
-        fits(self.of(peer), self.max / SHARES) && fits(self.len(), self.max)
+        self.of(peer) == 0 || (fits(self.of(peer), self.max / SHARES) && fits(self.len(), self.max))
     }
 
     /// Takes in a header. One that there is no room for comes again by sync.
@@ -160,15 +157,17 @@ impl Bare {
         due.take(WANT_MAX).map(|header| header.verified.transaction().id()).collect()
     }
 
-    /// Takes out those that need wait no more.
-    fn ripe(&mut self, now_ms: u64, peers: &BTreeSet<Peer>) -> Vec<Header> {
-        let is_ripe = |header: &Header| {
-            let waited_ms = now_ms.saturating_sub(header.since_ms);
-            waited_ms >= WAIT_MAX_MS || (waited_ms >= WAIT_MS && peers.is_subset(&header.without))
-        };
-        let ripe: Vec<u64> =
-            self.headers.iter().filter(|(_, header)| is_ripe(header)).map(|(number, _)| *number).collect();
-        ripe.into_iter().filter_map(|number| self.take(number)).collect()
+    /// Takes out those that have waited.
+    fn ripe(&mut self, now_ms: u64) -> Vec<Header> {
+        let mut ripe = Vec::new();
+        while let Some((number, header)) = self.headers.first_key_value() {
+            let (number, waited_ms) = (*number, now_ms.saturating_sub(header.since_ms));
+            if waited_ms < WAIT_MS {
+                break;
+            }
+            ripe.extend(self.take(number));
+        }
+        ripe
     }
 }
 
@@ -191,15 +190,15 @@ impl Engine {
         self.bare.insert(verified, Origin { waiter: None, ..origin }, turn.now.elapsed_ms);
     }
 
-    /// A tick went by: asks for the bodies, and lets those headers in that nobody has a body for.
+    /// A tick went by: asks for the bodies, and lets those headers in whose bodies nobody brought.
     pub(super) fn bare_come_of_age<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         if self.bare.len() == 0 {
             return;
         }
-        let peers: BTreeSet<Peer> = self.peers.iter().map(|(peer, _)| peer).collect();
-        for header in self.bare.ripe(turn.now.elapsed_ms, &peers) {
+        for header in self.bare.ripe(turn.now.elapsed_ms) {
             self.place(turn, header.verified, Some(Origin { alone: true, ..header.origin }));
         }
+        let peers: Vec<Peer> = self.peers.iter().map(|(peer, _)| peer).collect();
         for peer in peers {
             self.ask_for_whole(turn, peer);
         }

@@ -64,6 +64,11 @@ impl Engine {
                 }
             };
             page.bodies |= transaction.body().is_some();
+            // Its header entered alone meanwhile.
+            if transaction.body().is_some() && self.mend(turn, &transaction) {
+                page.of_use = true;
+                continue;
+            }
             // A header that came alone before is not verified twice.
             if transaction.body().is_none() && self.bare.contains(&id) {
                 page.of_use |= self.bare.is_without(&id, peer);

@@ -97,6 +97,10 @@ pub(super) struct PeerState {
     pub(super) parents: BTreeMap<TxId, u8>,
     /// The question for them that is open.
     pub(super) parents_asked: Option<Token>,
+    /// The question for bodies that is open.
+    pub(super) bodies_asked: Option<Token>,
+    /// It is asked for no bodies before this.
+    pub(super) bodies_from_ms: u64,
     /// Bytes of a page of it.
     pub(super) page_bytes: u32,
     /// Exchanging checkpoints with it.
@@ -128,6 +132,8 @@ impl PeerState {
             session: None,
             parents: BTreeMap::new(),
             parents_asked: None,
+            bodies_asked: None,
+            bodies_from_ms: now_ms,
             page_bytes: PAGE_START_BYTES,
             exchange: Exchange::new(key, now_ms),
             missing: BTreeSet::new(),

@@ -5,7 +5,7 @@
 //! the other, in turns, with the question that sync has for transactions. A body is taken if the header that comes with it has the
 //! very id that the log holds, and it hashes to what that header says. It is durable with the next flush.
 //!
-//! Bounds: [`WANTED_MAX`] ids, of which those give way that nobody has, one question at a time, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
+//! Bounds: [`WANTED_MAX`] ids, of which those give way that nobody has, one question for each peer, [`WALK_RECORDS`] and [`WALK_BYTES`] read in one tick. A record
 //! whose header is damaged cannot be mended so: it is reported, and the walk goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ use qasedak_chain::{
     transaction::body_hash,
 };
 
-use super::{Engine, Fault, Now, Peer, Token, Turn, sync::Question};
+use super::{Engine, Fault, Now, Peer, Turn, peers::PeerState, sync::Question};
 use crate::wire::{Request, wire_id};
 
 /// Most bodies that are wanted at once. The next walk finds the rest.
@@ -34,13 +34,19 @@ const WALK_EVERY_MS: u64 = 86_400_000;
 const ASKED_MAX: usize = 64;
 /// How long a peer that did not have a body, or did not answer, is not asked for it again: the peer may get it meanwhile,
 /// or the answer was lost.
-const AGAIN_MS: u64 = 20_000;
+const AGAIN_MS: u64 = 5_000;
 /// After so many rounds in vain that time doubles with each,
-const QUICK_ROUNDS: u32 = 4;
+const QUICK_ROUNDS: u32 = 24;
 /// up to some 85 minutes.
-const AGAIN_DOUBLINGS: u32 = 8;
-/// Pause after a question that brought nothing.
+const AGAIN_DOUBLINGS: u32 = 10;
+/// How long a body is asked of one peer alone: a slow one must not keep it from being asked of others.
+const HELD_MS: u64 = 2_000;
+/// Pause after a question to a peer that brought nothing.
 const PAUSE_MS: u64 = 2_000;
+/// When to look again whether a peer may be asked for something.
+const IDLE_MS: u64 = 500;
+/// Pause after a page that held less than it was asked for: longer than that, so that others come first.
+const TURN_MS: u64 = 600;
 
 /// A body that is wanted: whom it was asked of, and when that is forgotten.
 #[derive(Debug, Default)]
@@ -49,6 +55,8 @@ struct Wanted {
     forget_ms: u64,
     /// How often all were asked in vain.
     rounds: u32,
+    /// It is being asked of one peer, and until then of no other.
+    held_until_ms: u64,
 }
 
 impl Wanted {
@@ -76,11 +84,6 @@ pub(super) struct Repair {
     wanted: BTreeMap<TxId, Wanted>,
     /// Whether there was no room for one: the walk begins anew when there is.
     missed: bool,
-    /// The question that is open.
-    asked: Option<Token>,
-    /// Whom the last one went to: the next one goes to whoever comes behind.
-    asked_last: Option<Peer>,
-    resume_ms: u64,
     repaired: u64,
     walk_at: u64,
     walk_from_ms: u64,
@@ -110,13 +113,13 @@ impl Repair {
         self.wanted.insert(id, Wanted::default());
     }
 
-    /// Nothing is asked for a moment.
-    pub(super) fn pause(&mut self, now_ms: u64) {
-        self.resume_ms = now_ms.saturating_add(PAUSE_MS);
-    }
-
-    pub(super) fn closed(&mut self, token: Token) {
-        self.asked.take_if(|asked| *asked == token);
+    /// A question for these is closed: they may be asked of others.
+    pub(super) fn closed(&mut self, ids: &[TxId]) {
+        for id in ids {
+            if let Some(wanted) = self.wanted.get_mut(id) {
+                wanted.held_until_ms = 0;
+            }
+        }
     }
 
     /// What to ask of this peer: what it was not asked for lately.
@@ -128,7 +131,8 @@ impl Repair {
                 wanted.asked_of.clear();
                 wanted.rounds = wanted.rounds.saturating_add(1);
             }
-            if due.len() < ASK_MAX && !wanted.asked_of.contains(&peer) {
+            if due.len() < ASK_MAX && wanted.held_until_ms <= now_ms && !wanted.asked_of.contains(&peer) {
+                wanted.held_until_ms = now_ms.saturating_add(HELD_MS);
                 due.push(*id);
             }
         }
@@ -189,25 +193,30 @@ impl Engine {
         Ok(0)
     }
 
-    /// Asks a peer for bodies that are wanted, if there is one to ask.
+    /// Asks peers for bodies that are wanted.
     pub(super) fn ask_for_bodies<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
-        let now_ms = turn.now.elapsed_ms;
-        if self.repair.asked.is_some() || now_ms < self.repair.resume_ms || self.repair.wanted.is_empty() {
+        if self.repair.wanted.is_empty() {
             return;
         }
-        // In turns: whoever answers without having anything must not keep the others from being asked.
-        let last = self.repair.asked_last;
-        let mut peers: Vec<(Peer, u32)> = self.peers.iter().map(|(peer, state)| (peer, state.page_bytes)).collect();
-        peers.sort_by_key(|(peer, _)| (Some(*peer) <= last, *peer));
-        for (peer, max_bytes) in peers {
+        let now_ms = turn.now.elapsed_ms;
+        let is_free = |state: &PeerState| state.bodies_asked.is_none() && state.bodies_from_ms <= now_ms;
+        let free = self.peers.iter().filter(|(_, state)| is_free(state));
+        let mut free: Vec<(u64, Peer, u32)> =
+            free.map(|(peer, state)| (state.bodies_from_ms, peer, state.page_bytes)).collect();
+        // Whoever was asked longest ago comes first: one who answers without having anything keeps nothing from the others.
+        free.sort_unstable();
+        for (_, peer, max_bytes) in free {
             let ids = self.repair.due(peer, now_ms);
-            if ids.is_empty() {
-                continue;
+            let asked = if ids.is_empty() {
+                None
+            } else {
+                let request = Request::Transactions { ids: ids.iter().map(wire_id).collect(), max_bytes };
+                Some(self.ask(turn, peer, Question::Bodies(ids), request))
+            };
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.bodies_from_ms = now_ms.saturating_add(if asked.is_some() { 0 } else { IDLE_MS });
+                state.bodies_asked = asked;
             }
-            self.repair.asked_last = Some(peer);
-            let request = Request::Transactions { ids: ids.iter().map(wire_id).collect(), max_bytes };
-            self.repair.asked = Some(self.ask(turn, peer, Question::Bodies(ids), request));
-            return;
         }
     }
 
@@ -233,9 +242,16 @@ impl Engine {
         })
     }
 
+    /// A peer is asked for no bodies for a moment.
+    pub(super) fn pause_bodies(&mut self, peer: Peer, now: Now) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.bodies_from_ms = now.elapsed_ms.saturating_add(PAUSE_MS);
+        }
+    }
+
     /// A question for bodies brought nothing.
     pub(super) fn bodies_not_had(&mut self, peer: Peer, ids: &[TxId], now: Now) {
-        self.repair.pause(now.elapsed_ms);
+        self.pause_bodies(peer, now);
         for id in ids {
             if let Some(wanted) = self.repair.wanted.get_mut(id) {
                 wanted.asked_of.insert(peer);
@@ -269,12 +285,17 @@ impl Engine {
             any = true;
             if let Err(error) = self.attach(turn, &transaction) {
                 self.failures.note(&error);
-                return self.repair.pause(turn.now.elapsed_ms);
+                return self.pause_bodies(peer, turn.now);
             }
         }
-        // Behind a page that holds a body, the rest did not fit. One that holds none says that none is there.
+        // Behind a page that holds a body, the rest did not fit, or so it says: others get their turn first. One that holds
+        // none says that none is there.
         if !any {
             without = ids.to_vec();
+        } else if asked.len() > 0
+            && let Some(state) = self.peers.get_mut(peer)
+        {
+            state.bodies_from_ms = turn.now.elapsed_ms.saturating_add(TURN_MS);
         }
         if !without.is_empty() {
             self.bodies_not_had(peer, &without, turn.now);

@@ -119,21 +119,23 @@ impl Engine {
             self.landed = self.landed.saturating_add(1);
         }
         self.comparison_closed(token);
-        self.repair.closed(token);
-        if matches!(asked.question, Question::Bare(_)) {
-            self.bare.closed(asked.peer);
+        match &asked.question {
+            Question::Bodies(ids) => self.repair.closed(ids),
+            Question::Bare(_) => self.bare.closed(asked.peer),
+            _ => {}
         }
         if let Some(state) = self.peers.get_mut(asked.peer) {
             match (&asked.question, &mut state.session) {
                 (Question::Compare, _) => state.comparing = None,
                 (Question::Parents(..), _) => state.parents_asked = None,
+                (Question::Bodies(_), _) => state.bodies_asked = None,
                 (Question::Checkpoint(_), _) => state.exchange.closed(),
                 (
                     Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_),
                     Some(session),
                 ) => session.asked = None,
                 (Question::Days { .. } | Question::Day { .. } | Question::Reconcile | Question::Listed(_), None)
-                | (Question::Audit(_) | Question::Bodies(_) | Question::Bare(_), _) => {}
+                | (Question::Audit(_) | Question::Bare(_), _) => {}
             }
         }
         Some(asked)
@@ -189,7 +191,7 @@ impl Engine {
         match question {
             Question::Audit(step) => return self.comparison_put_off(turn, peer, step, again_ms),
             Question::Checkpoint(_) => return self.exchange_later(peer, turn.now.elapsed_ms),
-            Question::Bodies(_) => return self.repair.pause(turn.now.elapsed_ms),
+            Question::Bodies(_) => return self.pause_bodies(peer, turn.now),
             Question::Bare(ids) => return self.bare.are_without(&ids, peer),
             _ => {}
         }

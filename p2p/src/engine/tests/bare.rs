@@ -11,7 +11,7 @@ use super::{
 use crate::{
     engine::{
         Peer, Token, Verdict,
-        bare::{Bare, WAIT_MAX_MS, WAIT_MS},
+        bare::{Bare, WAIT_MS},
         checks::{Origin, Via},
     },
     wire::{Request, Response, wire_id},
@@ -89,19 +89,21 @@ fn whoever_has_the_bodies_is_asked_before_headers_enter_alone() {
 fn nobody_is_waited_for_without_end() {
     let (mut solo, page) = with_bare_page();
     // The second says nothing, and more of its kind come all the time.
-    for peer in 2..20 {
+    let mut asked = asked_of(&mut solo, 2, 0);
+    for peer in 2..8 {
         solo.meet(peer);
-        if solo.now.elapsed_ms < WAIT_MAX_MS {
-            assert_eq!(solo.ledger.summary().count, 0);
-        }
-        assert_eq!(faults(&solo.wait(1_000)), []);
+        asked.extend(asked_of(&mut solo, 2, 1_000));
     }
     assert!(page.iter().all(|one| solo.holds(one)));
     assert_eq!(solo.engine.status().repair.wanted, page.len());
+    // It was slow: what it brings is taken.
+    let whole = page.iter().map(Transaction::to_bytes).collect();
+    assert_eq!(faults(&solo.answer(2, asked[0].0, Response::Transactions(whole))), []);
+    assert_eq!(solo.engine.status().repair.wanted, 0);
 }
 
 #[test]
-fn headers_enter_alone_when_all_have_answered_and_bodies_are_mended_by_gossip() {
+fn headers_enter_alone_after_a_while_and_bodies_are_mended_by_gossip() {
     let (mut solo, page) = with_bare_page();
     assert_eq!(faults(&solo.wait(WAIT_MS - 2_000)), []);
     assert_eq!(solo.ledger.summary().count, 0, "not at once: the whole may be on its way");
@@ -140,7 +142,7 @@ fn the_pool_is_bounded_and_no_peer_fills_it() {
     assert_eq!(fill(2, 0..6), (6, 2), "what is there is not taken twice");
     assert_eq!((fill(3, 6..12), fill(4, 12..18), fill(5, 18..24)), ((10, 4), (14, 4), (16, 2)));
     assert_eq!(fill(6, 24..30), (16, 0));
-    assert!(!pool.has_room(Peer(6)) && Bare::default().has_room(Peer(6)));
+    assert!(!pool.has_room(Peer(1)) && pool.has_room(Peer(6)), "who sends whole transactions need not wait");
     // What goes leaves nothing behind.
     let ids: Vec<_> = pool.ids().copied().collect();
     ids.iter().for_each(|id| pool.remove(id));

@@ -78,12 +78,12 @@ fn one_peer_after_the_other_is_asked_and_again_after_a_while() {
     let (first, token, ids) = asked(&out).expect("a question");
     assert_eq!(ids, [wire_id(&lost.id())]);
     solo.answer(first.0, token, Response::Transactions(vec![]));
-    let (second, token, _) = asked(&solo.wait(5_000)).expect("another peer");
+    let (second, token, _) = asked(&solo.wait(1_000)).expect("another peer");
     assert_ne!(first, second);
     // It has the header alone as well.
     let header = Transaction::new(&Network::dev(), lost.header().clone(), None).unwrap();
     solo.answer(second.0, token, Response::Transactions(vec![header.to_bytes()]));
-    assert_eq!(asked(&solo.wait(10_000)), None, "nobody is left to be asked");
+    assert_eq!(asked(&solo.wait(4_000)), None, "nobody is left to be asked");
     assert_eq!(solo.engine.status().repair.wanted, 1);
     // A little later both are asked anew.
     let mut found = None;
@@ -171,4 +171,17 @@ fn a_liar_with_the_lowest_number_keeps_no_body_from_being_asked_of_others() {
     }
     assert_eq!(solo.engine.status().repair.wanted, 0);
     assert!(lost.iter().all(|one| has_body(&solo, one)));
+}
+
+#[test]
+fn one_who_takes_its_time_keeps_no_body_from_being_asked_of_others() {
+    let lost = of_the_future(95);
+    let mut solo = lacking(std::slice::from_ref(&lost));
+    solo.meet(1);
+    solo.meet(2);
+    let (first, ..) = asked(&solo.wait(1_000)).expect("a question");
+    let (second, token, _) = asked(&solo.wait(3_000)).expect("another peer, while the first has not answered");
+    assert_ne!(first, second);
+    solo.answer(second.0, token, Response::Transactions(vec![lost.to_bytes()]));
+    assert!(has_body(&solo, &lost));
 }
