@@ -9,20 +9,25 @@
 //! | `Garbage` | gossips and serves what breaks rules, each of them |
 //! | `WrongBody` | passes on every right header with another body, or with none, and before everyone else |
 //! | `Withhold` | lists everything and delivers nothing; takes its time, or says that it is busy; relays nothing |
-//! | `Lie` | tells wrong digests, invented days and places, answers that belong to other questions |
+//! | `Lie` | tells wrong digests, invented days, places and aliases, answers that belong to other questions |
 //! | `Flood` | pays for many transactions at once and hangs them all on the same parents |
 //! | `Dig` | pays for deep chains and shows their ends first, each to another node |
 //! | `Misdate` | pays for transactions of long ago and of the far future, and for some dated before their parents |
-//! | `Resign` | signs one core many times under one stamp |
+//! | `Resign` | signs one core many times under one stamp, gossips some and lists others |
 //! | `Replay` | says everything that it heard again, later |
 //! | `Frame` | shows one node what it may not relay, so that others might ban that node |
+//! | `Hide` | pays for transactions whose bodies it shows to nobody, of today and of the future |
+//! | `Drip` | answers everything, just before its time is over |
+//! | `Ask` | asks what is no question, and more than its share |
+//!
+//! What they answer stands in `lies`.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use qasedak_chain::{Time, Transaction, TxId, time::DAY_SECS};
+use qasedak_chain::{Time, Transaction, TxId, rules::Verified, time::DAY_SECS};
 use qasedak_engine::{
     engine::Token,
-    wire::{DayDigest, Place, Request, Response},
+    wire::{Request, Response},
 };
 use rand::RngExt;
 
@@ -37,6 +42,8 @@ use crate::{
 
 /// Most messages that it keeps for later.
 const HEARD_MAX: usize = 64;
+/// Questions at once for which a peer is let go: its share, what it may owe, and some more.
+const FLOOD: usize = 700;
 /// Most transactions that it pays for in a run.
 const PAID_MAX: usize = 120;
 /// How long a liar that was turned out stays away at least.
@@ -57,10 +64,13 @@ pub enum Vice {
     Resign,
     Replay,
     Frame,
+    Hide,
+    Drip,
+    Ask,
 }
 
 impl Vice {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Garbage,
         Self::WrongBody,
         Self::Withhold,
@@ -71,6 +81,9 @@ impl Vice {
         Self::Resign,
         Self::Replay,
         Self::Frame,
+        Self::Hide,
+        Self::Drip,
+        Self::Ask,
     ];
 }
 
@@ -93,7 +106,7 @@ impl Liar {
 }
 
 impl World {
-    fn has_vice(&self, at: usize, vice: Vice) -> bool {
+    pub fn has_vice(&self, at: usize, vice: Vice) -> bool {
         self.nodes[at].liar.as_ref().is_some_and(|liar| liar.has(vice))
     }
 
@@ -119,7 +132,7 @@ impl World {
     }
 
     /// Gossips bytes to one neighbour.
-    fn whisper(&mut self, at: usize, bytes: Vec<u8>) {
+    pub fn whisper(&mut self, at: usize, bytes: Vec<u8>) {
         if let Some((link, to)) = self.victim(at) {
             let message = Self::message(bytes);
             self.send(link, to, message.bytes.len(), Packet::Gossip(message));
@@ -172,6 +185,8 @@ impl World {
             Vice::Dig if !self.calm => self.dig(at),
             Vice::Misdate if !self.calm => self.misdate(at),
             Vice::Frame if !self.calm => self.frame(at),
+            Vice::Hide if !self.calm => self.hide(at),
+            Vice::Ask => self.asks_too_much(at),
             _ => {}
         }
         let pause_ms = self.rng.random_range(500..3_000);
@@ -188,7 +203,7 @@ impl World {
     }
 
     /// Pays for a transaction.
-    fn pays(&mut self, at: usize, parents: Vec<TxId>, time: Time, sound: bool) -> Transaction {
+    pub fn pays(&mut self, at: usize, parents: Vec<TxId>, time: Time, sound: bool) -> Transaction {
         let draft = Draft { parents, time, lifetime_secs: 30 * 86_400, body_len: 512, number: self.number() };
         let transaction = maker::made_up(&self.network, &draft);
         self.oracle.paid(&transaction);
@@ -198,6 +213,48 @@ impl World {
         let bytes: Arc<[u8]> = transaction.to_bytes().into();
         self.nodes[at].liar.as_mut().unwrap().hoard.insert(transaction.id(), bytes);
         transaction
+    }
+
+    /// A transaction whose body nobody ever sees, in its own ledger: others find the header by sync.
+    fn hide(&mut self, at: usize) {
+        if !self.can_pay(at) || !self.nodes[at].up {
+            return;
+        }
+        let (parents, place) = self.place(at);
+        let (parents, time) = match self.rng.random_range(0..4) {
+            0 => (vec![self.network.genesis()], start().rounded_down().plus(3 * DAY_SECS)),
+            1 => (vec![self.network.genesis()], start().rounded_down().plus(6 * DAY_SECS)),
+            _ => (parents, place),
+        };
+        let whole = self.pays(at, parents, time, true);
+        let header = Transaction::new(&self.network, whole.header().clone(), None).unwrap();
+        self.nodes[at].liar.as_mut().unwrap().hoard.remove(&whole.id());
+        let now_ms = self.now_ms;
+        let node = &mut self.nodes[at];
+        let system = node.now(now_ms).system;
+        // A failing disk takes nothing in; then it paid for nothing.
+        if node.ledger.append_header_alone(Verified::unchecked(header), system).is_ok() {
+            self.grown(at);
+        }
+    }
+
+    /// Bytes that are no question, or so many questions that it has to be let go for them.
+    fn asks_too_much(&mut self, at: usize) {
+        let Some((link, to)) = self.victim(at) else {
+            return;
+        };
+        let question = Request::Days { from: 0 }.to_bytes().unwrap();
+        let many = self.rng.random_range(0..8) == 0;
+        for _ in 0..if many { FLOOD } else { 1 } {
+            let mut bytes = question.clone();
+            if !many {
+                let cut = self.rng.random_range(0..bytes.len());
+                bytes.truncate(cut);
+                bytes.extend((0..self.rng.random_range(0..40)).map(|_| self.rng.random::<u8>()).collect::<Vec<u8>>());
+            }
+            let token = self.token();
+            self.send(link, to, bytes.len(), Packet::Question { token, bytes: bytes.into() });
+        }
     }
 
     fn can_pay(&self, at: usize) -> bool {
@@ -302,101 +359,21 @@ impl World {
         }
     }
 
-    /// What it answers instead; `None` when it keeps silent.
-    pub fn twist(&mut self, at: usize, response: Response, bytes: Vec<u8>) -> Option<Vec<u8>> {
-        let liar = self.nodes[at].liar.as_ref()?;
-        let vice = liar.vices[self.rng.random_range(0..liar.vices.len())];
-        let twisted = match vice {
-            Vice::Withhold => match (self.rng.random_range(0..4), &response) {
-                (0, _) => return None,
-                (1, _) => Response::Busy,
-                (_, Response::Transactions(_)) => Response::Transactions(Vec::new()),
-                _ => return Some(bytes),
-            },
-            Vice::Lie if self.rng.random_range(0..2) == 0 => self.lie(response),
-            Vice::Garbage if self.rng.random_range(0..3) == 0 => self.spoil(response)?,
-            Vice::WrongBody => self.without_bodies(response),
-            _ => return Some(bytes),
-        };
-        Some(twisted.to_bytes().unwrap_or_else(|_| vec![0xff; 40]))
-    }
-
-    fn lie(&mut self, response: Response) -> Response {
-        let day = start().day();
-        let number = self.rng.random_range(0..40);
-        let (id, digest): ([u8; 32], [u8; 32]) = (self.rng.random(), self.rng.random());
-        match (self.rng.random_range(0..5), response) {
-            (0, Response::Digest { .. }) => Response::Days(Vec::new()),
-            (_, Response::Digest { count, .. }) => Response::Digest { count: count + number, digest },
-            (0, Response::Days(_)) => Response::Digest { count: number, digest },
-            (_, Response::Days(mut days)) => {
-                days.iter_mut().for_each(|day| day.digest[0] ^= 1);
-                let last = days.last().map_or(day, |last| last.day);
-                days.push(DayDigest { day: last + 1 + number, count: number + 1, digest });
-                Response::Days(days)
-            }
-            (0, Response::Day(_)) => Response::Day(Vec::new()),
-            (1, Response::Day(_)) => Response::Transactions(Vec::new()),
-            (_, Response::Day(mut places)) => {
-                let time = places.last().map_or(day * DAY_SECS, |last| last.time);
-                let depth = places.last().map_or(1, |last| last.depth + 1);
-                places.push(Place { time, depth, id });
-                Response::Day(places)
-            }
-            (0, Response::Transactions(mut list)) => {
-                list.reverse();
-                Response::Transactions(list)
-            }
-            (1, Response::Transactions(mut list)) => {
-                list.extend(stamped::all().sound.iter().map(Transaction::to_bytes));
-                Response::Transactions(list)
-            }
-            (_, Response::Transactions(_)) => Response::Transactions(Vec::new()),
-            (_, other) => other,
-        }
-    }
-
-    /// One transaction of a page is broken, or the whole answer is.
-    fn spoil(&mut self, response: Response) -> Option<Response> {
-        let broken = &stamped::all().broken;
-        let bytes = broken[self.rng.random_range(0..broken.len())].clone();
-        match response {
-            Response::Transactions(mut list) if !list.is_empty() => {
-                let at = self.rng.random_range(0..list.len());
-                list[at] = bytes;
-                Some(Response::Transactions(list))
-            }
-            other => Some(other),
-        }
-    }
-
-    /// Right headers, and no bodies or wrong ones.
-    fn without_bodies(&mut self, response: Response) -> Response {
-        let Response::Transactions(mut list) = response else {
-            return response;
-        };
-        let wrong = self.rng.random_range(0..8) == 0;
-        for bytes in &mut list {
-            let Ok(transaction) = Transaction::from_bytes(&self.network, bytes) else {
-                continue;
-            };
-            // See decision 0029: what nobody has the body of cannot be had by those whose clocks run ahead.
-            let honest = self.oracle.sound().get(&transaction.id()).is_some_and(|sound| sound.honest);
-            if wrong {
-                *bytes.last_mut().unwrap() ^= 1;
-            } else if honest && transaction.body().is_some() {
-                bytes.truncate(bytes.len() - 512);
-            }
-        }
-        Response::Transactions(list)
-    }
-
-    /// It serves what it paid for to those who ask for it by name, as long as it has not calmed down.
+    /// It serves what it paid for to those who ask for it by name, as long as it has not calmed down; and what it listed
+    /// without having paid for it, always.
     pub fn hoarded(&self, at: usize, request: &Request) -> Option<Vec<Vec<u8>>> {
-        let liar = self.nodes[at].liar.as_ref().filter(|_| !self.calm)?;
+        let liar = self.nodes[at].liar.as_ref()?;
         let Request::Transactions { ids, .. } = request else {
             return None;
         };
+        if liar.has(Vice::Resign)
+            && let Some(listed) = stamped::all().resigned.iter().find(|one| ids.contains(one.id().as_bytes()))
+        {
+            return Some(vec![listed.to_bytes()]);
+        }
+        if self.calm {
+            return None;
+        }
         let found: Vec<Vec<u8>> =
             ids.iter().filter_map(|id| liar.hoard.get(&TxId::from_bytes(*id))).map(|bytes| bytes.to_vec()).collect();
         (!found.is_empty()).then_some(found)

@@ -7,11 +7,13 @@
 use std::collections::BTreeSet;
 
 use qasedak_chain::{
-    Digest, Position,
+    Digest, Position, TxId,
     block::Block,
     retention,
     store::{Body, Store},
 };
+
+use qasedak_engine::engine::status::BudgetStatus;
 
 use crate::{node::Node, world::World};
 
@@ -25,6 +27,18 @@ const SESSIONS_MAX: usize = 4;
 const WANTED_MAX_EACH: usize = 8_192 + 256 + 256;
 /// Most bodies that are wanted.
 const BODIES_MAX: usize = 4_096;
+/// Most headers whose bodies are sought.
+const BARE_MAX: usize = 4_096;
+/// Most bytes under verification, and of verified transactions without parents.
+const CHECKS_MAX_BYTES: usize = 32 << 20;
+const ORPHANS_MAX_BYTES: usize = 16 << 20;
+/// Most that waits for the budget.
+const HELD_MAX: usize = 4_096;
+const HELD_MAX_BYTES: usize = 32 << 20;
+/// Most transactions in views of peers, one view more than is kept.
+const VIEWED_MAX: usize = 9 * 65_536;
+/// How long a verdict takes at most: 4 s for the parents, a tick, and the time of a verification.
+const VERDICT_MAX_MS: u64 = 6_000;
 /// Records that are looked at in one go.
 const LOOK_PAGE: usize = 1_024;
 
@@ -54,6 +68,14 @@ impl World {
         assert!(status.wanted <= WANTED_MAX_EACH * (1 + status.peers.len()), "node {at} wants {}", status.wanted);
         assert!(status.syncing.is_none_or(|syncing| syncing.peers <= SESSIONS_MAX), "node {at} has {status:?}");
         assert!(status.repair.wanted <= BODIES_MAX, "node {at} wants {} bodies", status.repair.wanted);
+        assert!(status.bare <= BARE_MAX, "node {at} seeks the bodies of {}", status.bare);
+        assert!(status.checking_bytes <= CHECKS_MAX_BYTES, "node {at} checks {} bytes", status.checking_bytes);
+        assert!(status.waiting_bytes <= ORPHANS_MAX_BYTES, "node {at} has {} bytes of orphans", status.waiting_bytes);
+        let BudgetStatus { waiting, waiting_bytes, .. } = status.budget;
+        assert!(waiting <= HELD_MAX && waiting_bytes <= HELD_MAX_BYTES, "node {at} holds back {waiting}");
+        assert!(status.viewed <= VIEWED_MAX, "node {at} keeps views of {}", status.viewed);
+        let slow = node.open.values().find(|(_, since_ms)| self.now_ms - since_ms > VERDICT_MAX_MS);
+        assert!(slow.is_none(), "node {at} gives no verdict on a message");
         assert_eq!(status.refused, 0, "node {at} wrote what breaks a rule");
         assert!(status.peers.len() <= node.links.len(), "node {at} knows {} peers", status.peers.len());
     }
@@ -131,11 +153,12 @@ impl World {
                 return Err(format!("node {} lacks the message {id}", node.number));
             };
             let record = node.ledger.record(position).unwrap().unwrap();
+            let body_day = retention::body_day(record.header.core(), record.arrival);
             match node.ledger.store().body(position).unwrap() {
                 Body::Present(body) if Some(&*body) == sound.transaction.body() => {}
-                // Its day has come, and this node let it go.
-                Body::Dropped { .. } => {}
-                Body::Absent if retention::body_day(record.header.core(), record.arrival) <= now.day() => {}
+                // Its day had come when this node let it go.
+                Body::Dropped { .. } if body_day <= node.pruned_day => {}
+                Body::Absent if body_day <= now.day() || self.is_gone(id) => {}
                 Body::Absent => {
                     return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status()));
                 }
@@ -143,6 +166,14 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Whether no honest node has the body any more, and one of them let it go.
+    fn is_gone(&self, id: &TxId) -> bool {
+        let body = |node: &Node| Some(node.ledger.store().body(node.ledger.position(id).unwrap()?).unwrap());
+        let bodies: Vec<Body> = self.honest().filter_map(body).collect();
+        let is_here = |body: &Body| matches!(body, Body::Present(_));
+        !bodies.iter().any(is_here) && bodies.iter().any(|body| matches!(body, Body::Dropped { .. }))
     }
 
     /// Every honest node derives the same blocks.

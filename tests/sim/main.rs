@@ -8,7 +8,7 @@
 //! | `net` | links, gossip, questions and answers |
 //! | `store` | the ledger's store, in memory or on disk |
 //! | `maker`, `stamped`, `oracle` | transactions, sound and broken; and what a check of stamp and signature says of them |
-//! | `byzantine` | nodes that lie |
+//! | `byzantine`, `lies` | nodes that lie, and what they answer |
 //! | `plan` | what happens in a run, drawn from its seed |
 //! | `checks` | what must hold at every moment, and at the end |
 //! | `scenarios`, `blackout` | the runs themselves |
@@ -24,6 +24,7 @@
 mod blackout;
 mod byzantine;
 mod checks;
+mod lies;
 mod maker;
 mod net;
 mod node;

@@ -15,12 +15,15 @@ use qasedak_engine::{
 use rand::RngExt;
 
 use crate::{
+    byzantine::Vice,
     node::{Message, Pending},
     world::{Event, World},
 };
 
 /// How long a question may take in the driver.
 const REQUEST_MS: u64 = 10_000;
+/// How long a dripper takes for an answer.
+const DRIP_MS: u64 = 9_500;
 /// Bytes that a link carries in a millisecond: 10 Mbit/s.
 const BYTES_PER_MS: usize = 1_250;
 
@@ -29,6 +32,18 @@ pub enum Packet {
     Gossip(Message),
     Question { token: Token, bytes: Arc<[u8]> },
     Answer { token: Token, bytes: Arc<[u8]> },
+}
+
+impl Packet {
+    fn len(&self) -> usize {
+        self.bytes().len()
+    }
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Gossip(message) => &message.bytes,
+            Self::Question { bytes, .. } | Self::Answer { bytes, .. } => bytes,
+        }
+    }
 }
 
 /// How good a link is.
@@ -170,6 +185,7 @@ impl World {
         if !self.nodes[to].peers.contains_key(&from) {
             return;
         }
+        self.note(to, 10, from.0, packet.bytes());
         match packet {
             Packet::Gossip(message) => self.hears(link, to, from, message),
             Packet::Question { token, bytes } => {
@@ -267,9 +283,13 @@ impl World {
             return;
         }
         let bytes = if self.nodes[at].is_honest() { Some(bytes) } else { self.twist(at, response, bytes) };
-        if let Some(bytes) = bytes {
-            let to = self.links[link].other(at);
-            self.send(link, to, bytes.len(), Packet::Answer { token, bytes: bytes.into() });
+        let Some(bytes) = bytes else {
+            return;
+        };
+        let (to, packet) = (self.links[link].other(at), Packet::Answer { token, bytes: bytes.into() });
+        if self.has_vice(at, Vice::Drip) {
+            return self.after(DRIP_MS, Event::Packet { link, epoch, to, packet });
         }
+        self.send(link, to, packet.len(), packet);
     }
 }

@@ -110,6 +110,8 @@ pub struct Node {
     pub durable: Vec<TxId>,
     /// How many records were looked at.
     pub looked_at: u64,
+    /// The latest day by its clock on which it let bodies go.
+    pub pruned_day: u64,
     pub liar: Option<Liar>,
 }
 
@@ -139,6 +141,7 @@ impl Node {
             failing_until_ms: 0,
             durable: Vec::new(),
             looked_at: 0,
+            pruned_day: 0,
             liar: None,
         }
     }

@@ -241,8 +241,11 @@ impl World {
             Act::Jump(node, secs) => self.nodes[node].clock.offset_secs += secs,
             Act::DiskFails(node, ms) => self.nodes[node].failing_until_ms = self.now_ms + ms,
             Act::Prune(node) => {
-                let system = self.nodes[node].now(self.now_ms).system;
-                self.nodes[node].ledger.prune(system).expect("bodies are dropped");
+                let now_ms = self.now_ms;
+                let node = &mut self.nodes[node];
+                let system = node.now(now_ms).system;
+                node.pruned_day = node.pruned_day.max(node.ledger.clock(system).day());
+                node.ledger.prune(system).expect("bodies are dropped");
             }
             Act::Mischief(node) => self.mischief(node),
         }

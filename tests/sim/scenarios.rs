@@ -4,9 +4,10 @@ use qasedak_chain::time::DAY_SECS;
 use rand::RngExt;
 
 use crate::{
+    byzantine::{Liar, Vice},
     maker::{self, Draft},
     net::Quality,
-    plan::Plan,
+    plan::{Act, Plan},
     runs,
     world::{World, start},
 };
@@ -98,6 +99,87 @@ fn long_chain(seed: u64) -> World {
     let served = world.counts.served;
     assert!(served <= 2 * LONG + LONG / 10, "{served} transactions were sent where {} were missing", 2 * LONG);
     world
+}
+
+/// A transaction that arrives long before its time, from someone whose clock is two months ahead: its body has gone
+/// everywhere before its time comes. Who joins then still gets it, and what names it as its parent.
+fn gone_before_its_time(seed: u64) -> World {
+    let mut world = World::new(seed, 5, |_| false);
+    world.gossip = seed.is_multiple_of(2);
+    let links: Vec<usize> = (1..5).map(|at| world.link(at - 1, at, Quality::GOOD)).collect();
+    links[..2].iter().for_each(|link| world.bring_up(*link));
+    let time = start().plus(60 * DAY_SECS).rounded_down();
+    let parents = vec![world.network.genesis()];
+    let draft = Draft { parents, time, lifetime_secs: LIFETIME_SECS, body_len: 512, number: world.number() };
+    let ahead = maker::made_up(&world.network, &draft);
+    let verified = world.oracle.paid(&ahead);
+    world.oracle.is_sound(&ahead, true);
+    world.own(1, verified);
+    world.run(40_000);
+    // The whole is sixty days and an hour later by everyone's clock.
+    world.sleep((60 * DAY_SECS + 3_600) * 1_000);
+    (0..5).for_each(|node| world.act(Act::Prune(node)));
+    let child = world.write(1, LIFETIME_SECS).expect("a node that is up");
+    assert!(child.core().parents().contains(&ahead.id()), "it is a tip");
+    world.run(20_000);
+    settle(&mut world);
+    assert!(world.honest().all(|node| node.ledger.summary().count == 2));
+    world
+}
+
+/// Transactions that the flood is made of.
+const FLOOD: usize = 3_000;
+/// What part of all orphans one peer may fill, as the engine has it: said here a second time on purpose.
+const ORPHANS_OF_PEER: usize = 512;
+
+/// A liar pays for a chain of thousands and shows it from its end, so that nothing of it has its parents: the bounds of the
+/// engine are reached, and the others go on.
+fn flooded(seed: u64) -> World {
+    let mut world = World::new(seed, 6, |_| false);
+    world.gossip = seed.is_multiple_of(2);
+    world.nodes[5].liar = Some(Liar::new(vec![Vice::Flood]));
+    for (a, b) in [(0, 1), (1, 2), (2, 3), (3, 4), (4, 0), (5, 0), (5, 2)] {
+        let link = world.link(a, b, Quality::GOOD);
+        world.bring_up(link);
+    }
+    world.run(2_000);
+    let mut parents = vec![world.network.genesis()];
+    let time = start().rounded_down();
+    let chain: Vec<_> = (0..FLOOD)
+        .map(|_| {
+            let next = world.pays(5, parents.clone(), time, true);
+            parents = vec![next.id()];
+            next.to_bytes()
+        })
+        .collect();
+    let mut most = 0;
+    for (nth, bytes) in chain.into_iter().rev().enumerate() {
+        world.whisper(5, bytes);
+        if nth % 20 == 0 {
+            world.run(100);
+            most = most.max(world.nodes[0].engine.status().waiting);
+        }
+        if nth % 500 == 0 {
+            let writer = world.rng.random_range(0..5);
+            world.write(writer, LIFETIME_SECS);
+        }
+    }
+    world.run(5_000);
+    most = most.max(world.nodes[0].engine.status().waiting);
+    assert!(most <= ORPHANS_OF_PEER, "one peer fills {most} places of orphans");
+    assert!(most > ORPHANS_OF_PEER * 9 / 10, "the bound was never reached: {most}");
+    settle(&mut world);
+    world
+}
+
+#[test]
+fn flood() {
+    runs::each("scenarios::flood", 2, flooded);
+}
+
+#[test]
+fn gone() {
+    runs::each("scenarios::gone", 2, gone_before_its_time);
 }
 
 #[test]

@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Notes something in the trace.
-    fn note(&mut self, node: usize, what: u8, number: u64, bytes: &[u8]) {
+    pub fn note(&mut self, node: usize, what: u8, number: u64, bytes: &[u8]) {
         let mut line = [0; 25];
         line[..8].copy_from_slice(&self.now_ms.to_le_bytes());
         line[8..16].copy_from_slice(&(node as u64).to_le_bytes());
@@ -208,9 +208,10 @@ impl World {
         self.hasher.update(bytes);
     }
 
-    /// Hands an engine an input and does what it says.
+    /// Hands an engine an input and does what it says. What packets hold is noted where they arrive.
     pub fn feed(&mut self, at: usize, input: Input) {
         let now_ms = self.now_ms;
+        self.note(at, 11, kind_of(&input), &[]);
         let node = &mut self.nodes[at];
         if !node.up {
             return;
@@ -230,11 +231,14 @@ impl World {
             Output::Check { token, transaction } => {
                 self.note(at, 2, token.0, transaction.id().as_bytes());
                 let verdict = self.oracle.check(*transaction);
+                let rule = verdict.as_ref().err().map(|rule| format!("{rule:?}"));
+                self.note(at, 12, token.0, rule.unwrap_or_default().as_bytes());
                 let delay_ms = self.rng.random_range(1..6);
                 self.input(delay_ms, at, Input::Checked { token, verdict });
             }
             Output::Publish { id, bytes } => {
                 self.note(at, 3, 0, id.as_bytes());
+                self.note(at, 3, 1, &bytes);
                 let sent = self.publish(at, bytes);
                 self.input(1, at, Input::Published { id, sent });
             }
@@ -251,7 +255,8 @@ impl World {
             Output::Keep(_) | Output::Compared { .. } => {}
             Output::Grown => self.grown(at),
             Output::Released(ids) => {
-                self.note(at, 6, ids.len() as u64, &[]);
+                let bytes: Vec<u8> = ids.iter().flat_map(|id| *id.as_bytes()).collect();
+                self.note(at, 6, ids.len() as u64, &bytes);
                 self.release(at, &ids);
             }
             Output::StoreFailed(what) => {
@@ -259,14 +264,14 @@ impl World {
                 self.grown(at);
             }
             Output::Disconnect { peer, fault } => {
-                self.note(at, 7, peer.0, &[]);
+                self.note(at, 7, peer.0, format!("{fault:?}").as_bytes());
                 self.let_go(at, peer, fault);
             }
         }
     }
 
     /// The log grew: a flush begins soon, unless one is under way.
-    fn grown(&mut self, at: usize) {
+    pub fn grown(&mut self, at: usize) {
         let delay_ms = self.rng.random_range(0..4);
         let node = &mut self.nodes[at];
         node.grown = true;
@@ -422,5 +427,28 @@ impl World {
     /// A message as gossip names it.
     pub fn message(bytes: Vec<u8>) -> Message {
         Message { id: qasedak_engine::wire::gossip_message_id(&bytes), bytes: bytes.into() }
+    }
+}
+
+/// Which kind of input it is, for the trace.
+fn kind_of(input: &Input) -> u64 {
+    match input {
+        Input::Connected { .. } => 0,
+        Input::Disconnected(_) => 1,
+        Input::Subscribed(_) => 2,
+        Input::Gossip { .. } => 3,
+        Input::Unheard(_) => 4,
+        Input::Asked { .. } => 5,
+        Input::Answered { .. } => 6,
+        Input::Failed { .. } => 7,
+        Input::Unsupported { .. } => 8,
+        Input::Checked { .. } => 9,
+        Input::Own(_) => 10,
+        Input::Published { .. } => 11,
+        Input::Durable(_) => 12,
+        Input::Signed(_) => 13,
+        Input::Compare { .. } => 14,
+        Input::Follow(_) => 15,
+        Input::Tick => 16,
     }
 }
