@@ -59,7 +59,7 @@ fn garbage(nth: usize) -> Vec<u8> {
 /// What passes for a client's first packet until it is decrypted: long header, version 1 or one that does not exist, new
 /// connection ids.
 fn first_packet(nth: usize) -> Vec<u8> {
-    let version: [u8; 4] = if nth % 2 == 0 { [0, 0, 0, 1] } else { [0x0a, 0x1a, 0x2a, 0x3a] };
+    let version: [u8; 4] = if nth.is_multiple_of(2) { [0, 0, 0, 1] } else { [0x0a, 0x1a, 0x2a, 0x3a] };
     let ids = [&[8][..], &random()[..8], &[8], &random()[..8]].concat();
     // No token; the length of the rest in two bytes.
     let mut packet = [&[0xc3][..], &version, &ids, &[0, 0x44, 0x96]].concat();
