@@ -34,6 +34,9 @@ const KEPT_MAX: usize = 8 * VIEW_MAX;
 const VIEWS_OF_PEER: usize = 2;
 /// How long a view is kept unused.
 const KEPT_MS: u64 = 30_000;
+/// How long one is used after the log has grown: a round or two. An asker that keeps its salt for a slow peer's sake would else
+/// be answered from what was here when it first asked.
+const STALE_MS: u64 = 2_000;
 
 #[derive(Debug)]
 struct Kept {
@@ -41,6 +44,9 @@ struct Kept {
     salt: Salt,
     span: Span,
     view: View,
+    /// How many transactions the log had when it was made, and when that was.
+    log: u64,
+    made_ms: u64,
     used_ms: u64,
 }
 
@@ -120,8 +126,12 @@ impl Views {
         }
         let is_it = |kept: &Kept| kept.peer == peer && kept.salt == *salt && kept.span == span;
         let kept = self.kept.iter().position(is_it).and_then(|at| self.kept.remove(at));
-        let (view, cost) = match kept {
+        let count = ledger.summary().count;
+        let is_fresh = |kept: &Kept| kept.log == count || now_ms.saturating_sub(kept.made_ms) < STALE_MS;
+        let (mut log, mut made_ms) = (count, now_ms);
+        let (view, cost) = match kept.filter(is_fresh) {
             Some(kept) => {
+                (log, made_ms) = (kept.log, kept.made_ms);
                 let cost = kept.view.len() as u64 / ROUND_PART;
                 (kept.view, cost)
             }
@@ -138,7 +148,7 @@ impl Views {
         };
         self.charge(share, cost.saturating_add(1));
         self.make_room(peer, view.len());
-        self.kept.push_back(Kept { peer, salt: *salt, span, view, used_ms: now_ms });
+        self.kept.push_back(Kept { peer, salt: *salt, span, view, log, made_ms, used_ms: now_ms });
         Ok(self.kept.back().map_or(Answered::Busy, |kept| Answered::Well(&kept.view)))
     }
 

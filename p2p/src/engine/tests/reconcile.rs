@@ -256,3 +256,17 @@ fn a_day_that_the_peer_lists_falsely_is_no_fault_of_reconciling() {
     }
     assert!(questions < 100, "{questions} questions in ten minutes");
 }
+
+/// An asker keeps its salt as long as a session goes on, however slow: it must not be answered from an old view.
+#[test]
+fn what_came_since_the_last_session_is_in_the_answer_under_the_same_salt() {
+    let (mut solo, mut server) = (Solo::holding(&without(0)), Solo::holding(&without(1)));
+    let (_, request) = up_to_round(&mut solo, &mut server);
+    let before = ask_server(&mut server, request.clone());
+    for one in crowd() {
+        let verified = super::make::verified(&Network::dev(), one);
+        server.ledger.append(verified, server.now.system, false).ok();
+    }
+    server.now.elapsed_ms += 3_000;
+    assert_ne!(ask_server(&mut server, request), before);
+}
