@@ -233,7 +233,7 @@ fn wrong(good: &Draft) -> Vec<(&'static str, &'static str, Draft)> {
 /// Changes of a file in three chunks behind its head, each with its reason `BadExport`.
 fn torn(good: &Draft) -> Vec<(&'static str, Vec<u8>)> {
     let (parts, plain, whole) = (good.parts(), good.plain(), good.file());
-    let [head, secrets, first, second] = &parts[..] else { panic!("three chunks") };
+    let [head, secrets, first, second] = <&[Vec<u8>; 4]>::try_from(&parts[..]).unwrap();
     let of = |parts: &[&[u8]]| parts.concat();
     let mut marked = second.clone();
     marked[4] = 0;
