@@ -57,7 +57,8 @@ mod tests {
             (0, _) => sealed[nth / 7 % 2],
             (_, tag) => ScanEntry { kind: Kind::Tagged, hint: [tag as u8; 16], author_u: [0; 32], has_body: true },
         };
-        let is_found = |nth: usize| if nth % 7 == 0 { nth / 7 % 2 == 0 } else { [3, 7].contains(&(nth % 11)) };
+        let is_found =
+            |nth: usize| if nth.is_multiple_of(7) { (nth / 7).is_multiple_of(2) } else { [3, 7].contains(&(nth % 11)) };
         for count in [0, 1, 63, 64, 65, 200, 1_000] {
             let entries: Vec<ScanEntry> = (0..count).map(entry).collect();
             let expected: Vec<usize> = (0..count).filter(|nth| is_found(*nth)).collect();
