@@ -60,6 +60,9 @@ impl World {
                 );
                 node.looked_at += 1;
                 self.counts.stored += 1;
+                if self.shown.insert(record.id) && !self.oracle.sound()[&record.id].honest {
+                    self.shown_ms = self.now_ms;
+                }
             }
         }
         let status = node.engine.status();
@@ -158,7 +161,7 @@ impl World {
                 Body::Present(body) if Some(&*body) == sound.transaction.body() => {}
                 // Its day had come when this node let it go.
                 Body::Dropped { .. } if body_day <= node.pruned_day => {}
-                Body::Absent if body_day <= now.day() || self.is_gone(id) => {}
+                Body::Absent if body_day <= now.day() || self.is_out_of_reach(id, node) => {}
                 Body::Absent => {
                     return Err(format!("node {} lacks the body of {id}: {:?}", node.number, node.engine.status()));
                 }
@@ -168,12 +171,27 @@ impl World {
         Ok(())
     }
 
-    /// Whether no honest node has the body any more, and one of them let it go.
-    fn is_gone(&self, id: &TxId) -> bool {
-        let body = |node: &Node| Some(node.ledger.store().body(node.ledger.position(id).unwrap()?).unwrap());
-        let bodies: Vec<Body> = self.honest().filter_map(body).collect();
-        let is_here = |body: &Body| matches!(body, Body::Present(_));
-        !bodies.iter().any(is_here) && bodies.iter().any(|body| matches!(body, Body::Dropped { .. }))
+    /// Whether no body of a transaction can reach a node any more: it goes from one to the next, and those who let it go, or for
+    /// whom its lifetime is over, pass nothing on: by clocks that differ, its time is not over for all at once.
+    fn is_out_of_reach(&self, id: &TxId, node: &Node) -> bool {
+        let mut reached = BTreeSet::from([node.number]);
+        let mut queue = vec![node.number];
+        while let Some(at) = queue.pop() {
+            let links = self.nodes[at].links.iter().map(|link| self.links[*link].other(at));
+            let honest: Vec<usize> = links.filter(|other| self.nodes[*other].is_honest()).collect();
+            for other in honest.into_iter().filter(|other| reached.insert(*other)) {
+                let ledger = &self.nodes[other].ledger;
+                let now = ledger.clock(self.nodes[other].now(self.now_ms).system);
+                let expires = self.oracle.sound()[id].transaction.core().expires();
+                match ledger.position(id).unwrap().map(|position| ledger.store().body(position).unwrap()) {
+                    Some(Body::Present(_)) => return false,
+                    Some(Body::Dropped { .. }) => {}
+                    _ if now >= expires => {}
+                    _ => queue.push(other),
+                }
+            }
+        }
+        true
     }
 
     /// Every honest node derives the same blocks.

@@ -3,7 +3,7 @@
 //! Everything that happens is an event with a virtual time and a number, taken in that order. Nothing else decides what
 //! comes next, so a seed gives the same run each time; [`World::trace`] is a hash over all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use qasedak_chain::{Network, Position, Time, Transaction, TxId, rules::Verified, time::DAY_SECS};
 use qasedak_engine::engine::{Fault, Input, Output, Peer, Token};
@@ -79,6 +79,9 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub links: Vec<Link>,
     pub oracle: Oracle,
+    /// What any honest node has stored, and when something of a liar's was first among it.
+    pub shown: BTreeSet<TxId>,
+    pub shown_ms: u64,
     /// With gossip off, every message is lost on its way.
     pub gossip: bool,
     pub calm: bool,
@@ -107,6 +110,8 @@ impl World {
             nodes,
             links: Vec::new(),
             oracle: Oracle::new(Network::dev()),
+            shown: BTreeSet::new(),
+            shown_ms: 0,
             gossip: true,
             calm: false,
             struck_percent: 0,
