@@ -16,7 +16,7 @@ use crate::{
 /// Virtual time for each 10,000 transactions of backlog.
 const CALM_MS: u64 = 60_000;
 /// How long a message takes at most, once all is calm and gossip is on.
-const PROMPT_MS: u64 = 10_000;
+const PROMPT_MS: u64 = 3_000;
 /// Lifetime of messages that are written in the calm.
 const LIFETIME_SECS: u32 = 30 * 86_400;
 
@@ -40,6 +40,8 @@ pub fn settle(world: &mut World) {
 /// In the calm a new message is everywhere at once, whatever liars do to it on its way. One that names what a liar shows
 /// without its body only now waits for that, some seconds at every hop (decision 0040): it has a minute.
 fn new_messages_are_prompt(world: &mut World) {
+    // All may have agreed before their links were up again.
+    world.run(PROMPT_MS);
     for _ in 0..3 {
         let honest = world.honest().count();
         let writer = world.rng.random_range(0..honest);
