@@ -206,7 +206,7 @@ fn wrong(good: &Draft) -> Vec<(&'static str, &'static str, Draft)> {
         ("version 0", "BadExport", with(&|draft| draft.version = 0)),
         ("version 2", "Newer", with(&|draft| draft.version = 2)),
         ("no memory", "BadExport", claimed([7, 1, 1])),
-        ("memory of 1 GiB and 1 KiB", "BadExport", claimed([1_048_577, 1, 1])),
+        ("memory of 256 MiB and 1 KiB", "BadExport", claimed([262_145, 1, 1])),
         ("memory of 4 TiB", "BadExport", claimed([u32::MAX, 1, 1])),
         ("no passes", "BadExport", claimed([8, 0, 1])),
         ("17 passes", "BadExport", claimed([8, 17, 1])),
