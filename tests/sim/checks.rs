@@ -58,11 +58,13 @@ impl World {
                     record.id,
                     node.looked_at
                 );
-                node.looked_at += 1;
-                self.counts.stored += 1;
-                if self.shown.insert(record.id) && !self.oracle.sound()[&record.id].honest {
+                let bare =
+                    || !matches!(node.ledger.store().body(Position::new(node.looked_at)).unwrap(), Body::Present(_));
+                if self.shown.insert(record.id) && !self.oracle.sound()[&record.id].honest && bare() {
                     self.shown_ms = self.now_ms;
                 }
+                node.looked_at += 1;
+                self.counts.stored += 1;
             }
         }
         let status = node.engine.status();
@@ -172,10 +174,11 @@ impl World {
     }
 
     /// Whether no body of a transaction can reach a node any more: it goes from one to the next, and those who let it go, or for
-    /// whom its lifetime is over, pass nothing on: by clocks that differ, its time is not over for all at once.
+    /// whom its lifetime is over, pass nothing on: by clocks that differ, its time is not over for all at once. Where none of
+    /// these stands between, it must come; one that is nowhere although nobody let it go is lost.
     fn is_out_of_reach(&self, id: &TxId, node: &Node) -> bool {
         let mut reached = BTreeSet::from([node.number]);
-        let mut queue = vec![node.number];
+        let (mut queue, mut let_go) = (vec![node.number], false);
         while let Some(at) = queue.pop() {
             let links = self.nodes[at].links.iter().map(|link| self.links[*link].other(at));
             let honest: Vec<usize> = links.filter(|other| self.nodes[*other].is_honest()).collect();
@@ -185,13 +188,13 @@ impl World {
                 let expires = self.oracle.sound()[id].transaction.core().expires();
                 match ledger.position(id).unwrap().map(|position| ledger.store().body(position).unwrap()) {
                     Some(Body::Present(_)) => return false,
-                    Some(Body::Dropped { .. }) => {}
-                    _ if now >= expires => {}
+                    Some(Body::Dropped { .. }) => let_go = true,
+                    _ if now >= expires => let_go = true,
                     _ => queue.push(other),
                 }
             }
         }
-        true
+        let_go
     }
 
     /// Every honest node derives the same blocks.

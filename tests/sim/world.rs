@@ -79,7 +79,7 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub links: Vec<Link>,
     pub oracle: Oracle,
-    /// What any honest node has stored, and when something of a liar's was first among it.
+    /// What any honest node has stored, and when one was last among it that a liar had shown to none before, without its body.
     pub shown: BTreeSet<TxId>,
     pub shown_ms: u64,
     /// With gossip off, every message is lost on its way.
