@@ -28,13 +28,13 @@ use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, Outcome, io_failure},
-    mail::{Envelope, envelope_at},
+    mail::{Envelope, LOOK_BACK_EVERY, Pace, envelope_at},
     node::{DiskLedger, cores, now, read, rng},
 };
 
 mod list;
 
-use list::{FoundList, Step};
+use list::{FoundList, Place, Step};
 
 /// Most scan key files of one node: each makes every scan slower.
 pub const FILES_MAX: usize = 16;
@@ -90,6 +90,7 @@ pub struct Finder {
     list: Mutex<FoundList>,
     /// Held while something is scanned.
     working: Mutex<()>,
+    looking_back: Pace,
     stopping: AtomicBool,
 }
 
@@ -113,6 +114,7 @@ impl Finder {
             ledger,
             list: Mutex::new(list),
             working: Mutex::new(()),
+            looking_back: Pace::new(LOOK_BACK_EVERY),
             stopping: AtomicBool::new(false),
         })
     }
@@ -167,9 +169,10 @@ impl Finder {
     /// Scans from the cursor up to `end` (excluded) and keeps what is found.
     fn scan_to(&self, end: Position, now: Time) -> Result<(), FinderError> {
         let log = read(&self.ledger, |ledger| ledger.store().log_id());
+        self.look_back(log)?;
         self.try_again(log, now)?;
         while !self.stopping.load(Ordering::Relaxed) {
-            let (from, waiting) = self.list().place(log);
+            let Place { next: from, waiting, given_up } = self.list().place(log);
             let most = end.get().saturating_sub(from.get()).min(SCAN_PAGE as u64);
             let most = usize::try_from(most).unwrap_or(SCAN_PAGE);
             let entries = if most == 0 { Vec::new() } else { read(&self.ledger, |ledger| ledger.scan(from, most))? };
@@ -177,7 +180,7 @@ impl Finder {
                 return Ok(());
             }
             let next = Position::new(from.get().saturating_add(entries.len() as u64));
-            let mut step = Step { log, next, found: Vec::new(), waiting };
+            let mut step = Step { log, next, found: Vec::new(), waiting, given_up };
             for index in self.scanner.matches_on(&entries, cores()) {
                 self.look_at(Position::new(from.get().saturating_add(index as u64)), &mut step, now)?;
             }
@@ -186,10 +189,20 @@ impl Finder {
         Ok(())
     }
 
+    /// Sets the cursor back to the first that was given up, once an hour: its body may have come since.
+    fn look_back(&self, log: [u8; 16]) -> Result<(), FinderError> {
+        let Place { given_up, mut waiting, .. } = self.list().place(log);
+        let Some(from) = given_up.filter(|_| self.looking_back.is_due()) else {
+            return Ok(());
+        };
+        waiting.retain(|position| *position < from);
+        self.keep(Step { log, next: from, found: Vec::new(), waiting, given_up: None })
+    }
+
     /// Looks again at what was found without its body.
     fn try_again(&self, log: [u8; 16], now: Time) -> Result<(), FinderError> {
-        let (next, waiting) = self.list().place(log);
-        let mut step = Step { log, next, found: Vec::new(), waiting: Vec::new() };
+        let Place { next, waiting, given_up } = self.list().place(log);
+        let mut step = Step { log, next, found: Vec::new(), waiting: Vec::new(), given_up };
         for position in &waiting {
             self.look_at(*position, &mut step, now)?;
         }
@@ -200,7 +213,7 @@ impl Finder {
         match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
             Envelope::Whole(transaction) => step.found.push(row(&transaction, now)),
             Envelope::Unread if step.waiting.len() < UNREAD_MAX => step.waiting.push(position),
-            Envelope::Unread => tracing::error!("too much of what was found waits for its bodies: one is given up"),
+            Envelope::Unread => step.given_up = Some(step.given_up.map_or(position, |first| first.min(position))),
             Envelope::Gone => {}
         }
         Ok(())

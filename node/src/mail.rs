@@ -37,13 +37,15 @@ mod scan;
 pub use outbox::{Fate, Out};
 pub use people::{Change, Known, Unheard, Verification, warning_text};
 pub use scan::Scanning;
-pub(crate) use scan::{Envelope, envelope_at};
+pub(crate) use scan::{Envelope, Pace, envelope_at};
 
 #[cfg(test)]
 mod tests;
 
 /// How soon a scan that failed is tried again.
 const SCAN_RETRY_AFTER: Duration = Duration::from_secs(10);
+/// How often a log is scanned again for what was given up.
+pub(crate) const LOOK_BACK_EVERY: Duration = Duration::from_secs(3_600);
 /// How often the wallet lets go what has expired.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// How often the node looks whether its card is due.
@@ -77,7 +79,8 @@ pub enum MailError {
     NoCard,
     /// The recipient's keys are odd.
     #[error(
-        "not sent: {0}. Then compare the safety number (qasedak contact verify NAME), which settles it; or send all the          same with --despite-key-change"
+        "not sent: {0}. Then compare the safety number (qasedak contact verify NAME), which settles it; or send all the \
+         same with --despite-key-change"
     )]
     OddKeys(String),
     /// There is nothing to send.
@@ -156,6 +159,7 @@ pub struct Mail {
     received: watch::Sender<u64>,
     /// How far a long scan is.
     scanning: watch::Sender<Option<Scanning>>,
+    looking_back: Pace,
 }
 
 impl Mail {
@@ -180,6 +184,7 @@ impl Mail {
             published: Published::default(),
             received,
             scanning: watch::Sender::new(None),
+            looking_back: Pace::new(LOOK_BACK_EVERY),
         }
     }
 
@@ -262,12 +267,9 @@ impl Mail {
             if let Some(error) = failed.as_ref().filter(|error| said.as_ref() != Some(*error)) {
                 tracing::error!("cannot scan: {error}");
             }
-            let grown = durable.changed();
-            // After a failure it is tried again, whether the log grows or not.
-            let ended = match failed {
-                Some(_) => tokio::time::timeout(SCAN_RETRY_AFTER, grown).await.is_ok_and(|grown| grown.is_err()),
-                None => grown.await.is_err(),
-            };
+            // Whether the log grows or not: what failed is tried again, and what was given up is looked for.
+            let patience = if failed.is_some() { SCAN_RETRY_AFTER } else { LOOK_BACK_EVERY };
+            let ended = tokio::time::timeout(patience, durable.changed()).await.is_ok_and(|grown| grown.is_err());
             if ended {
                 return;
             }

@@ -7,11 +7,14 @@ use std::{
 };
 
 use qasedak_chain::{
-    Ledger, Network, Time, Transaction, TxId, rules, stamp,
+    Ledger, Network, Time, Transaction, TxId,
+    rules::{self, Verified},
+    stamp::{self, Stamp},
     store::disk::{
         DiskOptions, DiskStore,
         faults::{Faults, Kind},
     },
+    transaction::Header,
 };
 use qasedak_wallet::{Card, Content, Draft, KdfCost, Message, Phrase, Wallet, envelope::Unstamped, keys::Account};
 
@@ -100,4 +103,20 @@ pub(crate) fn card_of(wallet: &mut Wallet, draft: &Draft) -> (Transaction, Card)
 pub(crate) fn letter(from: &Wallet, to: &Card, text: &str, draft: &Draft) -> Transaction {
     let message = Message { content: Content::Text(text.to_owned()), time_ms: 1, reply_to: None };
     stamped(from.seal(to, message, draft, &mut rng().unwrap()).unwrap().unstamped)
+}
+
+/// Appends the header alone of a sealed text that nobody worked for, not durably, and gives the whole of it.
+pub(crate) fn append_header_of_letter(
+    ledger: &RwLock<DiskLedger>,
+    from: &Wallet,
+    to: &Card,
+    draft: &Draft,
+) -> Transaction {
+    let message = Message::new(Content::Text("late".to_owned()), 1);
+    let unstamped = from.seal(to, message, draft, &mut rng().unwrap()).unwrap().unstamped;
+    let whole = unstamped.stamped(&Network::dev(), Stamp::new(0, [0; 16])).unwrap();
+    let header = Header::from_bytes(&whole.header().to_bytes()).unwrap();
+    let alone = Transaction::new(&Network::dev(), header, None).unwrap();
+    write(ledger, |ledger| ledger.append_header_alone(Verified::unchecked(alone), now())).unwrap();
+    whole
 }

@@ -128,7 +128,7 @@ fn take(
             Err(_) => fetched.not_opened += 1,
         }
     }
-    let scanned = Scanned { next: Position::new(next), opened, unread: Vec::new() };
+    let scanned = Scanned { next: Position::new(next), opened, ..Scanned::default() };
     let recorded = wallet.record_scanned(log, scanned, now).map_err(Failure::failed)?;
     fetched.messages += recorded.kept.len();
     fetched.requests += recorded.requests;

@@ -34,6 +34,8 @@ pub(super) const FOUND_MAX: usize = 65_536;
 const UNCOMMITTED_MAX: u64 = 4_096;
 /// Key of the row that holds all but the entries.
 const STATE_KEY: &[u8] = &[0];
+/// Key of the row that says where the log is to be scanned again, while there is such a place. It sorts before the entries.
+const GIVEN_UP_KEY: &[u8] = &[0, 1];
 /// First byte of the keys of entries; the number follows, most significant byte first.
 const ENTRY: u8 = 1;
 
@@ -47,6 +49,19 @@ pub(super) struct Step {
     pub(super) found: Vec<FoundRow>,
     /// All positions before `next` that match, and whose bodies may yet come.
     pub(super) waiting: Vec<Position>,
+    /// The first of those that found no room in `waiting`.
+    pub(super) given_up: Option<Position>,
+}
+
+/// How far a log was scanned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The position to go on from.
+    pub(super) next: Position,
+    /// Positions before it that wait for their bodies.
+    pub(super) waiting: Vec<Position>,
+    /// From where it is to be scanned again for more of them.
+    pub(super) given_up: Option<Position>,
 }
 
 /// `list:u32 | log:[16] | next:u64 | last:u32 | count:u32 | count × position:u64`.
@@ -96,6 +111,7 @@ struct Parts {
     journal: Journal,
     /// `None` in a new one.
     state: Option<State>,
+    given_up: Option<u64>,
     rows: Vec<(u32, FoundRow)>,
 }
 
@@ -104,6 +120,7 @@ pub(super) struct FoundList {
     key: ListKey,
     journal: Journal,
     state: State,
+    given_up: Option<u64>,
     /// `next` as it is on disk.
     committed: u64,
     known: BTreeMap<TxId, u32>,
@@ -115,7 +132,7 @@ impl FoundList {
     /// Opens the list in `dir`, or begins one. A damaged one is set aside under another name: all of it is in the ledger.
     pub(super) fn open(dir: &Path, network: &Network, key: ListKey, rng: &mut StdRng) -> Result<Self, FinderError> {
         let opened = Self::read(dir, network, &key)?;
-        let Parts { journal, state, rows } = match opened {
+        let Parts { journal, state, given_up, rows } = match opened {
             Some(opened) => opened,
             None => {
                 // Said without its name, which only those with the file can tell the meaning of.
@@ -127,7 +144,7 @@ impl FoundList {
         let state = state.unwrap_or_else(|| State { list: rng.next_u32(), ..State::default() });
         let known = rows.iter().map(|(number, row)| (row.id, *number)).collect();
         let ends = rows.iter().map(|(number, row)| (row.until, *number)).collect();
-        Ok(Self { key, journal, committed: state.next, state, known, ends })
+        Ok(Self { key, journal, committed: state.next, state, given_up, known, ends })
     }
 
     /// What stands in `dir`; `None` when it cannot be what was written.
@@ -137,7 +154,7 @@ impl FoundList {
             Err(StoreError::DamagedJournal { .. } | StoreError::Foreign { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let (mut state, mut rows, mut sound) = (None, Vec::new(), true);
+        let (mut state, mut given_up, mut rows, mut sound) = (None, None, Vec::new(), true);
         for entry in journal.entries(Bound::Unbounded) {
             let (name, value) = entry?;
             let row = key.open(&name, &value);
@@ -150,21 +167,28 @@ impl FoundList {
                     state = State::from_bytes(&row);
                     sound &= state.is_some();
                 }
+                (None, Some(row)) if name == GIVEN_UP_KEY => {
+                    given_up = row.as_slice().try_into().ok().map(u64::from_le_bytes);
+                    sound &= given_up.is_some();
+                }
                 _ => sound = false,
             }
         }
         let last = state.as_ref().map_or(0, |state: &State| state.last);
         sound &= rows.iter().all(|(number, _)| *number <= last);
-        Ok(sound.then_some(Parts { journal, state, rows }))
+        Ok(sound.then_some(Parts { journal, state, given_up, rows }))
     }
 
-    /// The position from which a log is to be scanned next, and those in it that wait for their bodies. Another log than the
-    /// last one is scanned from its start.
-    pub(super) fn place(&self, log: [u8; 16]) -> (Position, Vec<Position>) {
+    /// How far a log was scanned. Another log than the last one is scanned from its start.
+    pub(super) fn place(&self, log: [u8; 16]) -> Place {
         if self.state.log != log {
-            return (Position::new(0), Vec::new());
+            return Place { next: Position::new(0), waiting: Vec::new(), given_up: None };
         }
-        (Position::new(self.state.next), self.state.waiting.iter().copied().map(Position::new).collect())
+        Place {
+            next: Position::new(self.state.next),
+            waiting: self.state.waiting.iter().copied().map(Position::new).collect(),
+            given_up: self.given_up.map(Position::new),
+        }
     }
 
     /// Keeps a step: in one commit, unless there is nothing to keep but how far it got.
@@ -172,8 +196,9 @@ impl FoundList {
         let waiting: Vec<u64> = step.waiting.iter().take(UNREAD_MAX).map(|position| position.get()).collect();
         let mut fresh: BTreeMap<TxId, FoundRow> = step.found.iter().map(|row| (row.id, *row)).collect();
         fresh.retain(|id, _| !self.known.contains_key(id));
-        let quiet = fresh.is_empty() && step.log == self.state.log && waiting == self.state.waiting;
-        if quiet && step.next.get().saturating_sub(self.committed) < UNCOMMITTED_MAX {
+        let given_up = step.given_up.map(Position::get);
+        let same = step.log == self.state.log && waiting == self.state.waiting && given_up == self.given_up;
+        if same && fresh.is_empty() && step.next.get().saturating_sub(self.committed) < UNCOMMITTED_MAX {
             self.state.next = step.next.get();
             return Ok(());
         }
@@ -197,10 +222,14 @@ impl FoundList {
         }
         gone.iter().for_each(|number| changes.remove(&key_of(*number)));
         self.put(&mut changes, STATE_KEY, &state.to_bytes(), rng)?;
+        match given_up {
+            Some(position) => self.put(&mut changes, GIVEN_UP_KEY, &position.to_le_bytes(), rng)?,
+            None => changes.remove(GIVEN_UP_KEY),
+        }
         self.journal.commit(&changes)?;
         self.known.extend(added.iter().map(|(number, row)| (row.id, *number)));
         self.forget(&gone);
-        (self.committed, self.state, self.ends) = (state.next, state, ends);
+        (self.committed, self.state, self.given_up, self.ends) = (state.next, state, given_up, ends);
         Ok(())
     }
 

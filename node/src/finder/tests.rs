@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::*;
 use crate::{
     node::write,
-    testing::{append_at, card_of, ledger, letter, wallet},
+    testing::{append_at, append_header_of_letter, card_of, ledger, letter, wallet},
 };
 
 fn place(ledger: &RwLock<DiskLedger>) -> Draft {
@@ -135,6 +135,30 @@ fn a_damaged_body_waits_and_is_handed_over_once_it_is_whole() {
     fs::write(&path, again).unwrap();
     let page = finder.page(0).unwrap();
     assert_eq!((page.transactions.len(), page.missing, page.more), (1, 1, false));
+}
+
+/// However many headers come without bodies: what is found beyond them is handed over once its body is there.
+#[test]
+fn a_flood_of_headers_keeps_nothing_from_the_owner_for_good() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = ledger(&home.path().join("ledger"));
+    let (mut ann, bob) = (wallet(home.path(), 1), wallet(home.path(), 2));
+    let to_ann = card_of(&mut ann, &place(&ledger)).1;
+    let draft = place(&ledger);
+    let file = file_of(&ann, &home.path().join("ann.scan"));
+    let letters: Vec<Transaction> =
+        (0..UNREAD_MAX + 2).map(|_| append_header_of_letter(&ledger, &bob, &to_ann, &draft)).collect();
+    write(&ledger, |ledger| ledger.flush_now(now())).unwrap();
+    finder(home.path(), &file, &ledger).step(end(&ledger)).unwrap();
+    let last = letters.last().unwrap();
+    write(&ledger, |ledger| ledger.attach_body(last, now())).unwrap();
+    // That some found no room is known over a restart.
+    let finder = finder(home.path(), &file, &ledger);
+    finder.step(end(&ledger)).unwrap();
+    assert_eq!(all(&finder, 0).0, [last.id()]);
+    let place = finder.list().place(read(&ledger, |ledger| ledger.store().log_id()));
+    let given_up = Some(Position::new(UNREAD_MAX as u64));
+    assert_eq!((place.waiting.len(), place.given_up), (UNREAD_MAX, given_up));
 }
 
 #[test]

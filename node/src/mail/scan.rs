@@ -1,9 +1,14 @@
 //! Scanning: what became durable is gone through for envelopes to this wallet, and what opens is kept.
 //!
 //! An envelope for this wallet whose body is missing or damaged is passed, so that it keeps no later message away, and
-//! remembered: it is tried again whenever something became durable, until its body came from a peer or has expired.
+//! remembered: it is tried again whenever something became durable, until its body came from a peer or has expired. Where
+//! there are too many of them, some are given up, and found by scanning once more from the first of them, once an hour.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use qasedak_chain::{
     Position, Transaction,
@@ -35,6 +40,28 @@ pub struct Scanning {
     pub total: u64,
 }
 
+/// Has something done at the start, and so often from then on.
+pub(crate) struct Pace {
+    every: Duration,
+    last: Mutex<Option<Instant>>,
+}
+
+impl Pace {
+    pub(crate) const fn new(every: Duration) -> Self {
+        Self { every, last: Mutex::new(None) }
+    }
+
+    /// Whether it is due; the next time counts from here.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= self.every);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
 /// An envelope that is for this wallet, or for someone this node finds for, by its hint.
 pub(crate) enum Envelope {
     /// It is whole.
@@ -63,6 +90,7 @@ impl Mail {
     /// Scans from the cursor up to `end` (excluded) and keeps what opens.
     pub(super) fn scan_to(&self, end: Position) -> Result<(), MailError> {
         let log = LogId::from_bytes(read(&self.ledger, |ledger| ledger.store().log_id()));
+        self.look_back(&log)?;
         self.try_again(&log)?;
         let scanned = self.scan_pages(&log, end);
         self.scanning.send_replace(None);
@@ -83,19 +111,32 @@ impl Mail {
                 return Ok(());
             }
             let next = Position::new(from.get().saturating_add(entries.len() as u64));
-            let mut scanned = Scanned { next, opened: Vec::new(), unread: self.wallet().unread(log)? };
+            let mut scanned = Scanned { next, unread: self.wallet().unread(log)?, ..Scanned::default() };
             for index in scanner.matches_on(&entries, cores()) {
                 let position = Position::new(from.get().saturating_add(index as u64));
                 self.look_at(position, &mut scanned)?;
                 if scanned.opened.len() >= STEP_MAX {
                     let unread = scanned.unread.clone();
-                    let step = std::mem::replace(&mut scanned, Scanned { next, opened: Vec::new(), unread });
+                    let step = std::mem::replace(&mut scanned, Scanned { next, unread, ..Scanned::default() });
                     let next = Position::new(position.get().saturating_add(1));
                     self.keep(log, Scanned { next, ..step })?;
                 }
             }
             self.keep(log, scanned)?;
         }
+    }
+
+    /// Sets the cursor back to the first envelope that was given up, once an hour: its body may have come since. What is
+    /// known already is not shown twice.
+    fn look_back(&self, log: &LogId) -> Result<(), MailError> {
+        let Some(from) = self.wallet().given_up(log)?.filter(|_| self.looking_back.is_due()) else {
+            return Ok(());
+        };
+        let mut unread = self.wallet().unread(log)?;
+        unread.retain(|position| *position < from);
+        let back = Scanned { next: from, unread, ..Scanned::default() };
+        self.wallet().record_scanned(log, back, now())?;
+        Ok(())
     }
 
     fn tell_scanning(&self, done: u64, total: u64) {
@@ -133,11 +174,15 @@ impl Mail {
     }
 
     /// Of more than `most` envelopes that wait for their bodies, those that go on waiting. A stranger can pay for any number
-    /// whose bodies never come only by dates so far ahead that no node asks for them: those are given up first, and of the
-    /// others the ones that end last.
-    pub(super) fn worth_waiting(&self, unread: Vec<Position>, most: usize) -> Result<Vec<Position>, MailError> {
+    /// whose bodies never come. Dates so far ahead that no node asks for them cost no more: those are given up first, and of the
+    /// others the ones that end last. And the first of those that do not.
+    pub(super) fn worth_waiting(
+        &self,
+        unread: Vec<Position>,
+        most: usize,
+    ) -> Result<(Vec<Position>, Option<Position>), MailError> {
         if unread.len() <= most {
-            return Ok(unread);
+            return Ok((unread, None));
         }
         let mut ranked = Vec::with_capacity(unread.len());
         for position in unread {
@@ -150,14 +195,20 @@ impl Mail {
         }
         ranked.sort_unstable();
         // Said without place and id: a log must not tell which ones were for this wallet.
-        tracing::error!("{} envelopes that wait for their bodies are given up", ranked.len().saturating_sub(most));
+        tracing::warn!(
+            "{} envelopes too many wait for their bodies: they are looked for again within the hour",
+            ranked.len().saturating_sub(most)
+        );
+        let first = ranked.iter().skip(most).map(|(_, _, position)| *position).min();
         let mut kept: Vec<Position> = ranked.into_iter().take(most).map(|(_, _, position)| position).collect();
         kept.sort_unstable();
-        Ok(kept)
+        Ok((kept, first))
     }
 
     fn keep(&self, log: &LogId, mut scanned: Scanned) -> Result<(), MailError> {
-        scanned.unread = self.worth_waiting(scanned.unread, UNREAD_MAX)?;
+        let (unread, first) = self.worth_waiting(scanned.unread, UNREAD_MAX)?;
+        scanned.unread = unread;
+        scanned.given_up = self.wallet().given_up(log)?.into_iter().chain(first).min();
         if !scanned.unread.is_empty() {
             tracing::warn!(
                 "{} envelopes for this wallet are damaged or missing here; they are asked of peers, and \

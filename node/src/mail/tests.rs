@@ -16,13 +16,13 @@ use qasedak_wallet::{
     Account, Card, Opened, SealKey, SealKeyId,
     card::{LIFETIME_SECS, RENEW_AFTER_SECS},
     keys::Keys,
-    wallet::{HistoryEntry, LogId, Scanned},
+    wallet::{HistoryEntry, LogId, Scanned, UNREAD_MAX},
 };
 
 use super::*;
 use crate::{
     node::{random, read},
-    testing::{append_at, card_of, ledger, letter, wallet},
+    testing::{append_at, append_header_of_letter, card_of, ledger, letter, wallet},
 };
 
 const HOUR: u64 = 3_600;
@@ -172,7 +172,7 @@ async fn a_receipt_that_cannot_be_sent_keeps_none_back() {
             wallet.remember_card(&Card::sign(&Network::dev(), keys, &seal_key), now()).unwrap();
             letters.push(opened(&mail, keys.address(), number));
         }
-        let scanned = Scanned { next: Position::new(1), opened: letters, unread: Vec::new() };
+        let scanned = Scanned { next: Position::new(1), opened: letters, ..Scanned::default() };
         wallet.record_scanned(&LogId::from_bytes([1; 16]), scanned, now()).unwrap();
         assert_eq!(wallet.receipts_owed().len(), 2);
     }
@@ -231,10 +231,46 @@ async fn envelopes_from_the_future_wait_for_their_bodies_last() {
         positions.push(Position::new(read(&mail.ledger, |ledger| ledger.summary().count) - 1));
     }
     let kept = |most| mail.worth_waiting(positions.clone(), most).unwrap();
-    assert_eq!(kept(5), positions);
-    assert_eq!(kept(4), [positions[0], positions[2], positions[3], positions[4]]);
-    assert_eq!(kept(2), [positions[2], positions[4]]);
-    assert_eq!(kept(1), [positions[2]]);
+    assert_eq!(kept(5), (positions.clone(), None));
+    assert_eq!(kept(4), (vec![positions[0], positions[2], positions[3], positions[4]], Some(positions[1])));
+    assert_eq!(kept(2), (vec![positions[2], positions[4]], Some(positions[0])));
+    assert_eq!(kept(1), (vec![positions[2]], Some(positions[0])));
+}
+
+/// However many envelopes a stranger has wait for bodies that never come: a contact's is found once its body is there.
+#[tokio::test]
+async fn a_flood_of_headers_hides_no_message_for_good() {
+    let home = tempfile::tempdir().unwrap();
+    let mail = mail_of(home.path(), wallet(home.path(), 1)).await;
+    let bob = wallet(home.path(), 2);
+    mail.wallet().add_contact("Bob", bob.address()).unwrap();
+    let card = card_of(&mut mail.wallet(), &mail.draft(now()).unwrap()).1;
+    let mut place = mail.draft(now()).unwrap();
+    let mut arrive = |lifetime_secs| {
+        place.lifetime_secs = lifetime_secs;
+        append_header_of_letter(&mail.ledger, &bob, &card, &place)
+    };
+    (0..UNREAD_MAX / 2).for_each(|_| drop(arrive(3_600)));
+    let late = arrive(DAY as u32);
+    (0..UNREAD_MAX).for_each(|_| drop(arrive(3_600)));
+    write(&mail.ledger, |ledger| ledger.flush_now(now())).unwrap();
+    let (log, end) = (LogId::from_bytes([6; 16]), Position::new(2 * UNREAD_MAX as u64));
+    mail.scan_to(end).unwrap();
+    let waiting = || {
+        let wallet = mail.wallet();
+        (wallet.unread(&log).unwrap().len(), wallet.given_up(&log).unwrap())
+    };
+    let given_up = Some(Position::new(UNREAD_MAX as u64 / 2));
+    assert_eq!(waiting(), (UNREAD_MAX, given_up));
+    write(&mail.ledger, |ledger| ledger.attach_body(&late, now())).unwrap();
+    mail.scan_to(end).unwrap();
+    assert_eq!(mail.wallet().last_received(), 1);
+    // The rest is too much still, and is looked for again in an hour, not at once.
+    let before = waiting();
+    assert_eq!((before.0, before.1 > given_up), (UNREAD_MAX, true));
+    mail.scan_to(end).unwrap();
+    assert_eq!(waiting(), before);
+    assert!(!mail.looking_back.is_due());
 }
 
 #[tokio::test]

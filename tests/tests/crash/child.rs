@@ -153,7 +153,7 @@ fn writes_until_it_dies() {
         if let Some(cursor) = say("wallet", cursor).map(Position::get) {
             let next = Position::new(cursor + 1);
             let opened = vec![message(cursor, &wallet)];
-            if say("wallet", wallet.record_scanned(&LOG, Scanned { next, opened, unread: Vec::new() }, time(count)))
+            if say("wallet", wallet.record_scanned(&LOG, Scanned { next, opened, ..Scanned::default() }, time(count)))
                 .is_some()
             {
                 println!("W {}", cursor + 1);

@@ -96,7 +96,11 @@ fn make_fixture() {
     let opened = wallet.open_transaction(&message).unwrap();
     let log = LogId::from_bytes(LOG_ID);
     wallet
-        .record_scanned(&log, Scanned { next: Position::new(PLAIN + 2), opened: vec![opened], unread: Vec::new() }, now)
+        .record_scanned(
+            &log,
+            Scanned { next: Position::new(PLAIN + 2), opened: vec![opened], ..Scanned::default() },
+            now,
+        )
         .unwrap();
     wallet.add_contact("Nasrin", wallet.address()).unwrap();
     let outbox = DiskOutbox::open(&home.path().join("outbox"), &dev()).unwrap();

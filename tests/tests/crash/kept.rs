@@ -67,7 +67,7 @@ fn make(dir: &Path, line: &Line) {
             outbox.remove(&[line.get(nth).id()]).unwrap();
         }
         let opened = vec![message(nth, &wallet)];
-        let step = Scanned { next: Position::new(nth + 1), opened, unread: Vec::new() };
+        let step = Scanned { next: Position::new(nth + 1), opened, ..Scanned::default() };
         wallet.record_scanned(&LOG, step, time(nth)).unwrap();
         checkpoints.keep(&checkpoint(nth)).unwrap();
     }

@@ -26,6 +26,8 @@ use crate::{
 
 /// Most envelopes of a log that are remembered for want of their bodies. A stranger pays a stamp for each.
 pub const UNREAD_MAX: usize = 1_024;
+/// Behind a log's id in the name of the row that says where it is to be scanned again.
+const GIVEN_UP: &[u8] = &[1];
 /// A transaction from the future is taken to have been made so long after it came, as for its body (DESIGN §4).
 const AHEAD_MAX_SECS: u64 = 2 * 86_400;
 /// So long after a message has ended copies of it may still come: until honest nodes have dropped the body.
@@ -42,6 +44,9 @@ pub struct Scanned {
     /// come: what is kept of them is replaced by this list. Only the first [`UNREAD_MAX`] are kept; which are worth it, the node
     /// knows.
     pub unread: Vec<Position>,
+    /// The first position before `next` whose envelope is one of those and found no room among them: what is kept is replaced
+    /// by this, too.
+    pub given_up: Option<Position>,
 }
 
 /// What became of what opened.
@@ -164,6 +169,20 @@ impl Wallet {
         Ok(row.map_or_else(Vec::new, |row| row.positions.into_iter().map(Position::new).collect()))
     }
 
+    /// The first position of a log whose envelope was given up for want of room among the [unread](Self::unread): from there on
+    /// it is to be scanned again.
+    ///
+    /// # Errors
+    /// What reading gives.
+    pub fn given_up(&self, log: &LogId) -> Result<Option<Position>, WalletError> {
+        let row = self.vault.get::<CursorRow>(&self.given_up_key(log))?;
+        Ok(row.map(|row| Position::new(row.next)))
+    }
+
+    fn given_up_key(&self, log: &LogId) -> Vec<u8> {
+        self.vault.named_key(Class::Cursor, &[log.0.as_slice(), GIVEN_UP].concat())
+    }
+
     /// Keeps what a step of scanning `log` has found, and how far it got, in one commit. Each message is kept once, by its
     /// inner id.
     ///
@@ -183,6 +202,7 @@ impl Wallet {
         }
         requests.removed(&mut step.changes, &self.vault);
         self.put_unread(&mut step.changes, log, &scanned.unread)?;
+        self.put_given_up(&mut step.changes, log, scanned.given_up)?;
         let cursor = self.vault.named_key(Class::Cursor, &log.0);
         self.vault.put(&mut step.changes, &cursor, &CursorRow { next: scanned.next.get() })?;
         self.vault.commit(step.changes)?;
@@ -256,6 +276,26 @@ impl Wallet {
         let positions = unread.iter().take(UNREAD_MAX).map(|position| position.get()).collect();
         let key = self.vault.named_key(Class::Unread, &log.0);
         self.vault.put(changes, &key, &UnreadRow { positions })
+    }
+
+    /// Written only where it changed, too.
+    fn put_given_up(
+        &mut self,
+        changes: &mut Changes,
+        log: &LogId,
+        given_up: Option<Position>,
+    ) -> Result<(), WalletError> {
+        if self.given_up(log)? == given_up {
+            return Ok(());
+        }
+        let key = self.given_up_key(log);
+        match given_up {
+            Some(position) => self.vault.put(changes, &key, &CursorRow { next: position.get() }),
+            None => {
+                changes.remove(&key);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn stored(&self, seq: u64, row: ReceivedRow) -> Result<StoredMessage, WalletError> {

@@ -36,7 +36,7 @@ fn create(dir: &Path) -> Wallet {
 }
 
 fn up_to(next: u64, opened: Vec<Opened>) -> Scanned {
-    Scanned { next: Position::new(next), opened, unread: Vec::new() }
+    Scanned { next: Position::new(next), opened, ..Scanned::default() }
 }
 
 fn reopen(dir: &Path) -> Wallet {
@@ -263,15 +263,21 @@ fn unread_envelopes_are_remembered() {
     let (dir, mut wallet) = fresh();
     let positions = |all: &[u64]| all.iter().copied().map(Position::new).collect::<Vec<_>>();
     assert_eq!(wallet.unread(&LOG).unwrap(), []);
-    let step =
-        |next, unread: &[u64]| Scanned { next: Position::new(next), opened: Vec::new(), unread: positions(unread) };
-    wallet.record_scanned(&LOG, step(10, &[3, 7]), NOW).unwrap();
+    let step = |next, unread: &[u64]| Scanned {
+        next: Position::new(next),
+        opened: Vec::new(),
+        unread: positions(unread),
+        given_up: None,
+    };
+    let given_up = Some(Position::new(5));
+    wallet.record_scanned(&LOG, Scanned { given_up, ..step(10, &[3, 7]) }, NOW).unwrap();
     drop(wallet);
     let mut wallet = reopen(dir.path());
-    assert_eq!(wallet.unread(&LOG).unwrap(), positions(&[3, 7]));
+    assert_eq!((wallet.unread(&LOG).unwrap(), wallet.given_up(&LOG).unwrap()), (positions(&[3, 7]), given_up));
     assert_eq!(wallet.unread(&LogId::from_bytes([2; 16])).unwrap(), []);
     wallet.record_scanned(&LOG, step(10, &[7]), NOW).unwrap();
     assert_eq!((wallet.unread(&LOG).unwrap(), wallet.cursor(&LOG).unwrap()), (positions(&[7]), Position::new(10)));
+    assert_eq!(wallet.given_up(&LOG).unwrap(), None);
     let many: Vec<u64> = (0..2_000).collect();
     wallet.record_scanned(&LOG, step(2_000, &many), NOW).unwrap();
     assert_eq!(wallet.unread(&LOG).unwrap(), positions(&many[..UNREAD_MAX]));

@@ -33,7 +33,7 @@ fn row(id: u32, until: u64) -> FoundRow {
 }
 
 fn step(next: u64, found: &[FoundRow]) -> Step {
-    Step { log: LOG, next: Position::new(next), found: found.to_vec(), waiting: Vec::new() }
+    Step { log: LOG, next: Position::new(next), found: found.to_vec(), waiting: Vec::new(), given_up: None }
 }
 
 fn ids(list: &FoundList, after: u64) -> Vec<FoundRow> {
@@ -54,8 +54,8 @@ fn what_was_found_is_there_after_a_restart_in_its_order_and_once() {
     let list = open(dir.path());
     assert_eq!(ids(&list, 0), [row(3, 50), row(1, 60), row(2, 70)]);
     assert_eq!(ids(&list, first[1].0), [row(2, 70)], "a cursor holds over a restart");
-    assert_eq!(list.place(LOG).0, Position::new(20));
-    assert_eq!(list.place([8; 16]).0, Position::new(0), "another log is scanned from its start");
+    assert_eq!(list.place(LOG).next, Position::new(20));
+    assert_eq!(list.place([8; 16]).next, Position::new(0), "another log is scanned from its start");
 }
 
 #[test]
@@ -83,11 +83,11 @@ fn positions_without_a_find_are_not_committed_one_by_one() {
     let bytes = || fs::read(dir.path().join("journal.seg")).unwrap().len();
     let before = bytes();
     (2..4_000).for_each(|next| list.keep(step(next, &[]), &mut rng()).unwrap());
-    assert_eq!((bytes(), list.place(LOG).0), (before, Position::new(3_999)));
+    assert_eq!((bytes(), list.place(LOG).next), (before, Position::new(3_999)));
     list.keep(step(5_000, &[]), &mut rng()).unwrap();
     assert!(bytes() > before);
     drop(list);
-    assert_eq!(open(dir.path()).place(LOG).0, Position::new(5_000));
+    assert_eq!(open(dir.path()).place(LOG).next, Position::new(5_000));
 }
 
 /// A stranger who floods cannot make the list grow beyond its bound; what ends last stays.
@@ -112,9 +112,16 @@ fn what_waits_for_its_body_is_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let mut list = open(dir.path());
     let waiting = vec![Position::new(3), Position::new(4)];
-    list.keep(Step { waiting: waiting.clone(), ..step(9, &[]) }, &mut rng()).unwrap();
+    let given_up = Some(Position::new(6));
+    let place = Place { next: Position::new(9), waiting, given_up };
+    let waits = Step { waiting: place.waiting.clone(), given_up, ..step(9, &[]) };
+    list.keep(waits, &mut rng()).unwrap();
     drop(list);
-    assert_eq!(open(dir.path()).place(LOG), (Position::new(9), waiting));
+    let mut list = open(dir.path());
+    assert_eq!(list.place(LOG), place);
+    list.keep(step(9, &[]), &mut rng()).unwrap();
+    drop(list);
+    assert_eq!(open(dir.path()).place(LOG).given_up, None);
 }
 
 /// The disk does not tell for whom or what: neither ids nor the key stand in it, and another file's key reads none of it.
@@ -147,7 +154,7 @@ fn a_damaged_list_is_made_anew() {
     fs::write(&path, bytes).unwrap();
     let mut list = FoundList::open(&dir, &Network::dev(), file(1).list_key(), &mut StdRng::seed_from_u64(6)).unwrap();
     assert!(home.path().join("list.old-1").exists());
-    assert_eq!(list.place(LOG).0, Position::new(0));
+    assert_eq!(list.place(LOG).next, Position::new(0));
     list.keep(step(1, &[row(1, 50)]), &mut rng()).unwrap();
     assert_eq!(ids(&list, cursor), [row(1, 50)], "who comes with the old cursor starts anew");
 }

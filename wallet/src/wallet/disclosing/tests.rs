@@ -51,7 +51,7 @@ fn send(from: &mut Owner, to: &mut Owner, content: &str, seed: u64) -> Transacti
     to.wallet
         .record_scanned(
             &LOG,
-            Scanned { next, opened: vec![opened], unread: Vec::new() },
+            Scanned { next, opened: vec![opened], ..Scanned::default() },
             Time::from_secs(NOW.secs() + 60),
         )
         .unwrap();

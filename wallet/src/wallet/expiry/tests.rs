@@ -74,7 +74,7 @@ fn send(from: &mut Owner, card: &Card, words: &str, now: Time, lifetime_secs: u3
 
 fn receive(to: &mut Wallet, transaction: &Transaction, now: Time) -> usize {
     let opened = vec![to.open_transaction(transaction).unwrap()];
-    let scanned = Scanned { next: Position::new(1), opened, unread: Vec::new() };
+    let scanned = Scanned { next: Position::new(1), opened, ..Scanned::default() };
     to.record_scanned(&LOG, scanned, now).unwrap().kept.len()
 }
 
@@ -374,7 +374,7 @@ fn transactions_from_the_future_end_in_time() {
     // A card that will do, as a stranger may well make themselves believe.
     let opened = bob.wallet.open_transaction(&send(&mut ann, &card, "from the future", NOW, 3_600)).unwrap();
     let from_the_future = crate::Opened { time: far, ..opened.clone() };
-    let scanned = Scanned { next: Position::new(1), opened: vec![from_the_future], unread: Vec::new() };
+    let scanned = Scanned { next: Position::new(1), opened: vec![from_the_future], ..Scanned::default() };
     let kept = bob.wallet.record_scanned(&LOG, scanned, NOW).unwrap().kept;
     assert_eq!(kept[0].ends, later(2 * DAY + HOUR));
     // Under a clock that is far ahead itself, far days share keys.
@@ -386,7 +386,7 @@ fn transactions_from_the_future_end_in_time() {
             inner_id: crate::InnerId::from_bytes(inner_id),
             ..opened.clone()
         };
-        let scanned = Scanned { next: Position::new(1), opened: vec![ahead], unread: Vec::new() };
+        let scanned = Scanned { next: Position::new(1), opened: vec![ahead], ..Scanned::default() };
         bob.wallet.record_scanned(&LOG, scanned, later(20_000 * DAY)).unwrap();
     }
     assert!(bob.wallet.vault.keystore().secrets().epoch_days().count() < 270);

@@ -34,7 +34,7 @@ fn exported(long: usize) -> (tempfile::TempDir, std::path::PathBuf, Wallet) {
         let text = format!("{n}{}", "x".repeat(long));
         let sealed = crate::seal::seal(&Network::dev(), &ann.keys, &card, message(&text), &place, &mut rng(n)).unwrap();
         let opened = vec![wallet.open_transaction(&with_idle_stamp(sealed.unstamped)).unwrap()];
-        let scanned = Scanned { next: Position::new(n), opened, unread: Vec::new() };
+        let scanned = Scanned { next: Position::new(n), opened, ..Scanned::default() };
         wallet.record_scanned(&LOG, scanned, NOW).unwrap();
         let sealed = wallet.seal(&ann.card, message(&text), &place, &mut rng(n)).unwrap();
         wallet.record_sent(TxId::from_bytes([n as u8; 32]), &sealed.record).unwrap();

@@ -40,7 +40,7 @@ fn from(sender: &Person, to: &Wallet, number: u64, content: Content) -> Opened {
 }
 
 fn record(wallet: &mut Wallet, opened: Vec<Opened>, now: Time) -> Recorded {
-    wallet.record_scanned(&LOG, Scanned { next: Position::new(1), opened, unread: Vec::new() }, now).unwrap()
+    wallet.record_scanned(&LOG, Scanned { next: Position::new(1), opened, ..Scanned::default() }, now).unwrap()
 }
 
 fn texts(messages: &[StoredMessage]) -> Vec<&str> {
