@@ -220,7 +220,7 @@ async fn envelopes_from_the_future_wait_for_their_bodies_last() {
     let bob = wallet(home.path(), 2);
     let card = card_of(&mut mail.wallet(), &mail.draft(now()).unwrap()).1;
     let mut positions = Vec::new();
-    for (ahead, lifetime_secs) in [(3 * DAY, 3_600), (4 * DAY, 3_600), (0, 86_400), (3 * DAY, 7_200), (0, 90_000)] {
+    for (ahead, lifetime_secs) in [(3 * DAY, 3_600), (4 * DAY, 3_600), (0, 432_000), (3 * DAY, 7_200), (0, 518_400)] {
         let mut place = mail.draft(now()).unwrap();
         (place.time, place.lifetime_secs) = (place.time.plus(ahead), lifetime_secs);
         let whole = letter(&bob, &card, "x", &place);
