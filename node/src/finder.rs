@@ -2,8 +2,9 @@
 //! them (`docs/wallet-format.md`, "Scan key file"; decision 0037).
 //!
 //! Each file has a list of its own, which is scanned for as a wallet scans: only durable positions, and what was found and
-//! how far it got are one commit. List and ledger have a lock each, and neither is taken while the other is held. Bodies stay
-//! where they are, in the ledger, and go as all others do. **Nothing here says in a log which transactions were found.**
+//! how far it got are one commit. List and ledger have a lock each, and neither is taken while the other is held. A bounded
+//! number of copies is kept, for when the ledger has no room for their bodies; they go when the messages end.
+//! **Nothing here says in a log which transactions were found.**
 
 use std::{
     path::Path,
@@ -34,7 +35,7 @@ use crate::{
 
 mod list;
 
-use list::{FoundList, Place, Step};
+use list::{Found, FoundList, Place, Step};
 
 /// Most scan key files of one node: each makes every scan slower.
 pub const FILES_MAX: usize = 16;
@@ -44,6 +45,8 @@ pub const PAGE_MAX: usize = 64;
 const PAGE_BYTES: usize = 1024 * 1024;
 /// Most entries of the list that are looked at for one page: behind some of them may be no body any more.
 const LOOKED_AT_MAX: usize = 256;
+/// A step of a scan that has found so many bytes is kept before it goes on: a commit holds 16 MiB.
+const STEP_BYTES: usize = 8 * 1024 * 1024;
 /// Entries of the scan column that are scanned under one lock of the ledger.
 const SCAN_PAGE: usize = 4_096;
 /// How often what has ended is let go.
@@ -54,6 +57,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(10);
 const AHEAD_MAX_SECS: u64 = 2 * 86_400;
 /// So long after a message has ended it stays in the list, as its body stays on disk at most.
 const KEPT_FOR_SECS: u64 = 4 * 86_400;
+
+impl Step {
+    fn is_full(&self) -> bool {
+        self.found.iter().map(|found| found.bytes.len()).sum::<usize>() >= STEP_BYTES
+    }
+}
 
 /// Why something could not be found or kept.
 #[derive(Debug, thiserror::Error)]
@@ -182,7 +191,13 @@ impl Finder {
             let next = Position::new(from.get().saturating_add(entries.len() as u64));
             let mut step = Step { log, next, found: Vec::new(), waiting, given_up };
             for index in self.scanner.matches_on(&entries, cores()) {
-                self.look_at(Position::new(from.get().saturating_add(index as u64)), &mut step, now)?;
+                let position = Position::new(from.get().saturating_add(index as u64));
+                self.look_at(position, &mut step, now)?;
+                if step.is_full() {
+                    let rest = Step { found: Vec::new(), waiting: step.waiting.clone(), ..step };
+                    self.keep(Step { next: Position::new(position.get().saturating_add(1)), ..step })?;
+                    step = rest;
+                }
             }
             self.keep(step)?;
         }
@@ -204,14 +219,21 @@ impl Finder {
         let Place { next, waiting, given_up } = self.list().place(log);
         let mut step = Step { log, next, found: Vec::new(), waiting: Vec::new(), given_up };
         for position in &waiting {
-            self.look_at(*position, &mut step, now)?;
+            // The rest waits for the next time.
+            if step.is_full() {
+                step.waiting.push(*position);
+            } else {
+                self.look_at(*position, &mut step, now)?;
+            }
         }
         if step.waiting == waiting { Ok(()) } else { self.keep(step) }
     }
 
     fn look_at(&self, position: Position, step: &mut Step, now: Time) -> Result<(), FinderError> {
         match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
-            Envelope::Whole(transaction) => step.found.push(row(&transaction, now)),
+            Envelope::Whole(transaction) => {
+                step.found.push(Found { row: row(&transaction, now), bytes: transaction.to_bytes() });
+            }
             Envelope::Unread if step.waiting.len() < UNREAD_MAX => step.waiting.push(position),
             Envelope::Unread => step.given_up = Some(step.given_up.map_or(position, |first| first.min(position))),
             Envelope::Gone => {}
@@ -237,9 +259,12 @@ impl Finder {
                 page.more = true;
                 break;
             }
-            match read(&self.ledger, |ledger| whole(ledger, &row))? {
+            let transaction = match read(&self.ledger, |ledger| whole(ledger, &row))? {
+                Some(transaction) => Some(transaction.to_bytes()),
+                None => self.list().copy(next)?,
+            };
+            match transaction {
                 Some(transaction) => {
-                    let transaction = transaction.to_bytes();
                     bytes = bytes.saturating_add(transaction.len());
                     page.transactions.push(transaction);
                 }

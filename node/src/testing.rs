@@ -10,10 +10,7 @@ use qasedak_chain::{
     Ledger, Network, Time, Transaction, TxId,
     rules::{self, Verified},
     stamp::{self, Stamp},
-    store::disk::{
-        DiskOptions, DiskStore,
-        faults::{Faults, Kind},
-    },
+    store::disk::{DiskOptions, DiskStore, faults},
     transaction::Header,
 };
 use qasedak_wallet::{Card, Content, Draft, KdfCost, Message, Phrase, Wallet, envelope::Unstamped, keys::Account};
@@ -23,34 +20,14 @@ use crate::{
     node::{DiskLedger, now, rng, write},
 };
 
-/// Does something at every place at which the disk may fail, once or from there on, and looks at what came of it once the disk
-/// is well again. `prepare` makes what must be there, `act` does what may fail; `look` is told what that gave, and whether the
-/// disk went on failing.
+/// Does something wherever the disk may fail, as [`faults::at_any_call`] does, in directories that go.
 pub(crate) fn at_any_call<T>(
     prepare: &dyn Fn(&Path),
     act: &dyn Fn(&Path) -> Outcome<T>,
     look: &dyn Fn(&Path, Outcome<T>, bool),
 ) {
-    for (kind, lasting) in Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let places = (1..).take_while(|nth| {
-            let home = tempfile::tempdir().unwrap();
-            prepare(home.path());
-            let faults = Faults::below(home.path());
-            if lasting {
-                faults.fail_from(*nth, kind);
-            } else {
-                faults.fail_once(*nth, kind);
-            }
-            let done = act(home.path());
-            let hits = faults.hits();
-            faults.heal();
-            assert!(hits > 0 || done.is_ok(), "{kind:?} at call {nth}: {:?}", done.err());
-            look(home.path(), done, lasting);
-            hits > 0
-        });
-        let places = places.count();
-        println!("{kind:?}, {}: {places} places tried", if lasting { "lasting" } else { "once" });
-    }
+    let places = faults::at_any_call(|| tempfile::tempdir().unwrap(), prepare, act, look);
+    assert!(places > 0, "nothing was tried");
 }
 
 /// The wallet of the phrase of 32 bytes of `number`.

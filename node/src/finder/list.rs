@@ -2,7 +2,9 @@
 //! file (`docs/wallet-format.md`, "List of what was found").
 //!
 //! Invariants: entries are numbered in order of finding, and no number is used twice; an id stands in it once; at most
-//! [`FOUND_MAX`] entries, and those that end first go first. It can all be derived from the ledger again, but for the numbers.
+//! [`FOUND_MAX`] entries, and those that end first go first; likewise the transactions themselves, of which copies of
+//! [`COPIES_MAX_BYTES`] are kept in case that the ledger has to drop their bodies early. It can all be derived from the ledger
+//! again, but for the numbers and those copies.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,10 +28,14 @@ use qasedak_wallet::{
 };
 use rand::{Rng, rngs::StdRng};
 
-use super::FinderError;
+use super::{FinderError, KEPT_FOR_SECS};
 
 /// Most entries of a list.
 pub(super) const FOUND_MAX: usize = 65_536;
+/// Most bytes of copies.
+pub(super) const COPIES_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// After copies have ended the file is made anew, so that they are on the disk no more; at most so often.
+const ANEW_EVERY_SECS: u64 = 3_600;
 /// So many positions in which nothing was found are not worth a commit: they are scanned again after a crash.
 const UNCOMMITTED_MAX: u64 = 4_096;
 /// Key of the row that holds all but the entries.
@@ -38,6 +44,16 @@ const STATE_KEY: &[u8] = &[0];
 const GIVEN_UP_KEY: &[u8] = &[0, 1];
 /// First byte of the keys of entries; the number follows, most significant byte first.
 const ENTRY: u8 = 1;
+/// First byte of the keys of copies; the entry's number follows.
+const COPY: u8 = 2;
+
+/// A transaction that was found.
+#[derive(Clone)]
+pub(super) struct Found {
+    pub(super) row: FoundRow,
+    /// As it stands on the wire.
+    pub(super) bytes: Vec<u8>,
+}
 
 /// What one step of a scan came to.
 pub(super) struct Step {
@@ -46,7 +62,7 @@ pub(super) struct Step {
     /// The position from which to go on.
     pub(super) next: Position,
     /// What was found, whole.
-    pub(super) found: Vec<FoundRow>,
+    pub(super) found: Vec<Found>,
     /// All positions before `next` that match, and whose bodies may yet come.
     pub(super) waiting: Vec<Position>,
     /// The first of those that found no room in `waiting`.
@@ -113,6 +129,7 @@ struct Parts {
     state: Option<State>,
     given_up: Option<u64>,
     rows: Vec<(u32, FoundRow)>,
+    copies: BTreeMap<u32, u64>,
 }
 
 /// The list.
@@ -126,13 +143,18 @@ pub(super) struct FoundList {
     known: BTreeMap<TxId, u32>,
     /// When each entry goes, and its number.
     ends: BTreeSet<(u64, u32)>,
+    /// How many bytes each copy has.
+    copies: BTreeMap<u32, u64>,
+    /// Whether copies that have ended may still be in the file.
+    has_ended_copies: bool,
+    made_anew: Time,
 }
 
 impl FoundList {
     /// Opens the list in `dir`, or begins one. A damaged one is set aside under another name: all of it is in the ledger.
     pub(super) fn open(dir: &Path, network: &Network, key: ListKey, rng: &mut StdRng) -> Result<Self, FinderError> {
         let opened = Self::read(dir, network, &key)?;
-        let Parts { journal, state, given_up, rows } = match opened {
+        let Parts { journal, state, given_up, rows, copies } = match opened {
             Some(opened) => opened,
             None => {
                 // Said without its name, which only those with the file can tell the meaning of.
@@ -144,7 +166,19 @@ impl FoundList {
         let state = state.unwrap_or_else(|| State { list: rng.next_u32(), ..State::default() });
         let known = rows.iter().map(|(number, row)| (row.id, *number)).collect();
         let ends = rows.iter().map(|(number, row)| (row.until, *number)).collect();
-        Ok(Self { key, journal, committed: state.next, state, given_up, known, ends })
+        Ok(Self {
+            key,
+            journal,
+            committed: state.next,
+            state,
+            given_up,
+            known,
+            ends,
+            copies,
+            // Whether it is so is not known after a start.
+            has_ended_copies: true,
+            made_anew: Time::from_secs(0),
+        })
     }
 
     /// What stands in `dir`; `None` when it cannot be what was written.
@@ -155,10 +189,15 @@ impl FoundList {
             Err(error) => return Err(error.into()),
         };
         let (mut state, mut given_up, mut rows, mut sound) = (None, None, Vec::new(), true);
+        let mut copies = BTreeMap::new();
         for entry in journal.entries(Bound::Unbounded) {
             let (name, value) = entry?;
             let row = key.open(&name, &value);
-            match (number_of(&name), row) {
+            if let (Some(number), true) = (number_of(&name, COPY), row.is_some()) {
+                copies.insert(number, value.len() as u64);
+                continue;
+            }
+            match (number_of(&name, ENTRY), row) {
                 (Some(number), Some(row)) => match FoundRow::from_bytes(&row) {
                     Some(row) => rows.push((number, row)),
                     None => sound = false,
@@ -176,7 +215,9 @@ impl FoundList {
         }
         let last = state.as_ref().map_or(0, |state: &State| state.last);
         sound &= rows.iter().all(|(number, _)| *number <= last);
-        Ok(sound.then_some(Parts { journal, state, given_up, rows }))
+        let numbers: BTreeSet<u32> = rows.iter().map(|(number, _)| *number).collect();
+        sound &= copies.keys().all(|number| numbers.contains(number));
+        Ok(sound.then_some(Parts { journal, state, given_up, rows, copies }))
     }
 
     /// How far a log was scanned. Another log than the last one is scanned from its start.
@@ -194,63 +235,83 @@ impl FoundList {
     /// Keeps a step: in one commit, unless there is nothing to keep but how far it got.
     pub(super) fn keep(&mut self, step: Step, rng: &mut StdRng) -> Result<(), FinderError> {
         let waiting: Vec<u64> = step.waiting.iter().take(UNREAD_MAX).map(|position| position.get()).collect();
-        let mut fresh: BTreeMap<TxId, FoundRow> = step.found.iter().map(|row| (row.id, *row)).collect();
-        fresh.retain(|id, _| !self.known.contains_key(id));
+        let fresh = self.fresh(step.found);
         let given_up = step.given_up.map(Position::get);
         let same = step.log == self.state.log && waiting == self.state.waiting && given_up == self.given_up;
         if same && fresh.is_empty() && step.next.get().saturating_sub(self.committed) < UNCOMMITTED_MAX {
             self.state.next = step.next.get();
             return Ok(());
         }
-        let mut state =
-            State { list: self.state.list, log: step.log, next: step.next.get(), waiting, ..State::default() };
-        state.last = self.state.last;
-        let (mut changes, mut added) = (Changes::default(), Vec::new());
-        // In the order of the log.
-        for row in step.found.iter().filter_map(|row| fresh.remove(&row.id)) {
+        let (list, last) = (self.state.list, self.state.last);
+        let mut state = State { list, log: step.log, next: step.next.get(), last, waiting };
+        let (mut changes, mut ends, mut copies) = (Changes::default(), self.ends.clone(), self.copies.clone());
+        let mut added = Vec::new();
+        for Found { row, bytes } in fresh {
             // Four thousand million are found nowhere: each has a stamp.
             let Some(number) = state.last.checked_add(1) else { break };
             state.last = number;
-            self.put(&mut changes, &key_of(number), &row.to_bytes(), rng)?;
+            self.put(&mut changes, &key_of(ENTRY, number), &row.to_bytes(), rng)?;
+            copies.insert(number, self.put(&mut changes, &key_of(COPY, number), &bytes, rng)?);
+            ends.insert((row.until, number));
             added.push((number, row));
         }
-        let mut ends = self.ends.clone();
-        ends.extend(added.iter().map(|(number, row)| (row.until, *number)));
-        let mut gone = Vec::new();
-        while ends.len() > FOUND_MAX {
-            gone.extend(ends.pop_first().map(|(_, number)| number));
-        }
-        gone.iter().for_each(|number| changes.remove(&key_of(*number)));
+        let gone = make_room(&mut ends, &mut copies, &mut changes);
         self.put(&mut changes, STATE_KEY, &state.to_bytes(), rng)?;
-        match given_up {
-            Some(position) => self.put(&mut changes, GIVEN_UP_KEY, &position.to_le_bytes(), rng)?,
-            None => changes.remove(GIVEN_UP_KEY),
+        if let Some(position) = given_up {
+            self.put(&mut changes, GIVEN_UP_KEY, &position.to_le_bytes(), rng)?;
+        } else {
+            changes.remove(GIVEN_UP_KEY);
         }
         self.journal.commit(&changes)?;
         self.known.extend(added.iter().map(|(number, row)| (row.id, *number)));
         self.forget(&gone);
-        (self.committed, self.state, self.given_up, self.ends) = (state.next, state, given_up, ends);
+        (self.committed, self.state, self.given_up) = (state.next, state, given_up);
+        (self.ends, self.copies) = (ends, copies);
         Ok(())
     }
 
-    fn put(&self, changes: &mut Changes, name: &[u8], row: &[u8], rng: &mut StdRng) -> Result<(), FinderError> {
-        changes.insert(name, &self.key.seal(name, row, rng).ok_or(FinderError::Row)?);
-        Ok(())
+    /// What is not in the list, each once, in the order of the log.
+    fn fresh(&self, found: Vec<Found>) -> Vec<Found> {
+        let mut seen = BTreeSet::new();
+        found.into_iter().filter(|found| !self.known.contains_key(&found.row.id) && seen.insert(found.row.id)).collect()
     }
 
-    /// Lets go of what has ended long ago.
+    /// Encrypts a row, and says how long it is then.
+    fn put(&self, changes: &mut Changes, name: &[u8], row: &[u8], rng: &mut StdRng) -> Result<u64, FinderError> {
+        let sealed = self.key.seal(name, row, rng).ok_or(FinderError::Row)?;
+        changes.insert(name, &sealed);
+        Ok(sealed.len() as u64)
+    }
+
+    /// Lets go of entries that have ended long ago, and of copies as soon as they end.
     pub(super) fn let_go(&mut self, now: Time) -> Result<(), FinderError> {
-        let gone: Vec<u32> =
-            self.ends.iter().take_while(|(until, _)| *until <= now.secs()).map(|(_, number)| *number).collect();
-        if gone.is_empty() {
-            return Ok(());
+        let over =
+            |after: u64| self.ends.iter().take_while(move |(until, _)| until.saturating_sub(after) <= now.secs());
+        let gone: Vec<u32> = over(0).map(|(_, number)| *number).collect();
+        let ended: Vec<u32> =
+            over(KEPT_FOR_SECS).map(|(_, number)| *number).filter(|number| self.copies.contains_key(number)).collect();
+        if !gone.is_empty() || !ended.is_empty() {
+            let mut changes = Changes::default();
+            gone.iter().for_each(|number| changes.remove(&key_of(ENTRY, *number)));
+            ended.iter().for_each(|number| changes.remove(&key_of(COPY, *number)));
+            self.journal.commit(&changes)?;
+            self.ends.retain(|(until, _)| *until > now.secs());
+            self.forget(&gone);
+            ended.iter().for_each(|number| _ = self.copies.remove(number));
+            self.has_ended_copies |= !ended.is_empty();
         }
-        let mut changes = Changes::default();
-        gone.iter().for_each(|number| changes.remove(&key_of(*number)));
-        self.journal.commit(&changes)?;
-        self.ends.retain(|(until, _)| *until > now.secs());
-        self.forget(&gone);
+        if self.has_ended_copies && now.since(self.made_anew) >= ANEW_EVERY_SECS {
+            self.journal.make_anew()?;
+            (self.has_ended_copies, self.made_anew) = (false, now);
+        }
         Ok(())
+    }
+
+    /// The copy of a transaction, by the cursor behind its entry; `None` when there is none any more.
+    pub(super) fn copy(&self, cursor: u64) -> Result<Option<Vec<u8>>, FinderError> {
+        let name = key_of(COPY, number_in(cursor));
+        let sealed = self.journal.get(&name)?;
+        sealed.map(|sealed| self.key.open(&name, &sealed).map(|row| row.to_vec()).ok_or(FinderError::Row)).transpose()
     }
 
     fn forget(&mut self, gone: &[u32]) {
@@ -264,13 +325,15 @@ impl FoundList {
     /// list stands before the first.
     pub(super) fn behind(&self, after: u64, most: usize) -> Result<(Vec<(u64, FoundRow)>, bool), FinderError> {
         let base = u64::from(self.state.list) << 32;
-        let number = if after >> 32 == u64::from(self.state.list) { (after & u64::from(u32::MAX)) as u32 } else { 0 };
-        let start = key_of(number);
-        let mut entries = self.journal.entries(Bound::Excluded(&start));
+        let number = if after >> 32 == u64::from(self.state.list) { number_in(after) } else { 0 };
+        let start = key_of(ENTRY, number);
+        let is_entry =
+            |entry: &Result<(Vec<u8>, _), _>| entry.as_ref().map_or(true, |(name, _)| name.first() == Some(&ENTRY));
+        let mut entries = self.journal.entries(Bound::Excluded(&start)).take_while(is_entry);
         let mut rows = Vec::new();
         for entry in entries.by_ref().take(most) {
             let (name, value) = entry?;
-            let number = number_of(&name).ok_or(FinderError::Row)?;
+            let number = number_of(&name, ENTRY).ok_or(FinderError::Row)?;
             let row = self.key.open(&name, &value).and_then(|row| FoundRow::from_bytes(&row));
             rows.push((base | u64::from(number), row.ok_or(FinderError::Row)?));
         }
@@ -284,14 +347,43 @@ impl FoundList {
     }
 }
 
-fn key_of(number: u32) -> [u8; 5] {
-    let [a, b, c, d] = number.to_be_bytes();
-    [ENTRY, a, b, c, d]
+/// Removes entries that are too many, and copies that are too much: those that end first. Gives the entries.
+fn make_room(ends: &mut BTreeSet<(u64, u32)>, copies: &mut BTreeMap<u32, u64>, changes: &mut Changes) -> Vec<u32> {
+    let mut gone = Vec::new();
+    while ends.len() > FOUND_MAX {
+        gone.extend(ends.pop_first().map(|(_, number)| number));
+    }
+    for number in &gone {
+        changes.remove(&key_of(ENTRY, *number));
+        if copies.remove(number).is_some() {
+            changes.remove(&key_of(COPY, *number));
+        }
+    }
+    let mut bytes: u64 = copies.values().sum();
+    let mut in_order = ends.iter();
+    while bytes > COPIES_MAX_BYTES {
+        let Some((_, number)) = in_order.next() else { break };
+        if let Some(freed) = copies.remove(number) {
+            changes.remove(&key_of(COPY, *number));
+            bytes = bytes.saturating_sub(freed);
+        }
+    }
+    gone
 }
 
-fn number_of(name: &[u8]) -> Option<u32> {
+fn key_of(class: u8, number: u32) -> [u8; 5] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [class, a, b, c, d]
+}
+
+fn number_of(name: &[u8], class: u8) -> Option<u32> {
     let (&first, number) = name.split_first()?;
-    (first == ENTRY).then_some(u32::from_be_bytes(number.try_into().ok()?))
+    (first == class).then_some(u32::from_be_bytes(number.try_into().ok()?))
+}
+
+/// The number in a cursor.
+fn number_in(cursor: u64) -> u32 {
+    (cursor & u64::from(u32::MAX)) as u32
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use qasedak_chain::TxId;
+use qasedak_chain::{TxId, retention::Keep};
 use qasedak_wallet::{Draft, Wallet};
 use rand::RngExt;
 
@@ -129,12 +129,37 @@ fn a_damaged_body_waits_and_is_handed_over_once_it_is_whole() {
     finder.step(end(&ledger)).unwrap();
     assert_eq!(all(&finder, cursor).0, [letters[0].id()]);
 
-    // One that is damaged after it was found is passed over, and said to be missing.
+    // One that is damaged after it was found is handed over from its copy.
     let mut again = fs::read(&path).unwrap();
     again[last] ^= 1;
     fs::write(&path, again).unwrap();
     let page = finder.page(0).unwrap();
-    assert_eq!((page.transactions.len(), page.missing, page.more), (1, 1, false));
+    assert_eq!((page.transactions.len(), page.missing, page.more), (2, 0, false));
+}
+
+/// The ledger has no room for a body any more; what was found is handed over all the same, and until it ends.
+#[test]
+fn what_was_found_is_kept_although_the_ledger_drops_its_body() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = ledger(&home.path().join("ledger"));
+    let (mut ann, bob) = (wallet(home.path(), 1), wallet(home.path(), 2));
+    let to_ann = card_of(&mut ann, &place(&ledger)).1;
+    let file = file_of(&ann, &home.path().join("ann.scan"));
+    let letter = letter(&bob, &to_ann, "hello", &place(&ledger));
+    append(&ledger, &letter);
+    finder(home.path(), &file, &ledger).step(end(&ledger)).unwrap();
+    write(&ledger, |ledger| {
+        ledger.keep_bodies(Keep::Budget(1));
+        while !ledger.prune(now()).unwrap().is_nothing() {}
+    });
+    assert!(read(&ledger, |ledger| ledger.transaction(Position::new(0))).unwrap().unwrap().body().is_none());
+    let finder = finder(home.path(), &file, &ledger);
+    let page = finder.page(0).unwrap();
+    assert_eq!((page.transactions, page.missing), (vec![letter.to_bytes()], 0));
+    let ends = letter.core().time().plus(u64::from(letter.core().lifetime_secs()));
+    finder.list().let_go(ends).unwrap();
+    let page = finder.page(0).unwrap();
+    assert_eq!((page.transactions.len(), page.missing), (0, 1));
 }
 
 /// However many headers come without bodies: what is found beyond them is handed over once its body is there.

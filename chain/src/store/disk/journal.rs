@@ -215,8 +215,11 @@ impl Journal {
         }
     }
 
-    /// Writes what lives to a new file, which then takes the old one's place.
-    fn make_anew(&mut self) -> Result<(), StoreError> {
+    /// Writes what lives to a new file, which then takes the old one's place: what was removed stands in no file from then on.
+    ///
+    /// # Errors
+    /// [`StoreError`] of reading and writing. Everything stays as it was, or the next commit does it again.
+    pub fn make_anew(&mut self) -> Result<(), StoreError> {
         let header = FileHeader { number: self.header.number.saturating_add(1), ..self.header };
         let mut file = files::create_unfinished(&self.path)?;
         file.write_at(&header.to_bytes(), 0)?;

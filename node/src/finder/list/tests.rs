@@ -33,7 +33,13 @@ fn row(id: u32, until: u64) -> FoundRow {
 }
 
 fn step(next: u64, found: &[FoundRow]) -> Step {
-    Step { log: LOG, next: Position::new(next), found: found.to_vec(), waiting: Vec::new(), given_up: None }
+    Step {
+        log: LOG,
+        next: Position::new(next),
+        found: found.iter().map(|row| Found { row: *row, bytes: vec![1; 8] }).collect(),
+        waiting: Vec::new(),
+        given_up: None,
+    }
 }
 
 fn ids(list: &FoundList, after: u64) -> Vec<FoundRow> {
@@ -122,6 +128,57 @@ fn what_waits_for_its_body_is_remembered() {
     list.keep(step(9, &[]), &mut rng()).unwrap();
     drop(list);
     assert_eq!(open(dir.path()).place(LOG).given_up, None);
+}
+
+fn with_bytes(number: u32, until: u64, length: usize) -> Found {
+    Found { row: row(number, until), bytes: vec![number as u8; length] }
+}
+
+/// What ends first has no copy any more, when there are too many bytes of them. The entries stay.
+#[test]
+fn copies_have_a_bound_of_their_own() {
+    const LENGTH: usize = 64 * 1024;
+    let dir = tempfile::tempdir().unwrap();
+    let mut list = open(dir.path());
+    let most = COPIES_MAX_BYTES / (LENGTH as u64 + 40);
+    let count = most as u32 + 100;
+    for part in (1..=count).collect::<Vec<_>>().chunks(100) {
+        let found = part.iter().map(|n| with_bytes(*n, 1_000_000 + u64::from(*n), LENGTH)).collect();
+        list.keep(Step { found, ..step(u64::from(part[0]), &[]) }, &mut rng()).unwrap();
+    }
+    for list in [list, open(dir.path())] {
+        let kept = list.behind(0, usize::MAX).unwrap().0;
+        assert_eq!(kept.len(), count as usize);
+        let copies: Vec<bool> = kept.iter().map(|(cursor, _)| list.copy(*cursor).unwrap().is_some()).collect();
+        assert_eq!(copies.iter().filter(|has| **has).count() as u64, most);
+        assert!(copies[..100].iter().all(|has| !has));
+        assert_eq!(list.copy(kept[100].0).unwrap(), Some(vec![101; LENGTH]));
+        drop(list);
+    }
+}
+
+/// A copy goes when its message ends, from the file, too; its entry stays for as long as the body may be on disks.
+#[test]
+fn copies_that_have_ended_are_gone_from_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut list = open(dir.path());
+    let end = 1_000_000;
+    let found = vec![with_bytes(1, end + KEPT_FOR_SECS, 50_000), with_bytes(2, 2 * end + KEPT_FOR_SECS, 60_000)];
+    list.keep(Step { found, ..step(2, &[]) }, &mut rng()).unwrap();
+    let cursors: Vec<u64> = list.behind(0, 9).unwrap().0.iter().map(|(cursor, _)| *cursor).collect();
+    let has = |list: &FoundList| cursors.iter().map(|cursor| list.copy(*cursor).unwrap().is_some()).collect::<Vec<_>>();
+    let bytes = || fs::metadata(dir.path().join("journal.seg")).unwrap().len();
+    list.let_go(Time::from_secs(end - 1)).unwrap();
+    assert_eq!((has(&list), bytes() > 110_000), (vec![true, true], true));
+    list.let_go(Time::from_secs(end)).unwrap();
+    list.let_go(Time::from_secs(end + ANEW_EVERY_SECS)).unwrap();
+    assert_eq!((has(&list), list.len(), bytes() < 61_000), (vec![false, true], 2, true), "{}", bytes());
+    drop(list);
+    let mut list = open(dir.path());
+    assert_eq!((has(&list), list.len()), (vec![false, true], 2));
+    // At a start it is not known whether something is left over.
+    list.let_go(Time::from_secs(end + KEPT_FOR_SECS)).unwrap();
+    assert_eq!((has(&list), list.len()), (vec![false, true], 1));
 }
 
 /// The disk does not tell for whom or what: neither ids nor the key stand in it, and another file's key reads none of it.

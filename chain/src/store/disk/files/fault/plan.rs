@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::{self, Debug},
     fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -171,6 +172,35 @@ impl Faults {
     }
 }
 
+/// Does something at every place at which the disk may fail, in each [`Kind`], once and from there on, each time in a fresh
+/// directory, and has what came of it looked at once the disk is well again. `prepare` makes what must be there, `act` does what
+/// may fail; `look` is told what that gave, and whether the disk went on failing. Gives how many places were tried.
+///
+/// # Panics
+/// When `act` fails though no call did.
+pub fn at_any_call<D: AsRef<Path>, T, E: Debug>(
+    fresh: impl Fn() -> D,
+    prepare: impl Fn(&Path),
+    act: impl Fn(&Path) -> Result<T, E>,
+    look: impl Fn(&Path, Result<T, E>, bool),
+) -> usize {
+    let fails_at = |nth: u64, kind: Kind, lasting: bool| {
+        let home = fresh();
+        let home = home.as_ref();
+        prepare(home);
+        let faults = Faults::below(home);
+        faults.set(nth, kind, lasting);
+        let done = act(home);
+        let hits = faults.hits();
+        faults.heal();
+        assert!(hits > 0 || done.is_ok(), "{kind:?} at call {nth}: {:?}", done.err());
+        look(home, done, lasting);
+        hits > 0
+    };
+    let ways = Kind::ALL.into_iter().flat_map(|kind| [(kind, false), (kind, true)]);
+    ways.map(|(kind, lasting)| (1..).take_while(|nth| fails_at(*nth, kind, lasting)).count()).sum()
+}
+
 impl Drop for Faults {
     fn drop(&mut self) {
         PLANS.write().unwrap_or_else(PoisonError::into_inner).retain(|(dir, _)| *dir != self.dir);
@@ -178,8 +208,8 @@ impl Drop for Faults {
     }
 }
 
-impl std::fmt::Debug for Faults {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Debug for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Faults").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
