@@ -22,9 +22,9 @@ const GROWTH_MAX_BYTES: u64 = 64 << 20;
 /// A victim that keeps so much more than it had when it was fresh is replaced: what the allocator keeps would hide
 /// growth.
 const KEPT_MAX_BYTES: u64 = 24 << 20;
-/// A p99 below this is as good as any: on a loaded machine a pause of the scheduler is this long now and then, and a
-/// message that is to cross five nodes in 3 s has 600 ms for each.
-const FLOOR: Duration = Duration::from_millis(250);
+/// So much longer than twice as long a p99 may be: one of the few deliveries of a window meets a pause of the scheduler now
+/// and then, attack or not.
+const PAUSE: Duration = Duration::from_millis(50);
 /// The least time over which deliveries are looked at.
 const WINDOW: Duration = Duration::from_millis(1_800);
 /// Time without an attack before each.
@@ -200,7 +200,7 @@ impl Bench {
         if !arrived {
             faults.push("messages of the honest pair do not arrive".to_owned());
         }
-        if during > FLOOR.max(before * 2) {
+        if during > before * 2 + PAUSE {
             faults.push(format!("{SLOW}{before:?} before, {during:?} during"));
         }
         if growth >= GROWTH_MAX_BYTES {
