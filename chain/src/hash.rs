@@ -67,6 +67,8 @@ pub enum Context {
     ScanKeyFile,
     /// What follows from a scan key file: the name and the key of its list of what was found, the name of its cursor.
     Found,
+    /// The check at the end of a peer key file, over all bytes before it.
+    PeerKeyFile,
 }
 
 impl Context {
@@ -101,6 +103,7 @@ impl Context {
             Context::Reconcile => "qasedak v1 reconcile",
             Context::ScanKeyFile => "qasedak v1 scan-key-file",
             Context::Found => "qasedak v1 found",
+            Context::PeerKeyFile => "qasedak v1 peer-key-file",
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use qasedak_chain::{
@@ -29,8 +29,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     failure::{Failure, Outcome, io_failure},
-    mail::{Envelope, LOOK_BACK_EVERY, Pace, envelope_at},
+    mail::{Envelope, LOOK_BACK_EVERY, envelope_at},
     node::{DiskLedger, cores, now, read, rng},
+    pace::Pace,
 };
 
 mod list;
@@ -99,7 +100,7 @@ pub struct Finder {
     list: Mutex<FoundList>,
     /// Held while something is scanned.
     working: Mutex<()>,
-    looking_back: Pace,
+    looking_back: Mutex<Pace>,
     stopping: AtomicBool,
 }
 
@@ -123,7 +124,7 @@ impl Finder {
             ledger,
             list: Mutex::new(list),
             working: Mutex::new(()),
-            looking_back: Pace::new(LOOK_BACK_EVERY),
+            looking_back: Mutex::new(Pace::at_once(LOOK_BACK_EVERY)),
             stopping: AtomicBool::new(false),
         })
     }
@@ -207,11 +208,15 @@ impl Finder {
     /// Sets the cursor back to the first that was given up, once an hour: its body may have come since.
     fn look_back(&self, log: [u8; 16]) -> Result<(), FinderError> {
         let Place { given_up, mut waiting, .. } = self.list().place(log);
-        let Some(from) = given_up.filter(|_| self.looking_back.is_due()) else {
+        let Some(from) = given_up.filter(|_| self.is_time_to_look_back()) else {
             return Ok(());
         };
         waiting.retain(|position| *position < from);
         self.keep(Step { log, next: from, found: Vec::new(), waiting, given_up: None })
+    }
+
+    fn is_time_to_look_back(&self) -> bool {
+        self.looking_back.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now())
     }
 
     /// Looks again at what was found without its body.

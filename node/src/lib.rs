@@ -10,6 +10,7 @@
 //! | [`node`] | assembly: ledger, wallet, network, API; ordered start and shutdown |
 //! | [`mail`] | what the node does for its wallet: scan, open, card, send |
 //! | [`finder`] | what it finds for others, with scan keys that open nothing |
+//! | [`peer_key`] | the file that says who this node is to others |
 //! | [`stamping`] | proof of work on all cores, off the async threads |
 //! | [`harden`] | no core dumps; what is said where keys cannot be locked in memory |
 //! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
@@ -24,8 +25,10 @@ pub mod harden;
 pub mod logging;
 pub mod mail;
 pub mod node;
+mod pace;
 pub mod passphrase;
 pub mod paths;
+pub mod peer_key;
 pub mod stamping;
 #[cfg(test)]
 mod testing;

@@ -25,6 +25,7 @@ use outbox::Stampings;
 
 use crate::{
     node::{DiskLedger, now, rng, write},
+    pace::Pace,
     stamping::{Stamped, Stamper, StampingError},
 };
 
@@ -37,7 +38,7 @@ mod scan;
 pub use outbox::{Fate, Out};
 pub use people::{Change, Known, Unheard, Verification, warning_text};
 pub use scan::Scanning;
-pub(crate) use scan::{Envelope, Pace, envelope_at};
+pub(crate) use scan::{Envelope, envelope_at};
 
 #[cfg(test)]
 mod tests;
@@ -159,7 +160,7 @@ pub struct Mail {
     received: watch::Sender<u64>,
     /// How far a long scan is.
     scanning: watch::Sender<Option<Scanning>>,
-    looking_back: Pace,
+    looking_back: Mutex<Pace>,
 }
 
 impl Mail {
@@ -184,7 +185,7 @@ impl Mail {
             published: Published::default(),
             received,
             scanning: watch::Sender::new(None),
-            looking_back: Pace::new(LOOK_BACK_EVERY),
+            looking_back: Mutex::new(Pace::at_once(LOOK_BACK_EVERY)),
         }
     }
 

@@ -20,11 +20,11 @@ use qasedak_chain::{
         checkpoints::Checkpoints,
         disk::{
             DiskCheckpoints, DiskOptions, DiskOutbox, DiskStore,
-            files::{self, DiskFile, Lock},
+            files::{self, Lock},
         },
     },
 };
-use qasedak_p2p::driver::{self, Handle, Limits, PeerKey};
+use qasedak_p2p::driver::{self, Handle, Limits};
 use qasedak_wallet::{ScanKeyFile, Wallet};
 use tokio::{net::TcpListener, task::JoinHandle};
 
@@ -34,7 +34,9 @@ use crate::{
     failure::{Failure, Outcome},
     finder::Finder,
     mail::Mail,
+    pace::Pace,
     paths::Paths,
+    peer_key,
     stamping::Stamper,
 };
 
@@ -235,7 +237,7 @@ pub async fn start(options: Options) -> Outcome<Running> {
     let (ledger, outbox) = open_files(&network, &paths, config.keep).await?;
     let finders = open_finders(&network, &paths, find_for, &ledger).await?;
     let driver_config = driver::Config {
-        key: peer_key(&paths)?,
+        key: peer_key::open(&paths.peer_key())?,
         listen: config.listen.clone(),
         peers: config.peers.clone(),
         mdns: config.mdns,
@@ -307,30 +309,11 @@ async fn open_files(
     off_thread(open).await.map_err(Failure::failed)
 }
 
-/// When to tell how far something is: once it has taken a second, and every second from then on.
-struct Pace {
-    told: Instant,
-}
-
-impl Pace {
-    fn new(start: Instant) -> Self {
-        Self { told: start }
-    }
-
-    fn is_due(&mut self, now: Instant) -> bool {
-        let due = now.saturating_duration_since(self.told) >= PROGRESS_EVERY;
-        if due {
-            self.told = now;
-        }
-        due
-    }
-}
-
 /// Opens the ledger; one that is damaged is repaired first, and loudly.
 fn open_ledger(dir: &Path, network: &Network, log_id: [u8; 16]) -> Result<DiskLedger, StoreError> {
     repair::finish(dir)?;
     let open = || {
-        let mut pace = Pace::new(Instant::now());
+        let mut pace = Pace::since(Instant::now(), PROGRESS_EVERY);
         let mut progress = |done, total| {
             if pace.is_due(Instant::now()) {
                 tracing::info!("bringing the index up to date with the log: {done} of {total} transactions");
@@ -409,25 +392,6 @@ async fn serve(
     Ok((address, server))
 }
 
-/// The peer key of this data directory, made at the first start. It has nothing to do with any wallet.
-fn peer_key(paths: &Paths) -> Outcome<PeerKey> {
-    let path = paths.peer_key();
-    let bytes: [u8; 32] = match DiskFile::open(&path, false).map_err(Failure::failed)? {
-        Some(file) => file.read_at(0, 33).map_err(Failure::failed)?.try_into().map_err(|_| {
-            Failure::failed(format!(
-                "{} does not hold 32 bytes; remove it, and a new peer key is made at the next start",
-                path.display()
-            ))
-        })?,
-        None => {
-            let new = random()?;
-            files::create_whole(&path, &new).map_err(Failure::failed)?;
-            new
-        }
-    };
-    PeerKey::from_bytes(bytes).map_err(Failure::failed)
-}
-
 /// Fresh random bytes from the system.
 pub(crate) fn random<const N: usize>() -> Outcome<[u8; N]> {
     let mut bytes = [0; N];
@@ -441,6 +405,3 @@ pub(crate) fn random<const N: usize>() -> Outcome<[u8; N]> {
 pub(crate) fn rng() -> Outcome<rand::rngs::StdRng> {
     Ok(rand::SeedableRng::from_seed(random::<32>()?))
 }
-
-#[cfg(test)]
-mod tests;

@@ -62,7 +62,7 @@ impl Paths {
     pub fn found(&self) -> PathBuf {
         self.network_dir().join("found")
     }
-    /// The peer key: 32 bytes.
+    /// The [peer key](crate::peer_key).
     pub fn peer_key(&self) -> PathBuf {
         self.network_dir().join("peer.key")
     }

@@ -4,11 +4,7 @@
 //! remembered: it is tried again whenever something became durable, until its body came from a peer or has expired. Where
 //! there are too many of them, some are given up, and found by scanning once more from the first of them, once an hour.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::PoisonError, time::Instant};
 
 use qasedak_chain::{
     Position, Transaction,
@@ -38,28 +34,6 @@ pub struct Scanning {
     pub done: u64,
     /// Transactions that it goes through.
     pub total: u64,
-}
-
-/// Has something done at the start, and so often from then on.
-pub(crate) struct Pace {
-    every: Duration,
-    last: Mutex<Option<Instant>>,
-}
-
-impl Pace {
-    pub(crate) const fn new(every: Duration) -> Self {
-        Self { every, last: Mutex::new(None) }
-    }
-
-    /// Whether it is due; the next time counts from here.
-    pub(crate) fn is_due(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= self.every);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
-    }
 }
 
 /// An envelope that is for this wallet, or for someone this node finds for, by its hint.
@@ -129,7 +103,7 @@ impl Mail {
     /// Sets the cursor back to the first envelope that was given up, once an hour: its body may have come since. What is
     /// known already is not shown twice.
     fn look_back(&self, log: &LogId) -> Result<(), MailError> {
-        let Some(from) = self.wallet().given_up(log)?.filter(|_| self.looking_back.is_due()) else {
+        let Some(from) = self.wallet().given_up(log)?.filter(|_| self.is_time_to_look_back()) else {
             return Ok(());
         };
         let mut unread = self.wallet().unread(log)?;
@@ -137,6 +111,10 @@ impl Mail {
         let back = Scanned { next: from, unread, ..Scanned::default() };
         self.wallet().record_scanned(log, back, now())?;
         Ok(())
+    }
+
+    pub(super) fn is_time_to_look_back(&self) -> bool {
+        self.looking_back.lock().unwrap_or_else(PoisonError::into_inner).is_due(Instant::now())
     }
 
     fn tell_scanning(&self, done: u64, total: u64) {

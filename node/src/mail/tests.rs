@@ -270,7 +270,7 @@ async fn a_flood_of_headers_hides_no_message_for_good() {
     assert_eq!((before.0, before.1 > given_up), (UNREAD_MAX, true));
     mail.scan_to(end).unwrap();
     assert_eq!(waiting(), before);
-    assert!(!mail.looking_back.is_due());
+    assert!(!mail.is_time_to_look_back());
 }
 
 #[tokio::test]
