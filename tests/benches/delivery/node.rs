@@ -1,9 +1,8 @@
 //! Nodes: drivers in this process, over real sockets, with ledgers on disk.
 
 use std::{
-    collections::HashMap,
     ops::ControlFlow,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, RwLock},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -18,10 +17,10 @@ use qasedak_chain::{
 };
 use qasedak_p2p::{
     Multiaddr,
-    driver::{self, Config, Handle, Limits, PeerKey},
+    driver::{self, Config, Handle, Limits, Logged, PeerKey},
 };
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 
 use crate::topology::Topology;
 
@@ -97,19 +96,24 @@ impl Node {
         Self { handle: handle.await.unwrap(), ledger, outbox, _dir: dir }
     }
 
-    fn holds(&self, id: &TxId) -> bool {
-        self.ledger.read().unwrap().position(id).unwrap().is_some()
+    fn position(&self, id: &TxId) -> u64 {
+        self.ledger.read().unwrap().position(id).unwrap().unwrap().get()
     }
 }
 
-/// Messages that are on their way to one node, and when they were sent.
-type Open = Arc<Mutex<HashMap<TxId, Instant>>>;
+/// How long a log became, and when.
+type Grown = Vec<(u64, Instant)>;
 
-/// What one node has received: in the ledger, and durably there.
+/// What was seen of one node's log: while messages are on their way, nothing more is done than to note it.
 #[derive(Default)]
-struct Received {
-    here: Vec<Duration>,
-    durable: Vec<Duration>,
+struct Watched {
+    here: Grown,
+    durable: Grown,
+}
+
+/// When the log first was so long that a position lies in it.
+fn when(grown: &Grown, position: u64) -> Instant {
+    grown[grown.partition_point(|(count, _)| *count <= position)].1
 }
 
 /// A network of nodes.
@@ -133,34 +137,31 @@ impl Nodes {
         Self(nodes)
     }
 
-    /// Gives messages out, each to the next node, and waits until all have all of them durably.
+    /// Gives messages out, each to the next node, and waits until all have all of them durably. Gives how long each took to
+    /// each other node: to be in its log, and to be durable there.
     pub async fn round(&self, messages: Vec<Message>, pace: Duration) -> (Vec<Duration>, Vec<Duration>) {
-        let expected = messages.len() - messages.len() / self.0.len();
-        let open: Vec<Open> = self.0.iter().map(|_| Open::default()).collect();
-        let mut watchers = Vec::new();
-        for (node, open) in self.0.iter().zip(&open) {
-            let (done, received) = oneshot::channel();
-            let (node, open) = (Arc::clone(node), Arc::clone(open));
-            tokio::spawn(async move { drop(done.send(watch(&node, &open, expected).await)) });
-            watchers.push(received);
-        }
+        let watch = |node: &Arc<Node>| {
+            let until = node.ledger.read().unwrap().summary().count + messages.len() as u64;
+            tokio::spawn(watch(node.handle.logged(), node.handle.durable(), until))
+        };
+        let watched: Vec<_> = self.0.iter().map(watch).collect();
         let mut every = tokio::time::interval(pace);
+        let mut sent = Vec::new();
         for (nth, message) in messages.into_iter().enumerate() {
             every.tick().await;
             let (sender, id) = (nth % self.0.len(), message.transaction().id());
             self.0[sender].outbox.put(message.transaction()).unwrap();
-            let now = Instant::now();
-            let others = open.iter().enumerate().filter(|(node, _)| *node != sender);
-            for (_, open) in others {
-                open.lock().unwrap().insert(id, now);
-            }
+            sent.push((sender, id, Instant::now()));
             self.0[sender].handle.submit(message).await.unwrap();
         }
         let (mut here, mut durable) = (Vec::new(), Vec::new());
-        for received in watchers {
-            let received = received.await.unwrap();
-            here.extend(received.here);
-            durable.extend(received.durable);
+        for (nth, (node, watched)) in self.0.iter().zip(watched).enumerate() {
+            let watched = watched.await.unwrap();
+            for (_, id, at) in sent.iter().filter(|(sender, ..)| *sender != nth) {
+                let position = node.position(id);
+                here.push(when(&watched.here, position).duration_since(*at));
+                durable.push(when(&watched.durable, position).duration_since(*at));
+            }
         }
         (here, durable)
     }
@@ -172,38 +173,21 @@ impl Nodes {
     }
 }
 
-/// Sees messages come until so many have.
-async fn watch(node: &Node, open: &Open, expected: usize) -> Received {
-    let mut received = Received::default();
-    let mut flushing: Vec<(TxId, Instant)> = Vec::new();
-    let (mut logged, mut durable) = (node.handle.logged(), node.handle.durable());
-    while received.durable.len() < expected {
+/// Sees a log grow until it is durably so long.
+async fn watch(mut logged: watch::Receiver<Logged>, mut durable: watch::Receiver<u64>, until: u64) -> Watched {
+    let mut watched = Watched::default();
+    while watched.durable.last().is_none_or(|(count, _)| *count < until) {
         tokio::select! {
             changed = logged.changed() => {
                 changed.unwrap();
-                let now = logged.borrow_and_update().since;
-                open.lock().unwrap().retain(|id, sent| {
-                    let here = node.holds(id);
-                    if here {
-                        received.here.push(now.duration_since(*sent));
-                        flushing.push((*id, *sent));
-                    }
-                    !here
-                });
+                let logged = *logged.borrow_and_update();
+                watched.here.push((logged.count, logged.since));
             }
             changed = durable.changed() => {
                 changed.unwrap();
-                let (now, count) = (Instant::now(), *durable.borrow_and_update());
-                let ledger = node.ledger.read().unwrap();
-                flushing.retain(|(id, sent)| {
-                    let is_durable = ledger.position(id).unwrap().is_some_and(|at| at.get() < count);
-                    if is_durable {
-                        received.durable.push(now.duration_since(*sent));
-                    }
-                    !is_durable
-                });
+                watched.durable.push((*durable.borrow_and_update(), Instant::now()));
             }
         }
     }
-    received
+    watched
 }
