@@ -257,6 +257,26 @@ impl std::fmt::Debug for Upkeep {
     }
 }
 
+/// Bytes that are kept, to be read in parts.
+pub struct Kept(Box<dyn Fn(u64, usize) -> Option<Vec<u8>>>);
+
+impl Kept {
+    /// Wraps the reading of `len` bytes from an offset on; `None` when there are fewer, or they are unsound.
+    pub fn new(read: impl Fn(u64, usize) -> Option<Vec<u8>> + 'static) -> Self {
+        Self(Box::new(read))
+    }
+    /// Reads `len` bytes from `offset` on; `None` when there are fewer, or they are unsound.
+    pub fn read(&self, offset: u64, len: usize) -> Option<Vec<u8>> {
+        (self.0)(offset, len)
+    }
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Kept")
+    }
+}
+
 /// A key of the index and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -350,12 +370,32 @@ pub trait Store {
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
         self.in_order(from, to, after, max)
     }
-    /// Ids of all records with times from `from` up to but not including `to`, in any order.
+    /// Ids and positions of all records with times from `from` up to but not including `to`, in any order.
     ///
     /// # Errors
     /// [`StoreError`] when log or index cannot be read.
-    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
-        Ok(self.in_order(from, to, None, usize::MAX)?.into_iter().map(|(key, _)| key.id).collect())
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<(TxId, Position)>, StoreError> {
+        let places = self.in_order(from, to, None, usize::MAX)?;
+        Ok(places.into_iter().map(|(key, position)| (key.id, position)).collect())
+    }
+    /// Ids of the records at these positions, in their order; `None` when one is not there. They may be read without their
+    /// records' checks, like those of [`places`](Self::places): nothing may rest on such an id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
+        positions.iter().map(|position| Ok(self.record(*position)?.map(|record| record.id))).collect()
+    }
+    /// Keeps bytes about a block that follow from the log, in place of those that were kept of it before, so that a proof
+    /// need not read all of the block. They may be lost, or not be kept at all: the ledger then makes them anew. It
+    /// relies on nothing in them that it has not checked.
+    fn keep_block(&mut self, number: u64, bytes: &[u8]) {
+        let _ = (number, bytes);
+    }
+    /// What is kept of a block; `None` when nothing is.
+    fn kept_block(&self, number: u64) -> Option<Kept> {
+        let _ = number;
+        None
     }
     /// Root of the perfect subtree over the records `index·2^level` up to, but not including, `(index+1)·2^level`, of the
     /// Merkle tree over the log; level 0 is a leaf. All these records must be in the log.

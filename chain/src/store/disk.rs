@@ -7,6 +7,7 @@
 //! scan.col             64 bytes a record for scans
 //! tree.col             the Merkle tree over the log
 //! runs/                ids, tags and canonical order, immutable
+//! blocks/              ids and trees of large blocks, for proofs
 //! index/               sled: days, blocks, frontier, state
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::{
 };
 
 use self::{
+    blocks::Blocks,
     bodies::Bodies,
     files::Lock,
     flush::{InFlight, Spent},
@@ -38,7 +40,7 @@ use self::{
     upkeep::UpkeepInFlight,
 };
 use super::{
-    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, Kept, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
     ScanEntry, Store, StoreError, Tree, Upkeep,
 };
 use crate::{
@@ -48,7 +50,9 @@ use crate::{
     time::Time,
 };
 
+mod blocks;
 pub(crate) mod bodies;
+mod checked;
 mod checkpoints;
 mod derived;
 pub mod files;
@@ -117,6 +121,7 @@ pub struct DiskStore {
     scan: ScanColumn,
     tree: Arc<TreeColumn>,
     runs: Runs,
+    blocks: Blocks,
     index: Index,
     /// Records whose columns are not written yet.
     recent: Recent,
@@ -222,6 +227,7 @@ impl DiskStore {
             scan,
             tree: Arc::new(tree),
             runs,
+            blocks: Blocks::new(dir.join("blocks"), ledger, log_id),
             index,
             recent: Recent::new(log.len),
             late: BTreeMap::new(),
@@ -402,8 +408,39 @@ impl Store for DiskStore {
         Ok(Some(found))
     }
 
-    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<(TxId, Position)>, StoreError> {
         self.runs.ids_between(from, to, self.headers.view())
+    }
+
+    fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
+        let mut places: Vec<(u64, usize)> = positions.iter().map(|at| at.get()).zip(0..).collect();
+        places.sort_unstable();
+        let (mut ids, mut written) = (vec![TxId::from_bytes([0; 32]); positions.len()], Vec::new());
+        for (position, nth) in &places {
+            match (self.recent.get(*position), ids.get_mut(*nth)) {
+                (Some(staged), Some(id)) => *id = staged.record.id,
+                _ => written.push((*position, *nth)),
+            }
+        }
+        let (written, of): (Vec<u64>, Vec<usize>) = written.into_iter().unzip();
+        let Some(found) = self.headers.view().ids_unchecked(&written)? else {
+            return Ok(None);
+        };
+        for (nth, found) in of.into_iter().zip(found) {
+            if let Some(id) = ids.get_mut(nth) {
+                *id = found;
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    fn keep_block(&mut self, number: u64, bytes: &[u8]) {
+        // What cannot be kept is worked out again when it is asked for.
+        drop(self.blocks.keep(number, bytes));
+    }
+
+    fn kept_block(&self, number: u64) -> Option<Kept> {
+        self.blocks.kept(number)
     }
 
     fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
@@ -477,6 +514,7 @@ impl Store for DiskStore {
 
     fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         self.index.reset(None)?;
+        self.blocks.reset()?;
         self.tree.reset(self.headers.view(), progress)?;
         self.runs.reset(self.headers.view(), progress)?;
         let staged = self.recent.from(self.headers.len().max(self.recent.first()));
@@ -489,7 +527,9 @@ impl Store for DiskStore {
             headers: self.headers.bytes(),
             bodies: self.bodies.bytes(),
             scan: self.scan.bytes(),
-            index: self.index.bytes().saturating_add(self.tree.bytes()).saturating_add(self.runs.bytes()),
+            index: [self.index.bytes(), self.tree.bytes(), self.runs.bytes(), self.blocks.bytes()]
+                .into_iter()
+                .fold(0, u64::saturating_add),
         }
     }
 }

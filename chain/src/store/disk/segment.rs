@@ -61,6 +61,8 @@ pub(crate) enum FileKind {
     Run,
     /// Tree column; its number is 0.
     Tree,
+    /// What is kept of a block; its number is the block's.
+    Block,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
     /// Journal of the outbox; its number is its generation, its log id 0: it belongs to no log.
@@ -81,6 +83,7 @@ impl FileKind {
             FileKind::Scan => *b"qasedakc",
             FileKind::Run => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
+            FileKind::Block => *b"qasedakm",
             FileKind::Checkpoints => *b"qasedakw",
             FileKind::Outbox => *b"qasedakp",
             FileKind::Wallet => *b"qasedakv",
