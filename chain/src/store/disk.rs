@@ -289,7 +289,8 @@ impl DiskStore {
     }
 
     fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
-        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, body);
+        let hash = new.record.header.core().body_hash();
+        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, hash, body);
         let place = new.body.map(reserve).transpose()?;
         self.runs.push(&new.record);
         self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
@@ -301,8 +302,8 @@ impl DiskStore {
         let Some((record, _)) = self.stored(position)? else {
             return Err(super::beyond_the_log(&self.dir.display().to_string(), position));
         };
-        let place = self.bodies.reserve(late.body_day, &late.id, late.body)?;
         let core = record.header.core();
+        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), late.body)?;
         let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
         self.late.insert(position, Late { place, entry, logged: false });
         Ok(())
