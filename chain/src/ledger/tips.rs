@@ -3,7 +3,9 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+
+use foldhash::quality::RandomState;
 
 use super::keys;
 use crate::{
@@ -43,7 +45,9 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    tips: BTreeMap<TxId, Tip>,
+    /// Only ever asked for one id, or taken whole and sorted: every transaction comes here and most go again. Its hash is
+    /// keyed by chance, so that nobody can choose ids that collide.
+    tips: HashMap<TxId, Tip, RandomState>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -82,7 +86,9 @@ impl Tips {
 
     /// All of them, ascending.
     pub(super) fn ids(&self) -> Vec<TxId> {
-        self.tips.keys().copied().collect()
+        let mut ids: Vec<TxId> = self.tips.keys().copied().collect();
+        ids.sort_unstable();
+        ids
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -187,7 +193,7 @@ mod tests {
                     }
                 }
                 let loaded = Tips::load(&index.clone().into_iter().collect::<Vec<_>>());
-                let all = |tips: &Tips| tips.tips.iter().map(|(id, tip)| (*id, tip.time)).collect::<Vec<_>>();
+                let all = |tips: &Tips| tips.ids().into_iter().map(|id| (id, tips.time_of(&id))).collect::<Vec<_>>();
                 assert_eq!(all(&loaded), all(&tips));
                 assert!(loaded.next_page <= tips.next_page);
             }
