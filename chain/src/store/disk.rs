@@ -65,6 +65,7 @@ mod memtable;
 mod notice;
 mod outbox;
 mod pieces;
+mod reads;
 mod recent;
 pub(crate) mod recover;
 mod runs;
@@ -266,20 +267,6 @@ impl DiskStore {
         self.behind.as_ref().or(self.upkeep_failed.as_ref()).or_else(|| self.index.trouble())
     }
 
-    /// Record and, if it ever came, place of its body when it was written.
-    fn stored(&self, position: u64) -> Result<Option<(Record, Option<Place>)>, StoreError> {
-        if let Some(staged) = self.recent.get(position) {
-            return Ok(Some((staged.record.clone(), staged.place)));
-        }
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, stored)) = found.take_if(|(at, _)| *at == position) {
-            return Ok(Some((stored.record, stored.place)));
-        }
-        drop(found);
-        let stored = self.headers.view().read(Position::new(position))?;
-        Ok(stored.map(|stored| (stored.record, stored.place)))
-    }
-
     /// Refuses what would have to be kept in memory for longer than anyone knows.
     fn check_room(&self) -> Result<(), StoreError> {
         let full =
@@ -307,16 +294,6 @@ impl DiskStore {
         let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
         self.late.insert(position, Late { place, entry, logged: false });
         Ok(())
-    }
-
-    /// Where the body of a record is now; the second is where it was when the record was written.
-    fn places(&self, position: u64, written: Option<Place>) -> Result<[Option<Place>; 2], StoreError> {
-        let now = match self.late.get(&position) {
-            Some(late) => Some(late.place),
-            None if position >= self.recent.first() => written,
-            None => self.scan.place(self.headers.view(), position)?,
-        };
-        Ok([now, written.filter(|written| now != Some(*written))])
     }
 }
 
@@ -414,25 +391,7 @@ impl Store for DiskStore {
     }
 
     fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
-        let mut places: Vec<(u64, usize)> = positions.iter().map(|at| at.get()).zip(0..).collect();
-        places.sort_unstable();
-        let (mut ids, mut written) = (vec![TxId::from_bytes([0; 32]); positions.len()], Vec::new());
-        for (position, nth) in &places {
-            match (self.recent.get(*position), ids.get_mut(*nth)) {
-                (Some(staged), Some(id)) => *id = staged.record.id,
-                _ => written.push((*position, *nth)),
-            }
-        }
-        let (written, of): (Vec<u64>, Vec<usize>) = written.into_iter().unzip();
-        let Some(found) = self.headers.view().ids_unchecked(&written)? else {
-            return Ok(None);
-        };
-        for (nth, found) in of.into_iter().zip(found) {
-            if let Some(id) = ids.get_mut(nth) {
-                *id = found;
-            }
-        }
-        Ok(Some(ids))
+        self.ids_unchecked(positions)
     }
 
     fn keep_block(&mut self, number: u64, bytes: &[u8]) {

@@ -1,9 +1,8 @@
 //! What is kept of blocks leads to what reading all of a block leads to, whatever came late and whatever became of it.
 
-// Tests say by panicking that something is wrong.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests say by panicking that something is wrong")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
@@ -89,7 +88,7 @@ enum Step {
     Prove(prop::sample::Index, [u8; 32]),
     /// The process dies behind a flush.
     Reopen,
-    /// A byte of what is kept changes, or the file is cut there.
+    /// A byte of what is kept is another, or all from there on is missing.
     Damage(prop::sample::Index, u8, bool),
 }
 
@@ -104,18 +103,20 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..24)
 }
 
-fn damage(dir: &Path, network: &Network, place: prop::sample::Index, mask: u8, cut: bool) {
-    let path = dir.join("blocks").join(format!("{}.blk", network.start().hour()));
-    let Ok(mut bytes) = fs::read(&path) else {
+fn damage<S: Store>(ledger: &mut Ledger<S>, place: prop::sample::Index, mask: u8, cut: bool) {
+    let number = ledger.network.start().hour();
+    let places = ledger.block_places(number).unwrap();
+    if places.len() <= READ_WHOLE {
         return;
-    };
+    }
+    let (_, mut bytes) = contents_and_bytes(ledger.network.ledger(), &places);
     let at = place.index(bytes.len());
     if cut {
         bytes.truncate(at)
     } else {
         bytes[at] ^= mask
     }
-    fs::write(path, bytes).unwrap();
+    ledger.store.keep_block(number, &bytes);
 }
 
 proptest! {
@@ -149,7 +150,10 @@ proptest! {
                     drop(on_disk);
                     on_disk = open();
                 }
-                Step::Damage(place, mask, cut) => damage(dir.path(), &network, place, mask, cut),
+                Step::Damage(place, mask, cut) => {
+                    damage(&mut on_disk, place, mask, cut);
+                    damage(&mut in_memory, place, mask, cut);
+                }
             }
         }
     }

@@ -73,3 +73,7 @@ impl Blocks {
         files::bytes_under(&self.dir)
     }
 }
+
+#[cfg(test)]
+#[path = "blocks/tests.rs"]
+mod tests;
