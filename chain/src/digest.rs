@@ -14,9 +14,9 @@ pub const LANES: usize = 1024;
 /// Bytes of the state.
 pub const STATE_BYTES: usize = LANES * 2;
 
-/// What one transaction adds to every set that it is in.
+/// What one transaction adds to every set that it is in: its lanes as the XOF gives them.
 #[derive(Clone)]
-pub struct Lanes([u16; LANES]);
+pub struct Lanes([u8; STATE_BYTES]);
 
 impl std::fmt::Debug for Lanes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,7 +29,7 @@ impl Lanes {
     pub fn of(ledger: LedgerId, id: &TxId) -> Self {
         let mut bytes = [0; STATE_BYTES];
         hash_xof(Context::DigestLanes, &[ledger.as_bytes(), id.as_bytes()], &mut bytes);
-        Self(read_lanes(&bytes))
+        Self(bytes)
     }
 }
 
@@ -71,7 +71,8 @@ impl SetDigest {
 
     /// Adds the transaction that has these lanes.
     pub fn add_lanes(&mut self, lanes: &Lanes) {
-        self.lanes.iter_mut().zip(&lanes.0).for_each(|(lane, more)| *lane = lane.wrapping_add(*more));
+        let more = lanes.0.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+        self.lanes.iter_mut().zip(more).for_each(|(lane, more)| *lane = lane.wrapping_add(more));
     }
 
     /// `H("digest", ledger, state)`.

@@ -28,6 +28,7 @@ mod blocks_tree;
 mod check;
 mod days;
 mod frontier;
+mod kept;
 mod keys;
 mod late;
 mod open;
@@ -64,6 +65,8 @@ pub struct Ledger<S> {
     held_back: BTreeSet<TxId>,
     /// Hours whose block is to be computed anew.
     stale_hours: BTreeSet<u64>,
+    /// Large blocks that were computed before their hour had ended: then they are kept for proofs.
+    unkept_hours: BTreeSet<u64>,
     blocks_tree: blocks_tree::BlocksTree,
     /// The latest moment that the own clock has shown: it never runs backwards, whatever the system's does.
     latest: Time,
@@ -404,11 +407,16 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the index fails.
     pub fn block_ids(&self, number: u64) -> Result<Vec<TxId>, StoreError> {
+        Ok(self.block_places(number)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// The same with the positions.
+    fn block_places(&self, number: u64) -> Result<Vec<(TxId, Position)>, StoreError> {
         let from = Time::from_secs(number.saturating_mul(HOUR_SECS));
         let to = Time::from_secs(number.saturating_add(1).saturating_mul(HOUR_SECS));
-        let mut ids = self.store.ids_between(from, to)?;
-        ids.sort_unstable();
-        Ok(ids)
+        let mut places = self.store.ids_between(from, to)?;
+        places.sort_unstable();
+        Ok(places)
     }
 
     /// The newest block: the last one whose hour has begun by the clock `now`.

@@ -27,8 +27,10 @@ pub mod checkpoints;
 pub mod disk;
 mod error;
 pub mod memory;
+mod work;
 
 pub use error::StoreError;
+pub use work::{Flush, Kept, Upkeep};
 
 /// A transaction as the log holds it. The header, the arrival and the depth are never dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,50 +215,6 @@ pub enum Body {
     Damaged(String),
 }
 
-/// Work that makes durable what was staged before it was made. Runs on any thread, once.
-pub struct Flush(Box<dyn FnOnce() -> Result<(), StoreError> + Send>);
-
-impl Flush {
-    /// Wraps the work.
-    pub fn new(work: impl FnOnce() -> Result<(), StoreError> + Send + 'static) -> Self {
-        Self(Box::new(work))
-    }
-    /// Does the work; when it returns `Ok`, all of it is on disk.
-    ///
-    /// # Errors
-    /// [`StoreError`] when any write or fsync failed: nothing of it may be acknowledged.
-    pub fn run(self) -> Result<(), StoreError> {
-        (self.0)()
-    }
-}
-
-impl std::fmt::Debug for Flush {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Flush")
-    }
-}
-
-/// A step of work on what follows from durable records, for which no acknowledgement waits. Runs on any thread, once,
-/// beside flushes and reads; each step is short.
-pub struct Upkeep(Box<dyn FnOnce() + Send>);
-
-impl Upkeep {
-    /// Wraps the work.
-    pub fn new(work: impl FnOnce() + Send + 'static) -> Self {
-        Self(Box::new(work))
-    }
-    /// Does the work. What came of it the store takes from [`Store::upkept`] on.
-    pub fn run(self) {
-        (self.0)();
-    }
-}
-
-impl std::fmt::Debug for Upkeep {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Upkeep")
-    }
-}
-
 /// A key of the index and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
 
@@ -350,12 +308,32 @@ pub trait Store {
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
         self.in_order(from, to, after, max)
     }
-    /// Ids of all records with times from `from` up to but not including `to`, in any order.
+    /// Ids and positions of all records with times from `from` up to but not including `to`, in any order.
     ///
     /// # Errors
     /// [`StoreError`] when log or index cannot be read.
-    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
-        Ok(self.in_order(from, to, None, usize::MAX)?.into_iter().map(|(key, _)| key.id).collect())
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<(TxId, Position)>, StoreError> {
+        let places = self.in_order(from, to, None, usize::MAX)?;
+        Ok(places.into_iter().map(|(key, position)| (key.id, position)).collect())
+    }
+    /// Ids of the records at these positions, in their order; `None` when one is not there. They may be read without their
+    /// records' checks, like those of [`places`](Self::places): nothing may rest on such an id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the log cannot be read.
+    fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
+        positions.iter().map(|position| Ok(self.record(*position)?.map(|record| record.id))).collect()
+    }
+    /// Keeps bytes about a block that follow from the log, in place of those that were kept of it before, so that a proof
+    /// need not read all of the block. They may be lost, or not be kept at all: the ledger then makes them anew. It
+    /// relies on nothing in them that it has not checked.
+    fn keep_block(&mut self, number: u64, bytes: &[u8]) {
+        let _ = (number, bytes);
+    }
+    /// What is kept of a block; `None` when nothing is.
+    fn kept_block(&self, number: u64) -> Option<Kept> {
+        let _ = number;
+        None
     }
     /// Root of the perfect subtree over the records `index·2^level` up to, but not including, `(index+1)·2^level`, of the
     /// Merkle tree over the log; level 0 is a leaf. All these records must be in the log.

@@ -9,7 +9,7 @@ use ed25519_dalek::{Signer, SigningKey};
 
 use crate::{
     hash::{Context, hash},
-    ids::TxId,
+    ids::{LedgerId, TxId},
     network::Network,
     rules::RuleError,
     stamp::Stamp,
@@ -100,7 +100,12 @@ pub struct CoreFields {
 
 /// `H("body", ledger, body)`, the body hash that a core carries.
 pub fn body_hash(network: &Network, body: &[u8]) -> [u8; 32] {
-    hash(Context::Body, &[network.ledger().as_bytes(), body])
+    body_hash_in(network.ledger(), body)
+}
+
+/// The same for who knows the network by its ledger id.
+pub(crate) fn body_hash_in(ledger: LedgerId, body: &[u8]) -> [u8; 32] {
+    hash(Context::Body, &[ledger.as_bytes(), body])
 }
 
 impl Core {

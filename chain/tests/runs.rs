@@ -117,13 +117,18 @@ fn agree(store: &impl Store, records: &[Record]) {
         }
     }
     assert!(store.node(dev().ledger(), 0, records.len() as u64).is_err());
+    assert_eq!(store.ids_at(&[Position::new(records.len() as u64)]).unwrap(), None);
     let all: Vec<Record> = store.records(Position::new(0), usize::MAX).unwrap();
     assert_eq!(all, records);
     let hour = |nth: u64| Time::from_secs(dev().start().secs() + nth * 3_600);
     for nth in 0..4 {
         let mut found = store.ids_between(hour(nth), hour(nth + 1)).unwrap();
-        let in_it = |record: &&Record| (hour(nth)..hour(nth + 1)).contains(&record.header.core().time());
-        let mut expected: Vec<TxId> = records.iter().filter(in_it).map(|record| record.id).collect();
+        let in_it =
+            |(_, record): &(Position, &Record)| (hour(nth)..hour(nth + 1)).contains(&record.header.core().time());
+        let placed = (0..).map(Position::new).zip(records);
+        let mut expected: Vec<(TxId, Position)> = placed.filter(in_it).map(|(at, record)| (record.id, at)).collect();
+        let (ids, positions): (Vec<TxId>, Vec<Position>) = expected.iter().rev().copied().unzip();
+        assert_eq!(store.ids_at(&positions).unwrap(), Some(ids), "hour {nth}");
         found.sort_unstable();
         expected.sort_unstable();
         assert_eq!(found, expected, "hour {nth}");

@@ -16,12 +16,12 @@ def check8(*inputs):
     return H("record", *inputs)[:8]
 
 
-def open_file(path, magic, net):
+def open_file(path, magic, net, versions=(1,)):
     data = Path(path).read_bytes()
     need(len(data) >= 128, path, "no file header")
     need(data[120:128] == check8(data[:120]), path, "the file header's check")
     found, version, ledger, log_id, number, before = struct.unpack("<8sI32s16sQ32s", data[:100])
-    need(found == magic and version == 1 and ledger == net.ledger and not any(data[100:120]), path, "the file header")
+    need(found == magic and version in versions and ledger == net.ledger and not any(data[100:120]), path, "the file header")
     return File(data[:68], log_id, number, before, data[128:])
 
 
@@ -43,7 +43,7 @@ def parts_of(directory, net):
     """The bodies' parts: (day, part) → file."""
     found = {}
     for path in sorted((directory / "bodies").glob("*.seg")):
-        file = open_file(path, b"qasedakb", net)
+        file = open_file(path, b"qasedakb", net, (1, 2))
         day, part = file.number % 2**32, file.number >> 32
         need(path.name == (f"{day}-{part}.seg" if part else f"{day}.seg"), path, "its name")
         found[day, part] = path, file
@@ -61,11 +61,15 @@ def dropped_before(directory, net):
     return file.number % 2**32, file.number >> 32
 
 
-def body_at(path, file, offset, id_):
+def body_at(path, file, offset, id_, net):
     at = offset - 128
     length, kind = struct.unpack("<IB", file.content[at : at + 5])
     record = file.content[at : at + 5 + length]
-    need(file.content[at + 5 + length : at + 13 + length] == check8(file.identity, struct.pack("<Q", offset), record), path)
+    # From version 2 on the body's hash stands in for the body.
+    by_hash = file.identity[8] == 2
+    covered = record[:37] + H("body", net.ledger, record[37:]) if by_hash else record
+    check = check8(file.identity, struct.pack("<Q", offset), covered)
+    need(file.content[at + 5 + length : at + 13 + length] == check, path, "a body's check")
     need(kind == 4 and record[5:37] == id_, path, "another body")
     return record[37:]
 
@@ -172,7 +176,7 @@ def read_ledger(directory, net):
         body = b""
         if day != NONE and (day, place >> 40) >= dropped:
             need((day, place >> 40) in parts, "a body's part", id_.hex())
-            body = body_at(*parts[day, place >> 40], place % 2**40, id_)
+            body = body_at(*parts[day, place >> 40], place % 2**40, id_, net)
         tx = transaction(net, header + body)
         need(tx.id == id_, "an id", id_.hex())
         need(all(parent in depths for parent in tx.parents), "a parent", id_.hex())

@@ -1,9 +1,10 @@
-//! Derived blocks, computed anew only where something changed, and only when asked for.
+//! Derived blocks, computed anew only where something changed, and only when asked for. Of large ones whose hour has ended
+//! it is [kept](super::kept) what proofs need.
 
-use super::{Ledger, keys};
+use super::{Ledger, kept, keys};
 use crate::{
     block::{Block, Contents, chained, contents, first_previous},
-    ids::{Chain, Root},
+    ids::{Chain, Position, Root, TxId},
     store::{Batch, Change, Store, StoreError, Tree},
 };
 
@@ -38,6 +39,7 @@ impl<S: Store> Ledger<S> {
     pub fn refresh_blocks(&mut self) -> Result<Refreshed, StoreError> {
         let mut refreshed = Refreshed::default();
         let Some(first) = self.stale_hours.first().copied() else {
+            self.keep_ended()?;
             return Ok(refreshed);
         };
         let ledger = self.network.ledger();
@@ -51,7 +53,7 @@ impl<S: Store> Ledger<S> {
                 Some(block) if !self.stale_hours.contains(&number) => Contents { count: block.count, root: block.root },
                 _ => {
                     refreshed.contents = refreshed.contents.saturating_add(1);
-                    contents(ledger, self.block_ids(number)?)
+                    self.compute_block(number)?
                 }
             };
             refreshed.chained = refreshed.chained.saturating_add(1);
@@ -61,7 +63,39 @@ impl<S: Store> Ledger<S> {
         }
         self.store.stage(Batch::of_changes(changes))?;
         self.stale_hours.clear();
+        self.keep_ended()?;
         Ok(refreshed)
+    }
+
+    /// Reads, sorts and hashes the ids of a block.
+    fn compute_block(&mut self, number: u64) -> Result<Contents, StoreError> {
+        let places = self.block_places(number)?;
+        if places.len() <= kept::READ_WHOLE {
+            return Ok(contents(self.network.ledger(), places.into_iter().map(|(id, _)| id).collect()));
+        }
+        if number < self.latest.hour() {
+            return Ok(self.keep_block(number, &places));
+        }
+        // It is computed many times before its hour ends: it is not worth keeping yet.
+        self.unkept_hours.insert(number);
+        Ok(contents(self.network.ledger(), places.into_iter().map(|(id, _)| id).collect()))
+    }
+
+    /// Keeps large blocks whose hour has ended since they were computed.
+    fn keep_ended(&mut self) -> Result<(), StoreError> {
+        while let Some(number) = self.unkept_hours.first().copied().filter(|number| *number < self.latest.hour()) {
+            let places = self.block_places(number)?;
+            self.keep_block(number, &places);
+        }
+        Ok(())
+    }
+
+    /// Keeps what proofs need of a block. `places` are all of its ids, ascending.
+    pub(super) fn keep_block(&mut self, number: u64, places: &[(TxId, Position)]) -> Contents {
+        let (contents, bytes) = kept::contents_and_bytes(self.network.ledger(), places);
+        self.store.keep_block(number, &bytes);
+        self.unkept_hours.remove(&number);
+        contents
     }
 
     fn stored_block_before(&self, number: u64) -> Result<Option<Block>, StoreError> {

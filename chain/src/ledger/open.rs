@@ -41,6 +41,7 @@ impl<S: Store> Ledger<S> {
             next_due: Time::default(),
             held_back: BTreeSet::new(),
             stale_hours: BTreeSet::new(),
+            unkept_hours: BTreeSet::new(),
             blocks_tree,
             latest,
             keep: Keep::default(),
@@ -82,6 +83,7 @@ impl<S: Store> Ledger<S> {
         self.next_due = Time::default();
         self.held_back.clear();
         self.stale_hours.clear();
+        self.unkept_hours.clear();
         self.blocks_tree = BlocksTree::new(self.network.ledger());
         Ok(())
     }

@@ -1,14 +1,17 @@
 //! Proof files out of this ledger: that a transaction is in its block, or that a block does not hold an id (DESIGN §6;
 //! `docs/protocol.md`, "Proof files"). The parts and their check are [`proof`](crate::proof)'s; here they are gathered.
 
-use super::{BlockPath, Ledger};
+use super::{
+    BlockPath, Ledger,
+    kept::{self, Failed, KeptBlock, Place},
+};
 use crate::{
     block::{Block, Contents, closes},
     checkpoint::SignedCheckpoint,
     ids::TxId,
     proof::{
-        self, AbsenceProof, CHECKPOINTS_MAX, EmptyBlockProof, InclusionProof, NeighbourBlock, Placed, ProofError,
-        Surrounded,
+        self, AbsenceProof, CHECKPOINTS_MAX, EmptyBlockProof, InclusionProof, Neighbour, NeighbourBlock, Placed,
+        ProofError, Sides, Surrounded,
     },
     store::{Store, StoreError},
     time::Time,
@@ -87,9 +90,7 @@ impl<S: Store> Ledger<S> {
         let number = header.core().time().hour();
         self.check_closed(number, system)?;
         let block = self.block(number)?.ok_or(ProveError::NotHere(*id))?;
-        let ledger = self.network.ledger();
-        let (index, path) =
-            proof::place_in_block(ledger, &self.block_ids(number)?, id).ok_or(ProveError::NotHere(*id))?;
+        let Place { index, path } = self.place_in_block(&block, id)?.ok_or(ProveError::NotHere(*id))?;
         let mut parents = Vec::new();
         for parent in header.core().parents().iter().filter(|parent| **parent != self.network.genesis()) {
             parents.push(self.header_of(parent)?.ok_or(ProveError::NotHere(*parent))?);
@@ -118,12 +119,55 @@ impl<S: Store> Ledger<S> {
         let Some(block) = self.block(number)? else {
             return self.prove_empty(id, number, witnesses);
         };
-        let sides = proof::neighbours(self.network.ledger(), &self.block_ids(number)?, id);
+        let sides = self.neighbours_in_block(&block, id)?;
         let (before, after) = sides.ok_or(ProveError::Present { id: *id, number })?;
         let (checkpoints, left_out) = self.placed(&block, witnesses)?;
         let own = own_of(witnesses, checkpoints.iter().map(|placed| &placed.checkpoint));
         let proof = AbsenceProof { id: *id, number, block: contents(&block), before, after, own, checkpoints };
         Ok(Proved { file: proof.to_file(&self.network)?, left_out })
+    }
+
+    /// Index and path of an id in its block; `None` when the block does not hold it.
+    pub(super) fn place_in_block(&mut self, block: &Block, id: &TxId) -> Result<Option<Place>, StoreError> {
+        if let Some(place) = self.of_kept(block, |kept| kept.place(id))? {
+            return Ok(Some(place));
+        }
+        let place = proof::place_in_block(self.network.ledger(), &self.read_block_whole(block)?, id);
+        Ok(place.map(|(index, path)| Place { index, path }))
+    }
+
+    /// The ids on either side of one that a block does not hold; `None` when it does.
+    pub(super) fn neighbours_in_block(
+        &mut self,
+        block: &Block,
+        id: &TxId,
+    ) -> Result<Option<Sides<Neighbour>>, StoreError> {
+        if let Some(sides) = self.of_kept(block, |kept| kept.neighbours(id))? {
+            return Ok(Some(sides));
+        }
+        Ok(proof::neighbours(self.network.ledger(), &self.read_block_whole(block)?, id))
+    }
+
+    /// Asks what is kept of a block; `None` when nothing is that leads to the block's root.
+    fn of_kept<T>(
+        &self,
+        block: &Block,
+        ask: impl FnOnce(&KeptBlock<'_, S>) -> Result<T, Failed>,
+    ) -> Result<Option<T>, StoreError> {
+        match KeptBlock::open(&self.store, self.network.ledger(), block).map(|kept| ask(&kept)) {
+            Some(Ok(answer)) => Ok(Some(answer)),
+            Some(Err(Failed::Store(error))) => Err(error),
+            Some(Err(Failed::Kept)) | None => Ok(None),
+        }
+    }
+
+    /// All ids of a block, ascending. What proofs need of a large one is kept: the next is made without this.
+    fn read_block_whole(&mut self, block: &Block) -> Result<Vec<TxId>, StoreError> {
+        let places = self.block_places(block.number)?;
+        if places.len() > kept::READ_WHOLE {
+            self.keep_block(block.number, &places);
+        }
+        Ok(places.into_iter().map(|(id, _)| id).collect())
     }
 
     fn prove_empty(&mut self, id: &TxId, number: u64, witnesses: &Witnesses) -> Result<Proved, ProveError> {

@@ -7,6 +7,7 @@
 //! scan.col             64 bytes a record for scans
 //! tree.col             the Merkle tree over the log
 //! runs/                ids, tags and canonical order, immutable
+//! blocks/              ids and trees of large blocks, for proofs
 //! index/               sled: days, blocks, frontier, state
 //! ```
 //!
@@ -23,6 +24,7 @@ use std::{
 };
 
 use self::{
+    blocks::Blocks,
     bodies::Bodies,
     files::Lock,
     flush::{InFlight, Spent},
@@ -38,7 +40,7 @@ use self::{
     upkeep::UpkeepInFlight,
 };
 use super::{
-    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
+    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, Kept, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
     ScanEntry, Store, StoreError, Tree, Upkeep,
 };
 use crate::{
@@ -48,7 +50,9 @@ use crate::{
     time::Time,
 };
 
+mod blocks;
 pub(crate) mod bodies;
+mod checked;
 mod checkpoints;
 mod derived;
 pub mod files;
@@ -61,6 +65,7 @@ mod memtable;
 mod notice;
 mod outbox;
 mod pieces;
+mod reads;
 mod recent;
 pub(crate) mod recover;
 mod runs;
@@ -117,6 +122,7 @@ pub struct DiskStore {
     scan: ScanColumn,
     tree: Arc<TreeColumn>,
     runs: Runs,
+    blocks: Blocks,
     index: Index,
     /// Records whose columns are not written yet.
     recent: Recent,
@@ -222,6 +228,7 @@ impl DiskStore {
             scan,
             tree: Arc::new(tree),
             runs,
+            blocks: Blocks::new(dir.join("blocks"), ledger, log_id),
             index,
             recent: Recent::new(log.len),
             late: BTreeMap::new(),
@@ -260,20 +267,6 @@ impl DiskStore {
         self.behind.as_ref().or(self.upkeep_failed.as_ref()).or_else(|| self.index.trouble())
     }
 
-    /// Record and, if it ever came, place of its body when it was written.
-    fn stored(&self, position: u64) -> Result<Option<(Record, Option<Place>)>, StoreError> {
-        if let Some(staged) = self.recent.get(position) {
-            return Ok(Some((staged.record.clone(), staged.place)));
-        }
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, stored)) = found.take_if(|(at, _)| *at == position) {
-            return Ok(Some((stored.record, stored.place)));
-        }
-        drop(found);
-        let stored = self.headers.view().read(Position::new(position))?;
-        Ok(stored.map(|stored| (stored.record, stored.place)))
-    }
-
     /// Refuses what would have to be kept in memory for longer than anyone knows.
     fn check_room(&self) -> Result<(), StoreError> {
         let full =
@@ -283,7 +276,8 @@ impl DiskStore {
     }
 
     fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
-        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, body);
+        let hash = new.record.header.core().body_hash();
+        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, hash, body);
         let place = new.body.map(reserve).transpose()?;
         self.runs.push(&new.record);
         self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
@@ -295,21 +289,11 @@ impl DiskStore {
         let Some((record, _)) = self.stored(position)? else {
             return Err(super::beyond_the_log(&self.dir.display().to_string(), position));
         };
-        let place = self.bodies.reserve(late.body_day, &late.id, late.body)?;
         let core = record.header.core();
+        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), late.body)?;
         let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
         self.late.insert(position, Late { place, entry, logged: false });
         Ok(())
-    }
-
-    /// Where the body of a record is now; the second is where it was when the record was written.
-    fn places(&self, position: u64, written: Option<Place>) -> Result<[Option<Place>; 2], StoreError> {
-        let now = match self.late.get(&position) {
-            Some(late) => Some(late.place),
-            None if position >= self.recent.first() => written,
-            None => self.scan.place(self.headers.view(), position)?,
-        };
-        Ok([now, written.filter(|written| now != Some(*written))])
     }
 }
 
@@ -402,8 +386,21 @@ impl Store for DiskStore {
         Ok(Some(found))
     }
 
-    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<TxId>, StoreError> {
+    fn ids_between(&self, from: Time, to: Time) -> Result<Vec<(TxId, Position)>, StoreError> {
         self.runs.ids_between(from, to, self.headers.view())
+    }
+
+    fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
+        self.ids_unchecked(positions)
+    }
+
+    fn keep_block(&mut self, number: u64, bytes: &[u8]) {
+        // What cannot be kept is worked out again when it is asked for.
+        drop(self.blocks.keep(number, bytes));
+    }
+
+    fn kept_block(&self, number: u64) -> Option<Kept> {
+        self.blocks.kept(number)
     }
 
     fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
@@ -477,6 +474,7 @@ impl Store for DiskStore {
 
     fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         self.index.reset(None)?;
+        self.blocks.reset()?;
         self.tree.reset(self.headers.view(), progress)?;
         self.runs.reset(self.headers.view(), progress)?;
         let staged = self.recent.from(self.headers.len().max(self.recent.first()));
@@ -489,7 +487,9 @@ impl Store for DiskStore {
             headers: self.headers.bytes(),
             bodies: self.bodies.bytes(),
             scan: self.scan.bytes(),
-            index: self.index.bytes().saturating_add(self.tree.bytes()).saturating_add(self.runs.bytes()),
+            index: [self.index.bytes(), self.tree.bytes(), self.runs.bytes(), self.blocks.bytes()]
+                .into_iter()
+                .fold(0, u64::saturating_add),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Batch, Body, BodyPart, BodyUse, CommitPoint, DiskUse, Flush, Found, NewRecord, OrderKey, Outbox, Pair, Pairs,
+    Batch, Body, BodyPart, BodyUse, CommitPoint, DiskUse, Flush, Found, Kept, NewRecord, OrderKey, Outbox, Pair, Pairs,
     Record, ScanEntry, Store, StoreError, Tree,
 };
 use crate::{
@@ -30,6 +30,8 @@ pub struct MemoryStore {
     tags: BTreeSet<([u8; 16], u64)>,
     order: BTreeMap<OrderKey, u64>,
     trees: Index,
+    /// What is kept of blocks. A crash loses it.
+    blocks: BTreeMap<u64, Arc<Vec<u8>>>,
     /// Positions whose body came late and is not durable yet, with what was there before.
     late: Vec<(Position, Option<Arc<Vec<u8>>>)>,
     /// What would survive a crash.
@@ -223,6 +225,16 @@ impl Store for MemoryStore {
         let places = self.order.range((start, Bound::Unbounded)).take_while(|(key, _)| key.time < to).take(max);
         Ok(places.map(|(key, position)| (*key, Position::new(*position))).collect())
     }
+    fn keep_block(&mut self, number: u64, bytes: &[u8]) {
+        self.blocks.insert(number, Arc::new(bytes.to_vec()));
+    }
+    fn kept_block(&self, number: u64) -> Option<Kept> {
+        let bytes = Arc::clone(self.blocks.get(&number)?);
+        Some(Kept::new(move |offset, len| {
+            let start = usize::try_from(offset).ok()?;
+            bytes.get(start..start.checked_add(len)?).map(<[u8]>::to_vec)
+        }))
+    }
     fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
         if let Some(below) = level.checked_sub(1) {
             let left = index.saturating_mul(2);
@@ -293,6 +305,7 @@ impl Store for MemoryStore {
     }
     fn reset_index(&mut self, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         self.reset_trees()?;
+        self.blocks.clear();
         let log = std::mem::take(&mut self.log);
         (self.ids, self.tags, self.order) = Default::default();
         log.into_iter().for_each(|new| self.push(new));

@@ -1,14 +1,14 @@
-//! The figures that depend on how large the ledger is. Each size is written by one child process and measured by another,
-//! so that peak memory is that of writing, or of reading, and of nothing else.
+//! What is measured in processes of their own: writing a ledger, opening it, reading it; so that peak memory is that of
+//! one of these and of nothing else.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use qasedak_chain::{Ledger, Network, Position, store::disk::DiskStore};
+use qasedak_chain::{Ledger, Network, Position, TxId, rules::Verified, store::disk::DiskStore};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
@@ -16,16 +16,21 @@ use crate::{
     million::{MONTH, Million},
     pipeline::{self, Writer},
     proofs::{self, Proofs, STAMPED},
-    raw,
-    report::{Asked, Report, median, quantile},
+    raw::{self, Cached},
+    report::{median, quantile},
 };
 
-/// Sizes of the ledgers by which growth is shown.
-const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 /// Ids that are looked up in one round.
 const LOOK_UPS: usize = 2_000;
+/// Ids that are looked up in one round with all files put out of memory before each.
+const COLD_LOOK_UPS: usize = 200;
+/// Transactions that one fsync makes durable, on both sides.
+const GROUP: usize = 1_000;
+/// Transactions that are made before the clock starts, and written while it runs.
+const CHUNK: usize = 10_000;
 
-type Figures = BTreeMap<String, f64>;
+/// What a child measured, by name.
+pub type Figures = BTreeMap<String, f64>;
 
 /// A directory that goes when it is dropped, on the disk that the build is on.
 pub fn scratch() -> tempfile::TempDir {
@@ -40,6 +45,7 @@ pub fn run(args: &[String]) -> bool {
     let (dir, count) = (PathBuf::from(dir), count.parse().unwrap_or(0));
     match role.as_str() {
         "child-write" => print_figures(&write(&dir, count)),
+        "child-rate" => print_figures(&rate(&dir, count)),
         "child-open" => print_figures(&only_open(&dir)),
         "child-read" => print_figures(&measure(&dir, count)),
         _ => return false,
@@ -51,7 +57,8 @@ fn print_figures(figures: &Figures) {
     println!("{}", serde_json::to_string(figures).unwrap());
 }
 
-fn child(role: &str, dir: &Path, count: u64) -> Figures {
+/// Runs a child, and gives what it measured.
+pub fn child(role: &str, dir: &Path, count: u64) -> Figures {
     let exe = std::env::current_exe().unwrap();
     let output = Command::new(exe).arg(role).arg(dir).arg(count.to_string()).output().unwrap();
     assert!(output.status.success(), "{role}: {}", String::from_utf8_lossy(&output.stderr));
@@ -65,24 +72,27 @@ fn memory_mib(field: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
+/// The beginning of every ledger is stamped.
+fn transactions(network: &Network, count: u64) -> impl Iterator<Item = Verified> {
+    proofs::stamped(network).into_iter().chain(Million::new(network, count - STAMPED as u64, MONTH))
+}
+
+/// Writes the ledger that the other children read.
 fn write(dir: &Path, count: u64) -> Figures {
     let network = Network::dev();
     let mut ledger = pipeline::open(&network, dir);
-    let (mut storing, mut wire) = (std::time::Duration::ZERO, 0);
+    let mut wire = 0;
     Writer::scope(&mut ledger, |writer| {
-        let mut all =
-            proofs::stamped(&network).into_iter().chain(Million::new(&network, count - STAMPED as u64, MONTH));
+        let mut all = transactions(&network, count);
         loop {
-            let page: Vec<_> = all.by_ref().take(1_000).collect();
+            let page: Vec<_> = all.by_ref().take(GROUP).collect();
             if page.is_empty() {
                 return;
             }
             wire += page.iter().map(|verified| verified.transaction().to_bytes().len()).sum::<usize>();
-            let start = Instant::now();
             page.into_iter().for_each(|verified| writer.append(verified));
             writer.wait();
             writer.flush();
-            storing += start.elapsed();
         }
     });
     // What a node does that is stopped and started: its blocks are computed, and all of the index is written.
@@ -90,11 +100,38 @@ fn write(dir: &Path, count: u64) -> Figures {
     ledger.flush_now(pipeline::clock(&network)).unwrap();
     drop(ledger);
     pipeline::open(&network, dir).flush_now(pipeline::clock(&network)).unwrap();
-    Figures::from([
-        ("rate".into(), count as f64 / storing.as_secs_f64()),
-        ("wire".into(), wire as f64 / count as f64),
-        ("peak".into(), memory_mib("VmHWM")),
-    ])
+    Figures::from([("wire".into(), wire as f64 / count as f64), ("peak".into(), memory_mib("VmHWM"))])
+}
+
+/// One round of writing a ledger, all upkeep included, against a raw append and fsync of the same bytes: both take turns
+/// every so many transactions, which are made while no clock runs.
+fn rate(dir: &Path, count: u64) -> Figures {
+    let network = Network::dev();
+    let mut ledger = pipeline::open(&network, &dir.join("ledger"));
+    let (mut ours, mut limit, raw_file) = (Duration::ZERO, Duration::ZERO, dir.join("raw"));
+    Writer::scope(&mut ledger, |writer| {
+        let mut all = transactions(&network, count);
+        loop {
+            let chunk: Vec<Vec<Verified>> = (0..CHUNK / GROUP).map(|_| all.by_ref().take(GROUP).collect()).collect();
+            if chunk[0].is_empty() {
+                return;
+            }
+            let bytes = |group: &Vec<Verified>| group.iter().flat_map(|it| it.transaction().to_bytes()).collect();
+            let groups: Vec<Vec<u8>> = chunk.iter().map(bytes).collect();
+            limit += raw::append(&groups, &raw_file);
+            std::fs::remove_file(&raw_file).unwrap();
+            let start = Instant::now();
+            for group in chunk {
+                group.into_iter().for_each(|verified| writer.append(verified));
+                writer.wait();
+                writer.flush();
+            }
+            writer.rest();
+            ours += start.elapsed();
+        }
+    });
+    let rate = |taken: Duration| count as f64 / taken.as_secs_f64();
+    Figures::from([("rate".into(), rate(ours)), ("rate limit".into(), rate(limit))])
 }
 
 fn only_open(dir: &Path) -> Figures {
@@ -110,7 +147,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
 }
 
 /// Files below a directory whose names end so.
-fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -127,7 +164,7 @@ fn read_all(paths: &[PathBuf]) -> f64 {
     paths.iter().map(|path| raw::read(path).as_secs_f64()).sum()
 }
 
-fn bytes_of(paths: &[PathBuf]) -> u64 {
+pub fn bytes_of(paths: &[PathBuf]) -> u64 {
     paths.iter().map(|path| path.metadata().unwrap().len()).sum()
 }
 
@@ -138,12 +175,20 @@ fn measure(dir: &Path, count: u64) -> Figures {
     let headers = files(&dir.join("headers"), ".seg");
     let column = [dir.join("scan.col")];
     let proofs = Proofs::new(&network);
-    for round in 0..ROUNDS {
+    let ids = some_ids(&network, dir, ROUNDS * (LOOK_UPS + COLD_LOOK_UPS));
+    // All but the bodies, of which nothing is read here.
+    let all = files(dir, "").into_iter().filter(|path| !path.parent().unwrap().ends_with("bodies"));
+    let cached = Cached::new(all.collect());
+    for ids in ids.chunks(LOOK_UPS + COLD_LOOK_UPS) {
         let mut add = |name, value| samples.entry(name).or_default().push(value);
+        cached.evict();
+        add("open cold limit", read_all(&headers[headers.len() - 1..]));
+        cached.evict();
+        add("open cold", timed(|| drop(pipeline::open(&network, dir))).1);
         add("open limit", read_all(&headers[headers.len() - 1..]));
         let (mut ledger, taken) = timed(|| pipeline::open(&network, dir));
         add("open", taken);
-        get(&ledger, &headers, round as u64, &mut add);
+        get(&ledger, ids.split_at(LOOK_UPS), &headers, &cached, &mut add);
         scans(&ledger, count, &headers, &column, &mut add);
         proofs.measure(&mut ledger, &mut add);
         drop(ledger);
@@ -158,7 +203,16 @@ fn measure(dir: &Path, count: u64) -> Figures {
         drop(ledger);
         remove_set_aside(dir);
     }
-    samples.into_iter().map(|(name, values)| (name.to_owned(), median(values))).collect()
+    let mut figures: Figures = samples.into_iter().map(|(name, values)| (name.to_owned(), median(values))).collect();
+    figures.insert("reading peak".to_owned(), memory_mib("VmHWM"));
+    figures
+}
+
+/// So many ids at random.
+fn some_ids(network: &Network, dir: &Path, many: usize) -> Vec<TxId> {
+    let (ledger, mut rng) = (pipeline::open(network, dir), StdRng::seed_from_u64(1));
+    let count = ledger.summary().count;
+    (0..many).map(|_| ledger.record(Position::new(rng.next_u64() % count)).unwrap().unwrap().id).collect()
 }
 
 /// What rebuilding set aside would fill the disk and is no part of the ledger.
@@ -171,33 +225,44 @@ fn remove_set_aside(dir: &Path) {
     }
 }
 
-/// Random look-ups by id, against reads of as many bytes at random places.
-fn get(ledger: &Ledger<DiskStore>, headers: &[PathBuf], seed: u64, add: &mut impl FnMut(&'static str, f64)) {
-    let mut rng = StdRng::seed_from_u64(seed);
-    let count = ledger.summary().count;
-    let ids: Vec<_> =
-        (0..LOOK_UPS).map(|_| ledger.record(Position::new(rng.next_u64() % count)).unwrap().unwrap().id).collect();
+/// Look-ups of ids that nothing was read of before, against reads of as many bytes at random places: of files that are in
+/// the system's memory, and with all of them put out of it before each.
+fn get(
+    ledger: &Ledger<DiskStore>,
+    (warm, cold): (&[TxId], &[TxId]),
+    headers: &[PathBuf],
+    cached: &Cached,
+    add: &mut impl FnMut(&'static str, f64),
+) {
     let longest = headers.iter().max_by_key(|path| path.metadata().unwrap().len()).unwrap();
     let len = longest.metadata().unwrap().len().saturating_sub(400).max(1);
-    let offsets: Vec<u64> = (0..LOOK_UPS).map(|_| rng.next_u64() % len).collect();
-    let mut limit = raw::read_at(longest, &offsets, 400);
-    let mut ours: Vec<f64> = ids
-        .iter()
-        .map(|id| {
+    let offsets = |ids: &[TxId]| -> Vec<u64> {
+        ids.iter().map(|id| u64::from_le_bytes(id.as_bytes()[24..].try_into().unwrap()) % len).collect()
+    };
+    let look_up = |ids: &[TxId], before: &dyn Fn()| -> Vec<f64> {
+        let look_up = |id: &TxId| {
+            before();
             let (found, taken) = timed(|| {
                 let position = ledger.position(id).unwrap().unwrap();
                 ledger.record(position).unwrap().unwrap()
             });
             assert_eq!(found.id, *id);
             taken
-        })
-        .collect();
-    limit.sort_by(f64::total_cmp);
-    ours.sort_by(f64::total_cmp);
-    add("get p50", quantile(&ours, 0.5));
-    add("get p99", quantile(&ours, 0.99));
-    add("get p50 limit", quantile(&limit, 0.5));
-    add("get p99 limit", quantile(&limit, 0.99));
+        };
+        ids.iter().map(look_up).collect()
+    };
+    let mut add_all = |names: [&'static str; 2], mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        add(names[0], quantile(&values, 0.5));
+        add(names[1], quantile(&values, 0.99));
+    };
+    let evict = || cached.evict();
+    add_all(["get cold p50 limit", "get cold p99 limit"], raw::read_at(longest, &offsets(cold), 400, evict));
+    add_all(["get cold p50", "get cold p99"], look_up(cold, &evict));
+    read_all(headers);
+    read_all(&cached.paths);
+    add_all(["get p50 limit", "get p99 limit"], raw::read_at(longest, &offsets(warm), 400, || {}));
+    add_all(["get p50", "get p99"], look_up(warm, &|| {}));
 }
 
 /// Every record of the log, every entry of the scan column, against reading the same files.
@@ -238,44 +303,4 @@ fn scans(
     });
     assert_eq!(seen, count);
     add("column scan", count as f64 / taken);
-}
-
-/// All sizes, one line for each figure and size.
-pub fn scale(report: &mut Report) {
-    for size in SIZES {
-        let dir = scratch();
-        let written = child("child-write", dir.path(), size);
-        let on_disk = bytes_of(&files(dir.path(), "")) as f64 / size as f64;
-        let opened = child("child-open", dir.path(), size);
-        let read = child("child-read", dir.path(), size);
-        let of = |name: &str| read[name];
-        let name = |what: &str| format!("{size:>9}: {what}");
-        report.plain(&name("written, unchecked"), written["rate"] / 1e3, "k/s", String::new(), Asked::Nothing);
-        report.time(&name("open, index current"), of("open"), of("open limit"), Asked::AtMost(1.0));
-        report.time(&name("index rebuild"), of("rebuild"), of("rebuild limit"), Asked::Nothing);
-        report.time(&name("get by id, p50"), of("get p50"), of("get p50 limit"), Asked::Nothing);
-        report.time(&name("get by id, p99"), of("get p99"), of("get p99 limit"), Asked::Nothing);
-        report.rate(&name("log scan"), of("log scan"), of("log scan limit"), Asked::Nothing);
-        report.rate(&name("scan-column scan"), of("column scan"), of("column scan limit"), Asked::Nothing);
-        report.time(&name("prove"), of("prove"), of("prove limit"), Asked::Nothing);
-        report.time(&name("check"), of("check"), of("check limit"), Asked::Nothing);
-        report.plain(&name("statement for a checkpoint"), of("statement") * 1e3, "ms", String::new(), Asked::Nothing);
-        let limit = format!("{:.0} B on the wire", written["wire"]);
-        report.plain(
-            &name("bytes on disk over bytes on the wire"),
-            on_disk / written["wire"],
-            "x",
-            limit,
-            Asked::AtMost(1.2),
-        );
-        report.plain(
-            &name("peak memory while writing"),
-            written["peak"],
-            "MiB",
-            "150 MiB".into(),
-            Asked::AtMost(150.0),
-        );
-        report.plain(&name("memory after opening"), opened["resident"], "MiB", "150 MiB".into(), Asked::AtMost(150.0));
-        report.plain(&name("peak memory while opening"), opened["peak"], "MiB", "150 MiB".into(), Asked::AtMost(150.0));
-    }
 }

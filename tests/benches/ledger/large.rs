@@ -1,6 +1,6 @@
 //! One block, and one day of bodies, with 100,000 transactions.
 
-use std::{path::Path, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use qasedak_chain::{Network, Time, rules::Verified, time::HOUR_SECS};
 
@@ -8,6 +8,7 @@ use crate::{
     ROUNDS,
     million::{MONTH, Million, Spread},
     pipeline::{self, Writer},
+    proofs::{self, Proofs, STAMPED},
     raw,
     report::{Asked, Report, median},
 };
@@ -48,6 +49,25 @@ pub fn block_of_100_000(report: &mut Report) {
         assert!(block.count > COUNT);
     }
     report.time("block of 100,000, anew after one came late", median(ours), median(limits), Asked::Nothing);
+}
+
+/// Proofs in a block of 100,000, against those of the bare primitives.
+pub fn proofs_in_block_of_100_000(report: &mut Report) {
+    let network = Network::dev();
+    let dir = crate::child::scratch();
+    let made = COUNT - STAMPED as u64;
+    let all = proofs::stamped(&network).into_iter().chain(Million::new(&network, made, ONE_HOUR));
+    write(&network, dir.path(), all);
+    let (proofs, mut samples) = (Proofs::new(&network), BTreeMap::<&str, Vec<f64>>::new());
+    for _ in 0..ROUNDS {
+        let mut ledger = pipeline::open(&network, dir.path());
+        assert_eq!(ledger.block(network.start().hour()).unwrap().unwrap().count, COUNT);
+        proofs.measure(&mut ledger, &mut |name, value| samples.entry(name).or_default().push(value));
+    }
+    let of = |name: &str| median(samples[name].clone());
+    report.time("prove, in a block of 100,000", of("prove"), of("prove limit"), Asked::Nothing);
+    let name = "prove that one is absent, in a block of 100,000";
+    report.time(name, of("prove absence"), of("prove absence limit"), Asked::Nothing);
 }
 
 /// Dropping a day with 100,000 bodies, against removing one file of as many bytes.

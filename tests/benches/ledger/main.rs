@@ -10,6 +10,7 @@
 
 mod child;
 mod fixture;
+mod growth;
 mod ingest;
 mod large;
 mod million;
@@ -39,12 +40,13 @@ fn main() {
     }
     if chosen("block") {
         large::block_of_100_000(&mut report);
+        large::proofs_in_block_of_100_000(&mut report);
     }
     if chosen("prune") {
         large::prune_of_100_000(&mut report);
     }
     if chosen("scale") {
-        child::scale(&mut report);
+        growth::scale(&mut report);
     }
     report.print_summary();
 }

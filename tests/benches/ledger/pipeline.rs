@@ -63,17 +63,22 @@ impl<'a> Writer<'a> {
             });
             let mut writer = Writer { ledger, now, work, done, running: false, upkeep, kept, keeping: false };
             feed(&mut writer);
-            writer.wait();
-            writer.flush();
-            writer.wait();
-            if !writer.keeping {
-                writer.keep_up();
-            }
-            while writer.keeping {
-                writer.kept.recv().unwrap();
-                writer.kept();
-            }
+            writer.rest();
         });
+    }
+
+    /// Makes durable what is there, and waits for that and for all upkeep.
+    pub fn rest(&mut self) {
+        self.wait();
+        self.flush();
+        self.wait();
+        if !self.keeping {
+            self.keep_up();
+        }
+        while self.keeping {
+            self.kept.recv().unwrap();
+            self.kept();
+        }
     }
 
     pub fn append(&mut self, verified: Verified) {

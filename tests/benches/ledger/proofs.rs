@@ -70,34 +70,60 @@ impl Proofs {
             .unwrap()
     }
 
-    /// One round: the limits are the headers' stamps and signatures, the checkpoint's signature, and, for making a
-    /// proof, the hashes of the block's tree.
+    /// Signing, and the digest's hash; and for the first statement behind a start the tree of all blocks.
+    fn statement_limit(&self, blocks: u64) -> f64 {
+        let signing = seconds(|| assert_ne!(self.key.sign(&[7; 32]).to_bytes(), [0; 64]));
+        signing + (raw::hash(1, 2_048) + raw::tree(blocks as usize)).as_secs_f64()
+    }
+
+    /// One round, behind a start: statements, then proofs of them. The limits of proofs are the headers' stamps and
+    /// signatures, the checkpoint's signature, and the hashes of the path in the block; a proof of absence has two paths and
+    /// no header.
     pub fn measure(&self, ledger: &mut Ledger<DiskStore>, add: &mut impl FnMut(&'static str, f64)) {
         let mut signed = None;
-        add("statement", seconds(|| signed = Some(self.checkpoint(ledger))));
+        add("first statement", seconds(|| signed = Some(self.checkpoint(ledger))));
         let checkpoint = signed.unwrap();
+        let blocks = checkpoint.statement().closed.unwrap().blocks;
+        add("first statement limit", self.statement_limit(blocks));
+        add("statement limit", self.statement_limit(0));
+        add("statement", seconds(|| assert_eq!(self.checkpoint(ledger).signer(), checkpoint.signer())));
+        self.proofs(ledger, checkpoint, add);
+    }
+
+    /// Proofs under a checkpoint, of single transactions and of an absent one.
+    fn proofs(
+        &self,
+        ledger: &mut Ledger<DiskStore>,
+        checkpoint: SignedCheckpoint,
+        add: &mut impl FnMut(&'static str, f64),
+    ) {
         let (author, now) = (self.key.verifying_key(), pipeline::clock(&self.network));
         let witnesses = Witnesses { own: Some(author.to_bytes()), checkpoints: vec![checkpoint] };
         let (message, signature) =
             (checkpoint.checkpoint().signing_message(&self.network), Signature::from_bytes(checkpoint.signature()));
-        let mut all: [Vec<f64>; 4] = Default::default();
-        for ids in &self.targets {
-            let bare = seconds(|| {
-                assert!(ids.iter().all(|id| self.bare[id].check()));
-                author.verify_strict(&message, &signature).unwrap();
-            });
-            let block = ledger.block(self.network.start().hour()).unwrap().unwrap();
-            let hashes = raw::tree(block.count as usize).as_secs_f64();
+        let number = self.network.start().hour();
+        let block = ledger.block(number).unwrap().unwrap();
+        let mut all: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+        for (nth, ids) in self.targets.iter().enumerate() {
+            let headers = seconds(|| assert!(ids.iter().all(|id| self.bare[id].check())));
+            let signed = seconds(|| author.verify_strict(&message, &signature).unwrap());
+            let path = raw::path(block.count).as_secs_f64();
             let (mut file, mut proven) = (Vec::new(), None);
             let made = seconds(|| file = ledger.prove(&ids[0], &witnesses, now).unwrap().file);
             let checked = seconds(|| proven = Some(proof::check(&file).unwrap()));
             assert_eq!(proven.unwrap().words().len(), 1);
-            all.iter_mut().zip([made, bare + hashes, checked, bare]).for_each(|(all, value)| all.push(value));
+            let absent = TxId::from_bytes(fixture::bytes_of(nth as u64, "absent", 32).try_into().unwrap());
+            let absence = seconds(|| file = ledger.prove_absent(&absent, number, &witnesses, now).unwrap().file);
+            let figures = [
+                ("prove", made),
+                ("prove limit", headers + signed + path),
+                ("check", checked),
+                ("check limit", headers + signed + path),
+                ("prove absence", absence),
+                ("prove absence limit", signed + 2.0 * path),
+            ];
+            figures.into_iter().for_each(|(name, value)| all.entry(name).or_default().push(value));
         }
-        let [made, made_limit, checked, checked_limit] = all.map(median);
-        add("prove", made);
-        add("prove limit", made_limit);
-        add("check", checked);
-        add("check limit", checked_limit);
+        all.into_iter().for_each(|(name, values)| add(name, median(values)));
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::Write,
     os::unix::fs::FileExt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         atomic::{AtomicUsize, Ordering},
         mpsc,
@@ -16,6 +16,8 @@ use std::{
 use ed25519_dalek::{Signature, VerifyingKey};
 use equix::{EquiXBuilder, RuntimeOption, Solution};
 use qasedak_chain::{Network, Transaction};
+#[cfg(target_os = "linux")]
+use rustix::fs::{Advice, fadvise};
 
 use crate::pipeline::{CHECKERS, CHUNK};
 
@@ -110,13 +112,36 @@ pub fn read(path: &Path) -> Duration {
     }
 }
 
-/// Reads `len` bytes at each offset, and returns what each took in seconds.
-pub fn read_at(path: &Path, offsets: &[u64], len: usize) -> Vec<f64> {
+/// Files whose content can be put out of memory.
+pub struct Cached {
+    pub paths: Vec<PathBuf>,
+    files: Vec<File>,
+}
+
+impl Cached {
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        Self { files: paths.iter().map(|path| File::open(path).unwrap()).collect(), paths }
+    }
+
+    /// Puts them out of memory, so that the next read of any of them goes to the disk. Elsewhere than on Linux they stay.
+    pub fn evict(&self) {
+        for file in &self.files {
+            #[cfg(target_os = "linux")]
+            fadvise(file, 0, None, Advice::DontNeed).unwrap();
+            #[cfg(not(target_os = "linux"))]
+            let _ = file;
+        }
+    }
+}
+
+/// Reads `len` bytes at each offset, and returns what each took in seconds. `before` is called before each, and not timed.
+pub fn read_at(path: &Path, offsets: &[u64], len: usize, before: impl Fn()) -> Vec<f64> {
     let file = File::open(path).unwrap();
     let mut piece = vec![0; len];
     offsets
         .iter()
         .map(|offset| {
+            before();
             let start = Instant::now();
             file.read_at(&mut piece, *offset).unwrap();
             start.elapsed().as_secs_f64()
@@ -134,6 +159,11 @@ pub fn hash(count: usize, len: usize) -> Duration {
     }
     std::hint::black_box(sum);
     start.elapsed()
+}
+
+/// The hashes of a path in a Merkle tree of `leaves` ids: a leaf, and a node for each level.
+pub fn path(leaves: u64) -> Duration {
+    hash(1, 65) + hash(leaves.next_power_of_two().ilog2() as usize, 97)
 }
 
 /// The hashes of a Merkle tree of `leaves` ids: a leaf hashes 65 bytes, a node 97.

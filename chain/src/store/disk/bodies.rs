@@ -39,6 +39,8 @@ pub(crate) struct Pending {
     /// Where it is to stand in its part.
     at: u64,
     id: TxId,
+    /// The body's hash, as the header names it.
+    hash: [u8; 32],
     body: Arc<Vec<u8>>,
 }
 
@@ -94,15 +96,22 @@ impl Bodies {
 
     /// Takes room for a body at the end of its day's last part; writes nothing.
     ///
-    /// A day that was dropped gets no new file: its bodies go with the first part that is left.
-    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, body: Arc<Vec<u8>>) -> Result<Place, StoreError> {
+    /// A day that was dropped gets no new file: its bodies go with the first part that is left. `hash` is the body's, as
+    /// its header names it; a body that has another one will be found damaged.
+    pub(crate) fn reserve(
+        &mut self,
+        day: u64,
+        id: &TxId,
+        hash: &[u8; 32],
+        body: Arc<Vec<u8>>,
+    ) -> Result<Place, StoreError> {
         let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
         let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
         let Some(place) = part.place(*end) else {
             return Err(self.dir.full(part));
         };
         *end = end.saturating_add(body.len().saturating_add(id.as_bytes().len()).saturating_add(FRAME_BYTES) as u64);
-        self.pending.entry(part).or_default().push(Pending { at: place.at(), id: *id, body });
+        self.pending.entry(part).or_default().push(Pending { at: place.at(), id: *id, hash: *hash, body });
         Ok(place)
     }
 

@@ -115,6 +115,15 @@ impl DiskFile {
         Ok(())
     }
 
+    /// Gives a file its name that was [begun](create_unfinished), in place of what had it, and makes nothing durable: for
+    /// what is checked when it is read and can be made anew.
+    pub(crate) fn finish_soon(&mut self, path: &Path) -> Result<(), StoreError> {
+        let renamed = fault::check(Op::Rename, &self.path).and_then(|()| fs::rename(&self.path, path));
+        renamed.map_err(|error| io_error("cannot rename", &self.path, error))?;
+        path.clone_into(&mut self.path);
+        Ok(())
+    }
+
     /// Cuts the file to `len` bytes.
     pub(crate) fn truncate(&self, len: u64) -> Result<(), StoreError> {
         let cut = fault::truncate(&self.file, &self.path, len).and_then(|()| self.file.set_len(len));

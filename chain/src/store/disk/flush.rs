@@ -1,8 +1,8 @@
 //! One flush: what it writes, in which order, and what came of it.
 //!
 //! Order: bodies fsynced, then records and commit marker fsynced: from then on they are acknowledged. All that follows
-//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush. What can be worked
-//! out beforehand is worked out while the bodies are written, on the thread of the flush and on one beside it.
+//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush. What comes next is
+//! worked out on a second thread while the disk is waited for: records while bodies are written, columns while records are.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -96,31 +96,31 @@ struct ColumnWork {
     tree: Arc<TreeColumn>,
 }
 
-/// All that is worked out before the commit.
-struct Prepared {
+/// What is durable, and what is to be written behind it.
+struct Committed {
     log: Option<HeaderWrite>,
-    columns: Vec<ColumnWrite>,
+    columns: Result<Vec<ColumnWrite>, StoreError>,
 }
 
 impl Work {
     /// Does all of it; an error means that nothing may be acknowledged.
     fn run(&self) -> Result<(), StoreError> {
-        let committed = self.commit();
-        let columns = match committed {
-            Ok(Prepared { log, columns }) => {
-                let after = log.as_ref().map_or_else(|| self.before.clone(), |log| log.after.clone());
-                let offsets = log.map(|log| log.offsets);
-                let columns: Vec<ColumnWrite> = columns.into_iter().chain(offsets.clone()).collect();
-                self.note(&Ok(()), |outcome| outcome.logged = Some((after, offsets)));
-                columns
-            }
+        let Committed { log, columns } = match self.commit() {
+            Ok(committed) => committed,
             Err(error) => {
                 let failed = Err(error);
                 self.note(&failed, |_| {});
                 return failed;
             }
         };
-        self.note(&self.write_columns(&columns), |outcome| outcome.columns = true);
+        let after = log.as_ref().map_or_else(|| self.before.clone(), |log| log.after.clone());
+        let offsets = log.map(|log| log.offsets);
+        self.note(&Ok(()), |outcome| outcome.logged = Some((after, offsets.clone())));
+        let written = columns.and_then(|columns| {
+            let columns: Vec<ColumnWrite> = columns.into_iter().chain(offsets).collect();
+            self.write_columns(&columns)
+        });
+        self.note(&written, |outcome| outcome.columns = true);
         if let Some(index) = &self.index {
             self.note(&index.apply(), |outcome| outcome.index = true);
         }
@@ -136,29 +136,40 @@ impl Work {
         }
     }
 
-    /// Bodies first, then records and commit marker.
-    fn commit(&self) -> Result<Prepared, StoreError> {
-        let new = self.log.as_ref().map_or(0, |log| log.point.count.saturating_sub(self.before.len));
-        let prepared = thread::scope(|scope| {
-            let prepare = || self.prepare();
-            let beside = (new >= MANY).then(|| thread::Builder::new().spawn_scoped(scope, prepare));
-            let written = self.bodies.run();
-            // Without a second thread the first one does it.
-            let prepared = match beside {
-                Some(Ok(beside)) => beside.join().unwrap_or_else(|_| self.prepare()),
-                _ => self.prepare(),
-            };
-            written.and(prepared)
-        })?;
-        prepared.log.as_ref().map_or(Ok(()), HeaderWrite::commit)?;
-        Ok(prepared)
+    /// Bodies first, then records and commit marker. While the disk is waited for it is worked out what comes next.
+    fn commit(&self) -> Result<Committed, StoreError> {
+        let (log, written) = self.beside(|| self.prepare_log(), || self.bodies.run());
+        written?;
+        let log = log?;
+        let commit = || log.as_ref().map_or(Ok(()), HeaderWrite::commit);
+        let (columns, committed) = self.beside(|| self.prepare_columns(), commit);
+        committed?;
+        Ok(Committed { log, columns })
     }
 
-    fn prepare(&self) -> Result<Prepared, StoreError> {
-        let log = self.log.as_ref().map(LogWork::prepare).transpose()?;
-        let columns = self.columns.as_ref().map(|columns| columns.prepare(&self.before)).transpose()?;
+    /// Does `work` on a second thread while `wait` waits for the disk on this one; behind it where there is little to do, or
+    /// no second thread.
+    fn beside<T: Send, U>(&self, work: impl Fn() -> T + Sync, wait: impl FnOnce() -> U) -> (T, U) {
+        let new = self.log.as_ref().map_or(0, |log| log.point.count.saturating_sub(self.before.len));
+        thread::scope(|scope| {
+            let beside = (new >= MANY).then(|| thread::Builder::new().spawn_scoped(scope, &work));
+            let waited = wait();
+            let done = match beside {
+                Some(Ok(beside)) => beside.join().unwrap_or_else(|_| work()),
+                _ => work(),
+            };
+            (done, waited)
+        })
+    }
+
+    fn prepare_log(&self) -> Result<Option<HeaderWrite>, StoreError> {
+        self.log.as_ref().map(LogWork::prepare).transpose()
+    }
+
+    fn prepare_columns(&self) -> Result<Vec<ColumnWrite>, StoreError> {
         drop(std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
-        Ok(Prepared { log, columns: columns.unwrap_or_default() })
+        let columns = self.columns.as_ref().map(|columns| columns.prepare(&self.before)).transpose()?;
+        Ok(columns.unwrap_or_default())
     }
 
     fn write_columns(&self, columns: &[ColumnWrite]) -> Result<(), StoreError> {

@@ -17,7 +17,11 @@ use std::{
     time::Duration,
 };
 
-use super::{files, notice::Notices, segment::newer_format};
+use super::{
+    files,
+    notice::Notices,
+    segment::{FORMAT, newer_format},
+};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;
@@ -195,7 +199,10 @@ impl Index {
             }
             Opened::None | Opened::Other => self.db = None,
             Opened::Newer(format) => {
-                return Err(StoreError::Foreign { path: path.display().to_string(), what: newer_format(format) });
+                return Err(StoreError::Foreign {
+                    path: path.display().to_string(),
+                    what: newer_format(format, FORMAT),
+                });
             }
         }
         Ok(self.db.is_some())

@@ -34,7 +34,6 @@ use crate::{
 pub(super) use answers::Ids;
 
 mod answers;
-mod blocks;
 mod build;
 mod merge;
 mod run;
@@ -354,15 +353,17 @@ impl Runs {
         }
     }
 
-    /// Ids of all records with times from `from` up to but not including `to`, in no order.
-    pub(super) fn ids_between(&self, from: Time, to: Time, log: &LogView) -> Result<Vec<TxId>, StoreError> {
+    /// Ids and positions of all records with times from `from` up to but not including `to`, in no order.
+    pub(super) fn ids_between(&self, from: Time, to: Time, log: &LogView) -> Result<Vec<(TxId, Position)>, StoreError> {
         let mut ids = Vec::new();
         for run in &self.runs {
-            ids.extend(log.ids_at(&answers::positions_between(run, from, to, log)?)?);
+            let positions = answers::positions_between(run, from, to, log)?;
+            ids.extend(log.ids_at(&positions)?.into_iter().zip(positions.into_iter().map(Position::new)));
         }
         let least = OrderKey { time: from, depth: Depth::new(0), id: TxId::from_bytes([0; 32]) };
         for table in self.full.iter().map(Arc::as_ref).chain([&self.table]) {
-            ids.extend(table.in_order(least).map(|(key, _)| key).take_while(|key| key.time < to).map(|key| key.id));
+            let places = table.in_order(least).take_while(|(key, _)| key.time < to);
+            ids.extend(places.map(|(key, position)| (key.id, Position::new(position))));
         }
         Ok(ids)
     }

@@ -9,11 +9,13 @@ use crate::{
     ids::{Depth, LedgerId, Link, TxId},
     store::{CommitPoint, StoreError},
     time::Time,
-    transaction::HEADER_MAX_BYTES,
+    transaction::{HEADER_MAX_BYTES, body_hash_in as body_hash},
 };
 
-/// Format of these files. A file of a later format is left alone.
+/// Format of these files but for those of bodies. A file of a later format is left alone.
 pub(crate) const FORMAT: u32 = 1;
+/// Format of files of bodies. Those of format 1 are read, and written to, as they are.
+const BODIES_FORMAT: u32 = 2;
 /// Bytes of a file header.
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Bytes of a record beside its payload: len, kind and check.
@@ -53,6 +55,8 @@ pub(crate) enum FileKind {
     Offsets,
     /// A part of the bodies that go on one day; its number is day and part (`bodies::Part::number`).
     Bodies,
+    /// The same in format 1, in which the check of a body covers its bytes and not its hash.
+    EarlierBodies,
     /// How far bodies have been dropped; its number is that of the first part that has not been.
     Dropped,
     /// Scan column; its number is 0.
@@ -61,6 +65,8 @@ pub(crate) enum FileKind {
     Run,
     /// Tree column; its number is 0.
     Tree,
+    /// What is kept of a block; its number is the block's.
+    Block,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
     /// Journal of the outbox; its number is its generation, its log id 0: it belongs to no log.
@@ -76,15 +82,28 @@ impl FileKind {
         match self {
             FileKind::Headers => *b"qasedakh",
             FileKind::Offsets => *b"qasedako",
-            FileKind::Bodies => *b"qasedakb",
+            FileKind::Bodies | FileKind::EarlierBodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedakc",
             FileKind::Run => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
+            FileKind::Block => *b"qasedakm",
             FileKind::Checkpoints => *b"qasedakw",
             FileKind::Outbox => *b"qasedakp",
             FileKind::Wallet => *b"qasedakv",
             FileKind::Found => *b"qasedakf",
+        }
+    }
+
+    const fn format(self) -> u32 {
+        if matches!(self, FileKind::Bodies) { BODIES_FORMAT } else { FORMAT }
+    }
+
+    /// The kind that a file of this kind is in another format, if there ever was that.
+    fn in_format(self, format: u32) -> Option<Self> {
+        match self {
+            FileKind::Bodies if format == FORMAT => Some(FileKind::EarlierBodies),
+            kind => (format == kind.format()).then_some(kind),
         }
     }
 }
@@ -125,7 +144,7 @@ impl FileHeader {
     fn identity(&self) -> [u8; IDENTITY_BYTES] {
         let parts: [&[u8]; 5] = [
             &self.kind.magic(),
-            &FORMAT.to_le_bytes(),
+            &self.kind.format().to_le_bytes(),
             self.ledger.as_bytes(),
             &self.log_id,
             &self.number.to_le_bytes(),
@@ -157,15 +176,15 @@ impl FileHeader {
             return Err(damaged("the file header is cut short"));
         };
         // First of all: what a later version means by the rest is not known here.
-        if format > FORMAT {
-            return Err(HeaderFault::Newer(newer_format(format)));
+        if format > kind.format() {
+            return Err(HeaderFault::Newer(newer_format(format, kind.format())));
         }
         if magic != kind.magic() {
             return Err(damaged("the file is of another kind"));
         }
-        if format < FORMAT {
+        let Some(kind) = kind.in_format(format) else {
             return Err(damaged("the file has a format that never was"));
-        }
+        };
         if LedgerId::from_bytes(found) != ledger {
             let what = "belongs to another network; choose that one with --network, or another directory with --data";
             return Err(HeaderFault::Foreign(what.to_owned()));
@@ -175,7 +194,7 @@ impl FileHeader {
 
     /// The framing of this file's records.
     pub(crate) fn framing(&self) -> Framing {
-        Framing(self.identity())
+        Framing { identity: self.identity(), ledger: self.ledger, kind: self.kind }
     }
 }
 
@@ -192,8 +211,8 @@ pub(crate) fn is_earlier_scan(header: &[u8]) -> bool {
 }
 
 /// What is said of a file that a later version wrote.
-pub(super) fn newer_format(format: u32) -> String {
-    format!("written by a newer version (format {format}, this one knows {FORMAT}); use that one")
+pub(super) fn newer_format(format: u32, known: u32) -> String {
+    format!("written by a newer version (format {format}, this one knows {known}); use that one")
 }
 
 /// Takes fixed-size little-endian fields off the front of a byte string.
@@ -218,7 +237,11 @@ impl<'a> Fields<'a> {
 
 /// Writes and reads records of one file.
 #[derive(Clone, Copy)]
-pub(crate) struct Framing([u8; IDENTITY_BYTES]);
+pub(crate) struct Framing {
+    identity: [u8; IDENTITY_BYTES],
+    ledger: LedgerId,
+    kind: FileKind,
+}
 
 /// A record whose check is right.
 #[derive(Clone, Copy, Debug)]
@@ -237,7 +260,7 @@ impl Frame<'_> {
 impl Framing {
     /// The check over the identity, an offset, and bytes that stand there.
     pub(crate) fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
-        hash_prefix(Context::Record, &[&self.0, &offset.to_le_bytes(), covered])
+        hash_prefix(Context::Record, &[&self.identity, &offset.to_le_bytes(), covered])
     }
 
     /// The bytes of a record that will stand at `offset` of the file.
@@ -256,6 +279,52 @@ impl Framing {
         payload.iter().for_each(|part| bytes.extend_from_slice(part));
         let check = self.check(offset, bytes.get(start..).unwrap_or_default());
         bytes.extend_from_slice(&check);
+    }
+
+    /// Appends the record of a body that will stand at `offset` of the file. `body_hash` is the one that its header names:
+    /// it was checked when the body came, so that nothing of the body is hashed here.
+    pub(crate) fn body_into(&self, bytes: &mut Vec<u8>, offset: u64, id: &TxId, body: &[u8], body_hash: &[u8; 32]) {
+        if self.kind != FileKind::Bodies {
+            return self.frame_into(bytes, offset, KIND_BODY, &[id.as_bytes(), body]);
+        }
+        let len = u32::try_from(body.len().saturating_add(32)).unwrap_or(u32::MAX);
+        let head = [&len.to_le_bytes()[..], &[KIND_BODY], id.as_bytes()].concat();
+        let check = self.check_by_hash(offset, &head, body_hash);
+        bytes.extend_from_slice(&head);
+        bytes.extend_from_slice(body);
+        bytes.extend_from_slice(&check);
+    }
+
+    /// The check of a body's record: over what stands before the body, and the body's hash.
+    fn check_by_hash(&self, offset: u64, head: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
+        hash_prefix(Context::Record, &[&self.identity, &offset.to_le_bytes(), head, body_hash])
+    }
+
+    /// Reads the record of a body of `len` bytes, which is all of `bytes` and stands at `offset` of the file. Gives the id
+    /// and the body.
+    pub(crate) fn read_body<'a>(
+        &self,
+        offset: u64,
+        bytes: &'a [u8],
+        len: usize,
+    ) -> Result<([u8; 32], &'a [u8]), &'static str> {
+        const OTHER: &str = "there is no body of this length here";
+        let max = len.saturating_add(32);
+        if self.kind != FileKind::Bodies {
+            let frame = self.read(offset, bytes, max)?;
+            let (id, body) = frame.payload.split_first_chunk().filter(|_| frame.kind == KIND_BODY).ok_or(OTHER)?;
+            return Ok((*id, body));
+        }
+        let (head, rest) = bytes.split_first_chunk::<37>().ok_or("a record is cut short")?;
+        let mut fields = Fields(head);
+        let is_body =
+            fields.u32().is_some_and(|found| u32::try_from(max) == Ok(found)) && fields.u8() == Some(KIND_BODY);
+        let id = fields.take::<32>().filter(|_| is_body).ok_or(OTHER)?;
+        let (body, check) = rest.split_at_checked(len).ok_or("a record is cut short")?;
+        if self.check_by_hash(offset, head, &body_hash(self.ledger, body)) != check {
+            return Err("a record fails its check");
+        }
+        Ok((id, body))
     }
 
     /// Reads the record at the start of `bytes`, which stands at `offset` of the file.

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{ids::LedgerId, store::StoreError};
 
-/// Refuses a log in which a later version wrote a file, before anything is done to it. Bodies are looked at when they
-/// are asked for: they are many, and nothing else depends on them.
+/// Refuses a log in which a later version wrote a file, before anything is done to it. Bodies, and what is kept of
+/// blocks, are looked at when they are asked for: they are many, and nothing else depends on them.
 pub(super) fn refuse_newer(dir: &Path, ledger: LedgerId) -> Result<(), StoreError> {
     let mut paths = vec![dir.join("scan.col"), dir.join("tree.col"), dir.join("bodies").join("dropped")];
     for (folder, endings) in [("headers", [".seg", ".off"]), ("runs", [".run", ".run"])] {
@@ -47,8 +47,9 @@ pub(super) fn check_not_beheaded(headers: &Path, bodies: &Path, scan: &Path) -> 
 
 /// Removes files whose making was broken off.
 pub(super) fn remove_unfinished(dir: &Path) -> Result<(), StoreError> {
-    for dir in [dir.to_owned(), dir.join("headers"), dir.join("bodies"), dir.join("index")] {
-        for name in files::names(&dir)?.iter().filter(|name| name.ends_with(files::UNFINISHED)) {
+    let below = ["headers", "bodies", "index", "blocks"].map(|name| dir.join(name));
+    for dir in below.iter().chain([&dir.to_owned()]) {
+        for name in files::names(dir)?.iter().filter(|name| name.ends_with(files::UNFINISHED)) {
             files::remove(&dir.join(name))?;
         }
     }

@@ -16,9 +16,7 @@ use crate::{
         Body, StoreError,
         disk::{
             files::{self, DiskFile},
-            segment::{
-                FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing, KIND_BODY, KIND_EARLY, Place,
-            },
+            segment::{FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing, KIND_EARLY, Place},
         },
     },
 };
@@ -170,17 +168,15 @@ impl BodyDir {
         let Some((file, framing)) = self.open_part(place.part(), false)? else {
             return Ok(Body::Absent);
         };
-        let payload = usize::try_from(len).unwrap_or(usize::MAX).saturating_add(id.as_bytes().len());
-        let bytes = file.read_at(place.at(), payload.saturating_add(FRAME_BYTES))?;
-        let frame = framing
-            .read(place.at(), &bytes, payload)
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = file.read_at(place.at(), len.saturating_add(id.as_bytes().len()).saturating_add(FRAME_BYTES))?;
+        let (owner, body) = framing
+            .read_body(place.at(), &bytes, len)
             .map_err(|what| damaged(file.path(), place.at(), format!("body of {id}: {what}")))?;
-        match frame.payload.split_first_chunk::<32>() {
-            Some((owner, body)) if frame.kind == KIND_BODY && owner == id.as_bytes() => {
-                Ok(Body::Present(body.to_vec()))
-            }
-            _ => Err(damaged(file.path(), place.at(), format!("there is no body of {id} here"))),
+        if owner != *id.as_bytes() {
+            return Err(damaged(file.path(), place.at(), format!("there is no body of {id} here")));
         }
+        Ok(Body::Present(body.to_vec()))
     }
 
     /// A day has more bodies than places can name.

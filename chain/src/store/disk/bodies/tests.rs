@@ -8,7 +8,10 @@ use std::{fs, path::Path};
 use proptest::prelude::*;
 
 use super::*;
-use crate::network::Network;
+use crate::{
+    hash::{Context, hash_prefix},
+    network::Network,
+};
 
 const LOG_ID: [u8; 16] = [3; 16];
 /// A part ends with the first body that takes it this far.
@@ -22,6 +25,10 @@ fn open(dir: &Path) -> Bodies {
 
 fn body(number: u8, len: usize) -> Arc<Vec<u8>> {
     Arc::new(vec![number; len])
+}
+
+fn hash_of(number: u8, len: usize) -> [u8; 32] {
+    crate::transaction::body_hash(&Network::dev(), &body(number, len))
 }
 
 fn id(number: u8) -> TxId {
@@ -108,7 +115,10 @@ impl World {
         match *step {
             Step::Reserve { day, len } => {
                 self.number = self.number.wrapping_add(1);
-                let place = self.bodies.reserve(day, &id(self.number), body(self.number, len)).unwrap();
+                let place = self
+                    .bodies
+                    .reserve(day, &id(self.number), &hash_of(self.number, len), body(self.number, len))
+                    .unwrap();
                 assert!(u64::from(place.day) >= day && place.part() >= self.bodies.line.kept);
                 assert!(self.kept.iter().all(|kept| kept.place != place), "a place is given once");
                 self.kept.push(Kept { place, number: self.number, len, durable: false });
@@ -283,13 +293,12 @@ fn files_from_before_there_were_parts_are_read() {
         let parts: [&[u8]; 7] =
             [magic, &[1, 0, 0, 0], ledger.as_bytes(), &LOG_ID, &number.to_le_bytes(), ledger.as_bytes(), &[0; 20]];
         let bytes = parts.concat();
-        let check: [u8; 8] = crate::hash::hash_prefix(crate::hash::Context::Record, &[&bytes]);
+        let check: [u8; 8] = hash_prefix(Context::Record, &[&bytes]);
         [&bytes[..], &check].concat()
     };
     let day_head = head(b"qasedakb", 7);
     let covered = [&537u32.to_le_bytes()[..], &[4], id(1).as_bytes(), &[1; 505]].concat();
-    let check: [u8; 8] =
-        crate::hash::hash_prefix(crate::hash::Context::Record, &[&day_head[..68], &128u64.to_le_bytes(), &covered]);
+    let check: [u8; 8] = hash_prefix(Context::Record, &[&day_head[..68], &128u64.to_le_bytes(), &covered]);
     fs::write(dir.path().join("bodies/7.seg"), [&day_head[..], &covered, &check].concat()).unwrap();
     fs::write(dir.path().join("bodies/6.seg"), head(b"qasedakb", 6)).unwrap();
     fs::write(dir.path().join("bodies/dropped"), head(b"qasedakd", 7)).unwrap();
@@ -299,12 +308,46 @@ fn files_from_before_there_were_parts_are_read() {
     assert!(!dir.path().join("bodies/6.seg").exists());
     let place = Place { day: 7, offset: 128 };
     assert_eq!(bodies.read(place, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
-    let next = bodies.reserve(7, &id(2), body(2, 505)).unwrap();
+    let next = bodies.reserve(7, &id(2), &hash_of(2, 505), body(2, 505)).unwrap();
     assert_eq!(next, Place { day: 7, offset: 128 + 13 + 537 });
     flush(&mut bodies);
+    // What comes to a file of that format is written in it.
+    let covered = [&537u32.to_le_bytes()[..], &[4], id(2).as_bytes(), &[2; 505]].concat();
+    let check: [u8; 8] = hash_prefix(Context::Record, &[&day_head[..68], &678u64.to_le_bytes(), &covered]);
+    assert_eq!(fs::read(dir.path().join("bodies/7.seg")).unwrap()[678..], [&covered[..], &check].concat());
+    assert_eq!(open(dir.path()).read(next, &id(2), 505).unwrap(), Body::Present(vec![2; 505]));
     assert_eq!(bodies.drop_before(8).unwrap(), 1);
     // And what is written without early drops is what it was then.
     assert_eq!(fs::read(dir.path().join("bodies/dropped")).unwrap(), head(b"qasedakd", 8));
+}
+
+/// The check of a body is over what stands before it and the hash that its header names, and so covers its every byte.
+#[test]
+fn a_body_is_checked_by_its_hash() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bodies = open(dir.path());
+    let place = bodies.reserve(7, &id(1), &hash_of(1, 505), body(1, 505)).unwrap();
+    let lie = bodies.reserve(7, &id(2), &hash_of(2, 504), body(2, 505)).unwrap();
+    flush(&mut bodies);
+    let bodies = open(dir.path());
+    let path = dir.path().join("bodies/7.seg");
+    let bytes = fs::read(&path).unwrap();
+    assert_eq!((bytes[8], bytes.len()), (2, 128 + 2 * 550));
+    let covered = [&537u32.to_le_bytes()[..], &[4], id(1).as_bytes(), &hash_of(1, 505)].concat();
+    let check: [u8; 8] = hash_prefix(Context::Record, &[&bytes[..68], &128u64.to_le_bytes(), &covered]);
+    let record = [&537u32.to_le_bytes()[..], &[4], id(1).as_bytes(), &[1; 505], &check].concat();
+    assert_eq!(bytes[128..678], record);
+    assert_eq!(bodies.read(place, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
+    // Another id, another length, another hash than the body's.
+    assert!(bodies.read(place, &id(2), 505).is_err());
+    assert!(bodies.read(place, &id(1), 504).is_err() && bodies.read(place, &id(1), 506).is_err());
+    assert!(bodies.read(lie, &id(2), 505).is_err());
+    for at in 128..678 {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, &changed).unwrap();
+        assert!(bodies.read(place, &id(1), 505).is_err(), "byte {at}");
+    }
 }
 
 #[test]

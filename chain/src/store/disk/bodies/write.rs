@@ -5,10 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, thread};
 use super::{BodyDir, Part, Pending, PendingParts};
 use crate::store::{
     StoreError,
-    disk::{
-        files::DiskFile,
-        segment::{Framing, KIND_BODY},
-    },
+    disk::{files::DiskFile, segment::Framing},
 };
 
 /// Bytes that are gathered before they are written.
@@ -81,11 +78,11 @@ impl Gathered<'_> {
     fn gather(&mut self, framing: &Framing) -> u64 {
         self.bytes.clear();
         let start = self.bodies.first().map_or(0, |first| first.at);
-        while let Some((Pending { at, id, body }, rest)) = self.bodies.split_first()
+        while let Some((Pending { at, id, hash, body }, rest)) = self.bodies.split_first()
             && self.bytes.len() < WRITE_BYTES
             && start.saturating_add(self.bytes.len() as u64) == *at
         {
-            framing.frame_into(&mut self.bytes, *at, KIND_BODY, &[id.as_bytes(), body]);
+            framing.body_into(&mut self.bytes, *at, id, body, hash);
             self.bodies = rest;
         }
         start

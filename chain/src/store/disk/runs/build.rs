@@ -3,7 +3,6 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    blocks::{BlockWriter, Identity},
     merge::Merging,
     run::{Facts, Fan, Filter, Name, OrderEntry, Run, name, order_entry},
 };
@@ -11,7 +10,14 @@ use crate::{
     ids::{LedgerId, TxId},
     store::{
         StoreError,
-        disk::{files, log::LogView, memtable::MemTable, notice::Notices},
+        disk::{
+            checked::{CheckedWriter, Identity},
+            files,
+            log::LogView,
+            memtable::MemTable,
+            notice::Notices,
+            segment::FileKind,
+        },
     },
 };
 
@@ -30,7 +36,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub(super) fn identity(&self, first: u64, end: u64) -> Identity {
-        Identity { ledger: self.ledger, log_id: self.log_id, first, end }
+        Identity { kind: FileKind::Run, ledger: self.ledger, log_id: self.log_id, first, end }
     }
     pub(super) fn path(&self, first: u64, end: u64) -> PathBuf {
         self.dir.join(format!("{first:016x}-{end:016x}.run"))
@@ -105,7 +111,7 @@ impl Builder {
 pub(super) struct RunWriter {
     facts: Facts,
     path: PathBuf,
-    blocks: BlockWriter,
+    blocks: CheckedWriter,
     id_fan: Fan,
     tag_fan: Fan,
     filter: Filter,
@@ -114,7 +120,7 @@ pub(super) struct RunWriter {
 impl RunWriter {
     pub(super) fn create(builder: &Builder, facts: Facts) -> Result<Self, StoreError> {
         let path = builder.path(facts.first, facts.end);
-        let mut blocks = BlockWriter::create(&path, builder.identity(facts.first, facts.end))?;
+        let mut blocks = CheckedWriter::create(&path, builder.identity(facts.first, facts.end))?;
         blocks.push(&facts.to_bytes())?;
         let (id_fan, tag_fan) = (Fan::new(facts.count()), Fan::new(facts.tagged));
         Ok(Self { path, blocks, id_fan, tag_fan, filter: Filter::new(facts.count()), facts })

@@ -9,12 +9,12 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use super::blocks::{BlockFile, Identity};
 use crate::{
     ids::TxId,
     store::{
         OrderKey, StoreError,
         disk::{
+            checked::{CheckedFile, Identity},
             log::{LogView, damaged},
             segment::Fields,
         },
@@ -209,7 +209,7 @@ struct Section {
 /// A run that is open for reading.
 #[derive(Debug)]
 pub(super) struct Run {
-    file: BlockFile,
+    file: CheckedFile,
     pub(super) facts: Facts,
     ids: Section,
     tags: Section,
@@ -225,7 +225,7 @@ impl Run {
     /// Opens the run of a range of positions: header, facts, fan-outs and filter are checked, its ends are compared with
     /// the log. The rest is checked when it is read.
     pub(super) fn open(path: &Path, identity: Identity, log: &LogView) -> Result<Self, StoreError> {
-        let file = BlockFile::open(path, identity)?;
+        let file = CheckedFile::open(path, identity)?;
         let wrong = |what: &str| damaged(path, 0, what);
         let facts = Facts::parse(&file.read(0, FACTS_BYTES)?).ok_or_else(|| wrong("it says nothing of itself"))?;
         if (facts.first, facts.end) != (identity.first, identity.end) {

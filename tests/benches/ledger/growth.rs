@@ -1,0 +1,130 @@
+//! All figures at three sizes of the ledger, and how they grow from the smallest to the largest.
+//!
+//! Everything but the rebuild is to be flat or logarithmic. From 10,000 to 1,000,000 a logarithm grows by half, and from
+//! 100,000 on by a fifth: what grows by no more than that is taken for one. Both are asked, since what is bounded may grow
+//! up to its bound: a ledger of 10,000 is indexed in memory alone, and its log is a small part of one segment. The limit's
+//! growth stands beside: it takes part in what the machine's caches and disk do.
+
+use crate::{
+    ROUNDS,
+    child::{self, Figures},
+    report::{Asked, Report, median},
+};
+
+/// Sizes of the ledgers.
+const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
+
+/// How a figure is shown, and which way is worse.
+#[derive(Clone, Copy)]
+enum Unit {
+    Time,
+    Rate,
+    Mebibytes,
+    /// Of the bytes on the wire.
+    Times,
+}
+
+/// A figure that every size has.
+struct Figure {
+    name: &'static str,
+    key: &'static str,
+    unit: Unit,
+    asked: Asked,
+    /// Whether it must not grow by more than a logarithm.
+    bounded: bool,
+}
+
+const fn figure(name: &'static str, key: &'static str, unit: Unit, asked: Asked) -> Figure {
+    Figure { name, key, unit, asked, bounded: true }
+}
+
+const FIGURES: [Figure; 20] = [
+    figure("written, unchecked, upkeep included", "rate", Unit::Rate, Asked::Nothing),
+    figure("open, index current", "open", Unit::Time, Asked::AtMost(1.0)),
+    figure("open, index current, nothing in memory", "open cold", Unit::Time, Asked::AtMost(1.0)),
+    Figure { bounded: false, ..figure("index rebuild", "rebuild", Unit::Time, Asked::Nothing) },
+    figure("get by id, p50", "get p50", Unit::Time, Asked::Nothing),
+    figure("get by id, p99", "get p99", Unit::Time, Asked::Nothing),
+    figure("get by id, nothing in memory, p50", "get cold p50", Unit::Time, Asked::Nothing),
+    figure("get by id, nothing in memory, p99", "get cold p99", Unit::Time, Asked::Nothing),
+    figure("log scan", "log scan", Unit::Rate, Asked::Nothing),
+    figure("scan-column scan", "column scan", Unit::Rate, Asked::Nothing),
+    figure("prove", "prove", Unit::Time, Asked::Nothing),
+    figure("check", "check", Unit::Time, Asked::Nothing),
+    figure("prove that one is absent", "prove absence", Unit::Time, Asked::Nothing),
+    figure("statement for a checkpoint, first", "first statement", Unit::Time, Asked::Nothing),
+    figure("statement for a checkpoint", "statement", Unit::Time, Asked::Nothing),
+    figure("bytes on disk over bytes on the wire", "disk", Unit::Times, Asked::AtMost(1.2)),
+    figure("peak memory while writing", "peak", Unit::Mebibytes, Asked::AtMost(150.0)),
+    figure("memory after opening", "resident", Unit::Mebibytes, Asked::AtMost(150.0)),
+    figure("peak memory while opening", "opening peak", Unit::Mebibytes, Asked::AtMost(150.0)),
+    figure("peak memory while reading and rebuilding", "reading peak", Unit::Mebibytes, Asked::Nothing),
+];
+
+impl Figure {
+    fn limit(&self, of: &Figures) -> Option<f64> {
+        of.get(&format!("{} limit", self.key)).copied()
+    }
+
+    fn print(&self, size: u64, of: &Figures, report: &mut Report) {
+        let (name, value) = (format!("{size:>9}: {}", self.name), of[self.key]);
+        match (self.unit, self.limit(of)) {
+            (Unit::Time, Some(limit)) => report.time(&name, value, limit, self.asked),
+            (Unit::Rate, Some(limit)) => report.rate(&name, value, limit, self.asked),
+            (Unit::Times, _) => {
+                let limit = format!("{:.0} B on the wire", of["wire"]);
+                report.plain(&name, value, "x", limit, self.asked);
+            }
+            _ => report.plain(&name, value, "MiB", "150 MiB".into(), self.asked),
+        }
+    }
+
+    /// How many times as much the largest ledger takes as the smallest.
+    fn growth(&self, small: f64, large: f64) -> f64 {
+        if let Unit::Rate = self.unit { small / large } else { large / small }
+    }
+
+    fn print_growth(&self, from: u64, small: &Figures, to: u64, large: &Figures, report: &mut Report) {
+        let limits = self.limit(small).zip(self.limit(large));
+        let limit = limits.map_or(String::new(), |(small, large)| format!("{:.2} x", self.growth(small, large)));
+        let logarithm = (to as f64).ln() / (from as f64).ln();
+        let asked = if self.bounded { Asked::AtMost(logarithm) } else { Asked::Nothing };
+        let name = format!("growth from {from:>6}: {}", self.name);
+        report.plain(&name, self.growth(small[self.key], large[self.key]), "x", limit, asked);
+    }
+}
+
+/// The figures of one size, each part measured by a process of its own.
+fn measure(size: u64) -> Figures {
+    let mut rates = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let dir = child::scratch();
+        let of = child::child("child-rate", dir.path(), size);
+        rates.iter_mut().zip(["rate", "rate limit"]).for_each(|(rates, name)| rates.push(of[name]));
+    }
+    let dir = child::scratch();
+    let mut all = child::child("child-write", dir.path(), size);
+    let [rate, limit] = rates.map(median);
+    let on_disk = child::bytes_of(&child::files(dir.path(), "")) as f64 / size as f64;
+    let disk = on_disk / all["wire"];
+    all.extend([("rate".to_owned(), rate), ("rate limit".to_owned(), limit), ("disk".to_owned(), disk)]);
+    let opened = child::child("child-open", dir.path(), size);
+    all.extend([("resident".to_owned(), opened["resident"]), ("opening peak".to_owned(), opened["peak"])]);
+    let read = child::child("child-read", dir.path(), size);
+    all.extend(read);
+    all
+}
+
+/// All sizes, one line for each figure and size; then how each grows up to the largest.
+pub fn scale(report: &mut Report) {
+    let mut all = Vec::new();
+    for size in SIZES {
+        let figures = measure(size);
+        FIGURES.iter().for_each(|figure| figure.print(size, &figures, report));
+        all.push(figures);
+    }
+    for small in 0..SIZES.len() - 1 {
+        let (from, to) = (SIZES[small], SIZES[SIZES.len() - 1]);
+        FIGURES.iter().for_each(|figure| figure.print_growth(from, &all[small], to, &all[SIZES.len() - 1], report));
+    }
+}
