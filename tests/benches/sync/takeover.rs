@@ -11,8 +11,8 @@ use crate::{
     pipeline, scratch,
 };
 
-/// Transactions of the small ledger and the large one.
-const SIZES: [usize; 2] = [20_000, 100_000];
+/// Transactions of the ledgers that are taken over.
+const SIZES: [usize; 3] = [20_000, 60_000, 100_000];
 /// What part of the rate of ingest is asked of a takeover.
 const PART: f64 = 0.7;
 /// By how much the peak may differ between the two sizes: what a few pages and views more or less take.
@@ -21,7 +21,7 @@ const GROWTH_MIB: f64 = 24.0;
 pub fn run() -> bool {
     let network = Network::dev();
     let stamps = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stamps-100000.bin");
-    let wire = fixture::load_from(&network, SIZES[1], &stamps);
+    let wire = fixture::load_from(&network, SIZES[2], &stamps);
     let dir = scratch();
     let mut peaks = Vec::new();
     let mut met = true;
