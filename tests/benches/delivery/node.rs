@@ -21,7 +21,7 @@ use qasedak_p2p::{
     driver::{self, Config, Handle, Limits, PeerKey},
 };
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout_at};
 
 use crate::topology::Topology;
 
@@ -29,6 +29,8 @@ use crate::topology::Topology;
 pub type Message = Verified;
 /// Bytes of a body.
 const BODY_BYTES: usize = 1_024;
+/// How long connections may take, and what was given out may be on its way, with all nodes on one machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Connections are up and the mesh is grafted after this long, as gossipsub's heartbeat goes.
 const WARM_UP: Duration = Duration::from_secs(4);
 
@@ -124,8 +126,13 @@ impl Nodes {
             let peers = topology.dials(node).iter().map(address).collect();
             nodes.push(Arc::new(Node::start(network, peers).await));
         }
+        let start = Instant::now();
         for (nth, node) in nodes.iter().enumerate() {
+            // Those that they were told of they dial again by themselves.
             while node.handle.peers().await.unwrap().len() < topology.degree(nth) {
+                let peers = node.handle.peers().await.unwrap();
+                let degree = topology.degree(nth);
+                assert!(start.elapsed() < PATIENCE, "node {nth} has not {degree} peers in {PATIENCE:?}: {peers:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -156,9 +163,11 @@ impl Nodes {
             }
             self.0[sender].handle.submit(message).await.unwrap();
         }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         let (mut here, mut durable) = (Vec::new(), Vec::new());
         for received in watchers {
-            let received = received.await.unwrap();
+            let received =
+                timeout_at(deadline, received).await.expect("everything reaches every node in time").unwrap();
             here.extend(received.here);
             durable.extend(received.durable);
         }
