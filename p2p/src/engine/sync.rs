@@ -9,6 +9,9 @@
 //! session begins. Every question has a token and a deadline; an answer without an open question is ignored. At most
 //! [`SESSIONS_MAX`] peers are fetched from at once; while others wait, one that brings nothing gives way, so that peers who
 //! answer just in time and say nothing new keep nobody out.
+//!
+//! What is asked of one peer is left alone by the others for [`CLAIM_MS`], not until the answer's deadline; and a session
+//! whose peer takes longer and brings little of what was asked ends when there is another one (decision 0044).
 
 use qasedak_chain::{TxId, store::Store};
 
@@ -32,6 +35,10 @@ const SECOND_LOOK_MS: u64 = 1_500;
 const SMALL_DIFFERENCE: u64 = 8;
 /// How long an answer may take.
 const ANSWER_MS: u64 = 10_000;
+/// How long nobody else is asked for what a peer was asked for. A page is so large that a peer in order needs less.
+pub(super) const CLAIM_MS: u64 = 3_000;
+/// What a peer that takes longer has to bring in a second.
+const PACE_BYTES: u64 = 16 * 1024;
 /// Pause after a peer was busy, to which chance adds as much again.
 const BUSY_MS: u64 = 1_000;
 /// Pause between two sessions, or two comparisons, with one peer.
@@ -77,7 +84,10 @@ pub(super) enum Question {
 pub(super) struct Asked {
     pub(super) peer: Peer,
     pub(super) question: Question,
+    since_ms: u64,
     until_ms: u64,
+    /// Whether others may be asked for the same.
+    lapsed: bool,
 }
 
 impl Engine {
@@ -93,8 +103,9 @@ impl Engine {
         for alias in self.fetched_by(&question) {
             self.in_flight.insert(alias, token);
         }
-        let until_ms = turn.now.elapsed_ms.saturating_add(ANSWER_MS);
-        self.asked.insert(token, Asked { peer, question, until_ms });
+        let since_ms = turn.now.elapsed_ms;
+        let until_ms = since_ms.saturating_add(ANSWER_MS);
+        self.asked.insert(token, Asked { peer, question, since_ms, until_ms, lapsed: false });
         turn.out.push(super::Output::Ask { peer, token, request });
         token
     }
@@ -108,16 +119,25 @@ impl Engine {
         }
     }
 
+    /// What a question fetches may be asked of others.
+    fn release(&mut self, token: Token, question: &Question) {
+        let fetched = self.fetched_by(question);
+        if fetched.is_empty() {
+            return;
+        }
+        for alias in fetched {
+            // It may be in another peer's hands by now.
+            if self.in_flight.get(&alias) == Some(&token) {
+                self.in_flight.remove(&alias);
+            }
+        }
+        self.landed = self.landed.saturating_add(1);
+    }
+
     /// Closes a question, whatever became of it.
     pub(super) fn close(&mut self, token: Token) -> Option<Asked> {
         let asked = self.asked.remove(&token)?;
-        let fetched = self.fetched_by(&asked.question);
-        if !fetched.is_empty() {
-            for alias in fetched {
-                self.in_flight.remove(&alias);
-            }
-            self.landed = self.landed.saturating_add(1);
-        }
+        self.release(token, &asked.question);
         self.comparison_closed(token);
         match &asked.question {
             Question::Bodies(ids) => self.repair.closed(ids),
@@ -152,9 +172,13 @@ impl Engine {
         if self.asked.get(&token).is_none_or(|asked| asked.peer != from) {
             return;
         }
-        let Some(Asked { question, .. }) = self.close(token) else {
+        let Some(Asked { question, since_ms, .. }) = self.close(token) else {
             return;
         };
+        let took_ms = turn.now.elapsed_ms.saturating_sub(since_ms);
+        if let Some(state) = self.peers.get_mut(from) {
+            state.took_ms = took_ms;
+        }
         match (question, response) {
             (question, Response::Busy) => self.on_busy(turn, from, question),
             (Question::Compare, Response::Digest { count, digest }) => self.compared(turn, from, count, &digest),
@@ -163,7 +187,11 @@ impl Engine {
                 self.listed_day(turn, from, (day, after, max), &places);
             }
             (Question::Reconcile, Response::Reconciled(answer)) => self.reconciled(turn, from, answer.as_deref()),
-            (Question::Listed(ids), Response::Transactions(list)) => self.got_listed(turn, from, &ids, &list),
+            (Question::Listed(ids), Response::Transactions(list)) => {
+                let few = is_too_slow(took_ms, ids.len(), &list);
+                self.got_listed(turn, from, &ids, &list);
+                self.keep_pace(turn, from, few);
+            }
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
@@ -264,9 +292,35 @@ impl Engine {
         }
     }
 
-    /// Gives up the questions whose time is over.
+    /// A peer was slow and brought little: with others to fetch from it gives way to them, for a while. Alone it is better
+    /// than nobody.
+    fn keep_pace<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, too_slow: bool) {
+        let is_other = |(other, state): (Peer, &PeerState)| {
+            other != peer && (state.session.is_some() || state.differs_since_ms.is_some())
+        };
+        if too_slow && self.peers.iter().any(is_other) {
+            self.give_up(turn, peer);
+        }
+    }
+
+    /// Frees what peers take too long for, so that others can be asked for it.
+    fn lapse(&mut self, now_ms: u64) {
+        let late = |asked: &Asked| !asked.lapsed && now_ms.saturating_sub(asked.since_ms) >= CLAIM_MS;
+        let late: Vec<Token> = self.asked.iter().filter(|(_, asked)| late(asked)).map(|(token, _)| *token).collect();
+        for token in late {
+            let Some(asked) = self.asked.get_mut(&token) else {
+                continue;
+            };
+            asked.lapsed = true;
+            let question = asked.question.clone();
+            self.release(token, &question);
+        }
+    }
+
+    /// Gives up the questions whose time is over, and lets others have what takes long.
     pub(super) fn time_out<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let now_ms = turn.now.elapsed_ms;
+        self.lapse(now_ms);
         let over: Vec<(Peer, Token)> = self
             .asked
             .iter()
@@ -360,7 +414,7 @@ impl Engine {
     }
 
     fn begin_sessions<S: Store>(&mut self, turn: &Turn<'_, S>) {
-        let (now, ours) = (turn.now, *turn.ledger.summary().digest.as_bytes());
+        let now = turn.now;
         let most = if self.budget.is_full() { 0 } else { SESSIONS_MAX };
         let mut free = most.saturating_sub(self.peers.in_session().len());
         while free > 0 {
@@ -371,6 +425,8 @@ impl Engine {
                 return;
             };
             self.renew_salt();
+            // It takes a hash of two kilobytes, and this is called at the end of every turn.
+            let ours = *turn.ledger.summary().digest.as_bytes();
             let Some(state) = self.peers.get_mut(peer) else {
                 return;
             };
@@ -444,4 +500,10 @@ impl Engine {
     fn next_round_ms(&mut self, now: Now) -> u64 {
         now.elapsed_ms.saturating_add(COMPARE_MS).saturating_add(self.chance(COMPARE_JITTER_MS))
     }
+}
+
+/// Whether a page came slower than it has to and lacks something: what the peer still has is better asked of others.
+fn is_too_slow(took_ms: u64, asked: usize, list: &[Vec<u8>]) -> bool {
+    let bytes: u64 = list.iter().map(|bytes| bytes.len() as u64).sum();
+    took_ms > CLAIM_MS && list.len() < asked && bytes.saturating_mul(1_000) < took_ms.saturating_mul(PACE_BYTES)
 }
