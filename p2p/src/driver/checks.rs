@@ -32,17 +32,20 @@ const REST: u32 = 4;
 /// A verdict and the token that it belongs to.
 pub(super) type Checked = (Token, Result<Box<Verified>, RuleError>);
 
+/// A transaction that waits for its verdict.
+type Waiting = (Token, Box<Transaction>);
+
 /// What waits, oldest first.
 #[derive(Clone, Debug, Default)]
-struct Queue(Arc<Mutex<VecDeque<(Token, Box<Transaction>)>>>);
+struct Queue(Arc<Mutex<VecDeque<Waiting>>>);
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Token, Box<Transaction>)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An even share for one of so many threads.
-    fn take(&self, threads: usize) -> Vec<(Token, Box<Transaction>)> {
+    fn take(&self, threads: usize) -> Vec<Waiting> {
         let mut queue = self.lock();
         let share = queue.len().div_ceil(threads.max(1)).min(BATCH_MAX);
         queue.drain(..share).collect()
@@ -120,9 +123,7 @@ impl Checks {
 fn work(network: &Network, queue: &Queue, threads: usize, tell: &mpsc::UnboundedSender<Vec<Checked>>) {
     loop {
         let batch = queue.take(threads);
-        let check = |(token, transaction): (Token, Box<Transaction>)| {
-            (token, rules::verify(network, *transaction).map(Box::new))
-        };
+        let check = |(token, transaction): Waiting| (token, rules::verify(network, *transaction).map(Box::new));
         if batch.is_empty() || tell.send(batch.into_iter().map(check).collect()).is_err() {
             return;
         }

@@ -16,7 +16,7 @@ mod damage;
 mod demo;
 mod finding;
 #[path = "../../benches/ledger/fixture.rs"]
-#[allow(dead_code, reason = "the benchmarks use the rest of it")]
+#[allow(dead_code, clippy::print_stderr, reason = "the benchmarks use the rest of it, and wait for it at a terminal")]
 mod fixture;
 #[path = "../hostile/frames.rs"]
 #[allow(dead_code, reason = "the hostile suite uses the rest of it")]
