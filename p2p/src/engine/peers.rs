@@ -12,11 +12,11 @@ use super::{
     Peer, Token,
     checks::Via,
     exchange::Exchange,
+    pace::CLAIM_MS,
     quota,
     reconcile::{Want, answer::WORK_OF_PEER},
     serve::Bucket,
     session::Session,
-    sync::CLAIM_MS,
 };
 
 /// Most peers at once.

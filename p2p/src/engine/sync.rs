@@ -10,8 +10,8 @@
 //! [`SESSIONS_MAX`] peers are fetched from at once; while others wait, one that brings nothing gives way, so that peers who
 //! answer just in time and say nothing new keep nobody out.
 //!
-//! What is asked of one peer is left alone by the others for [`CLAIM_MS`], not until the answer's deadline; and a session
-//! whose peer takes longer and brings little of what was asked ends when there is another one (decision 0044).
+//! What is asked of one peer is left alone by the others for a moment, not until the answer's deadline; and a session
+//! whose peer takes longer and brings little of what was asked ends when there is another one (see `pace`).
 
 use qasedak_chain::{TxId, store::Store};
 
@@ -19,6 +19,7 @@ use super::{
     Engine, Fault, Now, Peer, Token, Turn,
     comparison::{CompareError, Step},
     exchange::AskedCheckpoint,
+    pace,
     peers::{Fruitless, PeerState},
     reconcile::Want,
     session::Session,
@@ -35,10 +36,6 @@ const SECOND_LOOK_MS: u64 = 1_500;
 const SMALL_DIFFERENCE: u64 = 8;
 /// How long an answer may take.
 const ANSWER_MS: u64 = 10_000;
-/// How long nobody else is asked for what a peer was asked for. A page is so large that a peer in order needs less.
-pub(super) const CLAIM_MS: u64 = 3_000;
-/// What a peer that takes longer has to bring in a second.
-const PACE_BYTES: u64 = 16 * 1024;
 /// Pause after a peer was busy, to which chance adds as much again.
 const BUSY_MS: u64 = 1_000;
 /// Pause between two sessions, or two comparisons, with one peer.
@@ -84,10 +81,10 @@ pub(super) enum Question {
 pub(super) struct Asked {
     pub(super) peer: Peer,
     pub(super) question: Question,
-    since_ms: u64,
+    pub(super) since_ms: u64,
     until_ms: u64,
     /// Whether others may be asked for the same.
-    lapsed: bool,
+    pub(super) lapsed: bool,
 }
 
 impl Engine {
@@ -111,27 +108,12 @@ impl Engine {
     }
 
     /// What a question fetches.
-    fn fetched_by(&self, question: &Question) -> Vec<Alias> {
+    pub(super) fn fetched_by(&self, question: &Question) -> Vec<Alias> {
         match question {
             Question::Listed(wants) => wants.iter().map(|want| self.aliases.of(want)).collect(),
             Question::Parents(ids, _) => ids.iter().map(|id| self.aliases.of(&Want::Id(*id))).collect(),
             _ => Vec::new(),
         }
-    }
-
-    /// What a question fetches may be asked of others.
-    fn release(&mut self, token: Token, question: &Question) {
-        let fetched = self.fetched_by(question);
-        if fetched.is_empty() {
-            return;
-        }
-        for alias in fetched {
-            // It may be in another peer's hands by now.
-            if self.in_flight.get(&alias) == Some(&token) {
-                self.in_flight.remove(&alias);
-            }
-        }
-        self.landed = self.landed.saturating_add(1);
     }
 
     /// Closes a question, whatever became of it.
@@ -188,9 +170,9 @@ impl Engine {
             }
             (Question::Reconcile, Response::Reconciled(answer)) => self.reconciled(turn, from, answer.as_deref()),
             (Question::Listed(ids), Response::Transactions(list)) => {
-                let few = is_too_slow(took_ms, ids.len(), &list);
+                let too_slow = pace::is_too_slow(took_ms, ids.len(), &list);
                 self.got_listed(turn, from, &ids, &list);
-                self.keep_pace(turn, from, few);
+                self.keep_pace(turn, from, too_slow);
             }
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
@@ -289,31 +271,6 @@ impl Engine {
         state.failed(turn.now.elapsed_ms);
         if let Some(token) = state.session.take().and_then(|session| session.asked) {
             self.close(token);
-        }
-    }
-
-    /// A peer was slow and brought little: with others to fetch from it gives way to them, for a while. Alone it is better
-    /// than nobody.
-    fn keep_pace<S: Store>(&mut self, turn: &mut Turn<'_, S>, peer: Peer, too_slow: bool) {
-        let is_other = |(other, state): (Peer, &PeerState)| {
-            other != peer && (state.session.is_some() || state.differs_since_ms.is_some())
-        };
-        if too_slow && self.peers.iter().any(is_other) {
-            self.give_up(turn, peer);
-        }
-    }
-
-    /// Frees what peers take too long for, so that others can be asked for it.
-    fn lapse(&mut self, now_ms: u64) {
-        let late = |asked: &Asked| !asked.lapsed && now_ms.saturating_sub(asked.since_ms) >= CLAIM_MS;
-        let late: Vec<Token> = self.asked.iter().filter(|(_, asked)| late(asked)).map(|(token, _)| *token).collect();
-        for token in late {
-            let Some(asked) = self.asked.get_mut(&token) else {
-                continue;
-            };
-            asked.lapsed = true;
-            let question = asked.question.clone();
-            self.release(token, &question);
         }
     }
 
@@ -500,10 +457,4 @@ impl Engine {
     fn next_round_ms(&mut self, now: Now) -> u64 {
         now.elapsed_ms.saturating_add(COMPARE_MS).saturating_add(self.chance(COMPARE_JITTER_MS))
     }
-}
-
-/// Whether a page came slower than it has to and lacks something: what the peer still has is better asked of others.
-fn is_too_slow(took_ms: u64, asked: usize, list: &[Vec<u8>]) -> bool {
-    let bytes: u64 = list.iter().map(|bytes| bytes.len() as u64).sum();
-    took_ms > CLAIM_MS && list.len() < asked && bytes.saturating_mul(1_000) < took_ms.saturating_mul(PACE_BYTES)
 }

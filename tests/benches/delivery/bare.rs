@@ -160,7 +160,9 @@ async fn run(
             _ = look.tick(), if full.is_some() => {
                 if swarm.behaviour().mesh_peers(&topic.hash()).count() >= degree {
                     // Nobody waits any more when this attempt is given up.
-                    full.take().into_iter().for_each(|full| drop(full.send(())));
+                    if let Some(full) = full.take() {
+                        let _ = full.send(());
+                    }
                 }
             }
         }

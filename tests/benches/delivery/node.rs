@@ -166,8 +166,10 @@ impl Nodes {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let (mut here, mut durable) = (Vec::new(), Vec::new());
         for received in watchers {
-            let received =
-                timeout_at(deadline, received).await.expect("everything reaches every node in time").unwrap();
+            let Ok(received) = timeout_at(deadline, received).await else {
+                panic!("what was given out has not reached every node within {PATIENCE:?}");
+            };
+            let received = received.unwrap();
             here.extend(received.here);
             durable.extend(received.durable);
         }
