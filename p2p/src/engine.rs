@@ -44,6 +44,7 @@ mod intake;
 pub mod io;
 mod orphans;
 mod outbox;
+mod pace;
 mod peers;
 mod quota;
 mod reconcile;

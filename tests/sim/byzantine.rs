@@ -17,7 +17,7 @@
 //! | `Replay` | says everything that it heard again, later |
 //! | `Frame` | shows one node what it may not relay, so that others might ban that node |
 //! | `Hide` | pays for transactions whose bodies it shows to nobody, of today and of the future |
-//! | `Drip` | answers everything, just before its time is over |
+//! | `Drip` | answers everything just before its time is over, mostly with one of the transactions that it was asked for |
 //! | `Ask` | asks what is no question, and more than its share |
 //!
 //! What they answer stands in `lies`.

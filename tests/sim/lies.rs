@@ -31,6 +31,10 @@ impl World {
             Vice::Garbage if self.rng.random_range(0..3) == 0 => self.spoil(response)?,
             Vice::WrongBody => self.without_bodies(response),
             Vice::Resign => Self::list_resigned(response),
+            Vice::Drip => match response {
+                Response::Transactions(list) => Response::Transactions(list.into_iter().take(1).collect()),
+                _ => return Some(bytes),
+            },
             _ => return Some(bytes),
         };
         Some(twisted.to_bytes().unwrap_or_else(|_| vec![0xff; 40]))

@@ -109,7 +109,7 @@ impl Notary {
         }
         self.next = now + EVERY;
         let mut ledger = ledger.write().map_err(|_| DriverError::Task)?;
-        if ledger.summary().count == 0 {
+        if ledger.store().len() == 0 {
             self.next = now + EMPTY_AGAIN;
         }
         match self.state(&mut ledger, system) {

@@ -290,9 +290,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
     fn on_checked(&mut self, done: Result<Vec<Checked>, JoinError>) {
         match done {
             Ok(verdicts) => {
-                for (token, verdict) in verdicts {
-                    self.feed(Input::Checked { token, verdict });
-                }
+                self.inputs.extend(verdicts.into_iter().map(|(token, verdict)| Input::Checked { token, verdict }));
+                self.drain();
             }
             Err(_) => self.fail(DriverError::Task),
         }

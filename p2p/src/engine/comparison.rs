@@ -255,7 +255,7 @@ impl Engine {
         match refused {
             Some(error) => turn.out.push(Output::Compared { token, result: Err(error) }),
             None => {
-                let count = turn.ledger.summary().count;
+                let count = turn.ledger.store().len();
                 self.comparison = Some(Box::new(Comparison::new(token, peer, from, turn.now.elapsed_ms, count)));
             }
         }
@@ -337,7 +337,7 @@ impl Engine {
         comparison.found.settle(Where::There, |id| Ok::<_, StoreError>(ledger.position(id)?.is_some()))?;
         comparison.rounds = comparison.rounds.saturating_add(1);
         if comparison.found.is_empty() && comparison.rounds < ROUNDS_MAX {
-            comparison.before = ledger.summary().count;
+            comparison.before = ledger.store().len();
             comparison.next = Some(Step::Digest);
             return Ok(None);
         }
@@ -347,7 +347,7 @@ impl Engine {
     fn report<S: Store>(&self, turn: &Turn<'_, S>, comparison: &mut Comparison, equal: bool) -> Report {
         let found = std::mem::take(&mut comparison.found);
         let report = found.into_report(self.closed_here(), self.closed_there(comparison.peer));
-        Report { equal, count_here: turn.ledger.summary().count, count_there: comparison.count_there, ..report }
+        Report { equal, count_here: turn.ledger.store().len(), count_there: comparison.count_there, ..report }
     }
 
     /// The peer answered with its digest.

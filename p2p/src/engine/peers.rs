@@ -12,6 +12,7 @@ use super::{
     Peer, Token,
     checks::Via,
     exchange::Exchange,
+    pace::CLAIM_MS,
     quota,
     reconcile::{Want, answer::WORK_OF_PEER},
     serve::Bucket,
@@ -26,12 +27,15 @@ const MISSING_MAX: usize = 4_096;
 const MISSING_MS: u64 = 600_000;
 /// Most missing parents to be asked of one peer.
 const PARENTS_MAX: usize = 256;
-/// Bytes of the first page that is asked of a peer; halved when it stalls, doubled when it delivers.
+/// Bytes of the first page that is asked of a peer; doubled when it delivers promptly, halved when it takes so long that
+/// others are asked for the same, or stalls.
 const PAGE_START_BYTES: u32 = 256 * 1024;
 /// Bytes of the smallest page.
 const PAGE_MIN_BYTES: u32 = 64 * 1024;
 /// Bytes of the largest page.
 const PAGE_MAX_BYTES: u32 = 1_000_000;
+/// How long a page may take after which the next one may be larger.
+const PROMPT_MS: u64 = 1_000;
 /// After how many comparisons at the latest a session is tried again that brought nothing.
 const FRUITLESS_PAUSE: u32 = 32;
 /// First pause after a peer failed; doubled each time up to [`BACK_OFF_DOUBLINGS`] times.
@@ -103,6 +107,8 @@ pub(super) struct PeerState {
     pub(super) bodies_from_ms: u64,
     /// Bytes of a page of it.
     pub(super) page_bytes: u32,
+    /// How long its last answer took.
+    pub(super) took_ms: u64,
     /// Exchanging checkpoints with it.
     pub(super) exchange: Exchange,
     missing: BTreeSet<Want>,
@@ -135,6 +141,7 @@ impl PeerState {
             bodies_asked: None,
             bodies_from_ms: now_ms,
             page_bytes: PAGE_START_BYTES,
+            took_ms: 0,
             exchange: Exchange::new(key, now_ms),
             missing: BTreeSet::new(),
             missing_until_ms: 0,
@@ -152,10 +159,17 @@ impl PeerState {
         last.times.is_power_of_two() || last.times.is_multiple_of(FRUITLESS_PAUSE)
     }
 
-    /// It delivered a page in time.
+    /// It delivered a page: the next one is as large as its pace allows.
     pub(super) fn delivered(&mut self) {
-        self.page_bytes = self.page_bytes.saturating_mul(2).min(PAGE_MAX_BYTES);
-        self.strikes = 0;
+        if self.took_ms <= PROMPT_MS {
+            self.page_bytes = self.page_bytes.saturating_mul(2).min(PAGE_MAX_BYTES);
+        } else if self.took_ms > CLAIM_MS {
+            self.page_bytes = (self.page_bytes / 2).max(PAGE_MIN_BYTES);
+        }
+        // What came late is no reason to trust it more.
+        if self.took_ms <= CLAIM_MS {
+            self.strikes = 0;
+        }
     }
 
     /// It failed: smaller pages, and a pause that doubles each time.

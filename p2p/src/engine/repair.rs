@@ -155,7 +155,7 @@ impl Engine {
         }
         let mut bytes = 0_usize;
         for _ in 0..WALK_RECORDS {
-            if self.repair.walk_at >= turn.ledger.summary().count {
+            if self.repair.walk_at >= turn.ledger.store().len() {
                 self.repair.walk_at = 0;
                 self.repair.next_walk_ms = self.repair.walk_from_ms.saturating_add(WALK_EVERY_MS);
                 return;

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::wire::{DAYS_MAX, DayDigest, IDS_MAX, Place, Request, WANT_MAX};
 
-/// How many transactions of a peer may be under verification when its next page is asked for.
-const PIPELINE: usize = 128;
+/// How many transactions of a peer may be under verification when its next page is asked for: what two cores verify while
+/// that is read, sent and taken apart.
+const PIPELINE: usize = 256;
 /// How many ids that others fetch a session looks past to find one to fetch itself.
 const LOOK_PAST: usize = 1_024;
 /// How often in a row a peer may be busy.

@@ -9,6 +9,9 @@
 //! session begins. Every question has a token and a deadline; an answer without an open question is ignored. At most
 //! [`SESSIONS_MAX`] peers are fetched from at once; while others wait, one that brings nothing gives way, so that peers who
 //! answer just in time and say nothing new keep nobody out.
+//!
+//! What is asked of one peer is left alone by the others for a moment, not until the answer's deadline; and a session
+//! whose peer takes longer and brings little of what was asked ends when there is another one (see `pace`).
 
 use qasedak_chain::{TxId, store::Store};
 
@@ -16,6 +19,7 @@ use super::{
     Engine, Fault, Now, Peer, Token, Turn,
     comparison::{CompareError, Step},
     exchange::AskedCheckpoint,
+    pace,
     peers::{Fruitless, PeerState},
     reconcile::Want,
     session::Session,
@@ -77,7 +81,10 @@ pub(super) enum Question {
 pub(super) struct Asked {
     pub(super) peer: Peer,
     pub(super) question: Question,
+    pub(super) since_ms: u64,
     until_ms: u64,
+    /// Whether others may be asked for the same.
+    pub(super) lapsed: bool,
 }
 
 impl Engine {
@@ -93,14 +100,15 @@ impl Engine {
         for alias in self.fetched_by(&question) {
             self.in_flight.insert(alias, token);
         }
-        let until_ms = turn.now.elapsed_ms.saturating_add(ANSWER_MS);
-        self.asked.insert(token, Asked { peer, question, until_ms });
+        let since_ms = turn.now.elapsed_ms;
+        let until_ms = since_ms.saturating_add(ANSWER_MS);
+        self.asked.insert(token, Asked { peer, question, since_ms, until_ms, lapsed: false });
         turn.out.push(super::Output::Ask { peer, token, request });
         token
     }
 
     /// What a question fetches.
-    fn fetched_by(&self, question: &Question) -> Vec<Alias> {
+    pub(super) fn fetched_by(&self, question: &Question) -> Vec<Alias> {
         match question {
             Question::Listed(wants) => wants.iter().map(|want| self.aliases.of(want)).collect(),
             Question::Parents(ids, _) => ids.iter().map(|id| self.aliases.of(&Want::Id(*id))).collect(),
@@ -111,13 +119,7 @@ impl Engine {
     /// Closes a question, whatever became of it.
     pub(super) fn close(&mut self, token: Token) -> Option<Asked> {
         let asked = self.asked.remove(&token)?;
-        let fetched = self.fetched_by(&asked.question);
-        if !fetched.is_empty() {
-            for alias in fetched {
-                self.in_flight.remove(&alias);
-            }
-            self.landed = self.landed.saturating_add(1);
-        }
+        self.release(token, &asked.question);
         self.comparison_closed(token);
         match &asked.question {
             Question::Bodies(ids) => self.repair.closed(ids),
@@ -152,9 +154,13 @@ impl Engine {
         if self.asked.get(&token).is_none_or(|asked| asked.peer != from) {
             return;
         }
-        let Some(Asked { question, .. }) = self.close(token) else {
+        let Some(Asked { question, since_ms, .. }) = self.close(token) else {
             return;
         };
+        let took_ms = turn.now.elapsed_ms.saturating_sub(since_ms);
+        if let Some(state) = self.peers.get_mut(from) {
+            state.took_ms = took_ms;
+        }
         match (question, response) {
             (question, Response::Busy) => self.on_busy(turn, from, question),
             (Question::Compare, Response::Digest { count, digest }) => self.compared(turn, from, count, &digest),
@@ -163,7 +169,11 @@ impl Engine {
                 self.listed_day(turn, from, (day, after, max), &places);
             }
             (Question::Reconcile, Response::Reconciled(answer)) => self.reconciled(turn, from, answer.as_deref()),
-            (Question::Listed(ids), Response::Transactions(list)) => self.got_listed(turn, from, &ids, &list),
+            (Question::Listed(ids), Response::Transactions(list)) => {
+                let too_slow = pace::is_too_slow(took_ms, ids.len(), &list);
+                self.got_listed(turn, from, &ids, &list);
+                self.keep_pace(turn, from, too_slow);
+            }
             (Question::Parents(ids, steps), Response::Transactions(list)) => {
                 self.got_parents(turn, from, &ids, steps, &list);
             }
@@ -264,9 +274,10 @@ impl Engine {
         }
     }
 
-    /// Gives up the questions whose time is over.
+    /// Gives up the questions whose time is over, and lets others have what takes long.
     pub(super) fn time_out<S: Store>(&mut self, turn: &mut Turn<'_, S>) {
         let now_ms = turn.now.elapsed_ms;
+        self.lapse(now_ms);
         let over: Vec<(Peer, Token)> = self
             .asked
             .iter()
@@ -360,7 +371,7 @@ impl Engine {
     }
 
     fn begin_sessions<S: Store>(&mut self, turn: &Turn<'_, S>) {
-        let (now, ours) = (turn.now, *turn.ledger.summary().digest.as_bytes());
+        let now = turn.now;
         let most = if self.budget.is_full() { 0 } else { SESSIONS_MAX };
         let mut free = most.saturating_sub(self.peers.in_session().len());
         while free > 0 {
@@ -371,6 +382,8 @@ impl Engine {
                 return;
             };
             self.renew_salt();
+            // It takes a hash of two kilobytes, and this is called at the end of every turn.
+            let ours = *turn.ledger.summary().digest.as_bytes();
             let Some(state) = self.peers.get_mut(peer) else {
                 return;
             };

@@ -14,9 +14,19 @@ use libp2p::{
     swarm::SwarmEvent,
     tcp, yamux,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout_at},
+};
 
 use crate::topology::Topology;
+
+/// How long connections and meshes may take, with all swarms on one machine; and how often all of it is tried. A dial that
+/// fails, or a stream that takes too long to be agreed on, is not tried again by a bare swarm.
+const READY: Duration = Duration::from_secs(30);
+const ATTEMPTS: usize = 3;
+/// A round ends when nothing has come for so long: what gossipsub dropped comes no more.
+const SILENCE: Duration = Duration::from_secs(20);
 
 type Gossip = gossipsub::Behaviour;
 
@@ -48,6 +58,18 @@ fn swarm() -> Swarm<Gossip> {
 impl Swarms {
     /// Connects all as the topology says, and waits until all meshes are full.
     pub async fn start(topology: &Topology) -> Self {
+        for attempt in 1..=ATTEMPTS {
+            match Self::try_start(topology).await {
+                Ok(swarms) => return swarms,
+                Err(late) => println!("bare gossipsub, attempt {attempt} of {ATTEMPTS}: {late}"),
+            }
+        }
+        panic!("the meshes of bare gossipsub do not fill: is the machine too busy?");
+    }
+
+    /// # Errors
+    /// Which of the meshes were not full in time.
+    async fn try_start(topology: &Topology) -> Result<Self, String> {
         let (clock, topic) = (Arc::<Mutex<Clock>>::default(), IdentTopic::new("delivery"));
         let (mut publish, mut addresses, mut ready): (_, Vec<Multiaddr>, _) = (Vec::new(), Vec::new(), Vec::new());
         for node in 0..topology.len() {
@@ -62,15 +84,20 @@ impl Swarms {
             addresses.push(address);
             topology.dials(node).iter().for_each(|other| swarm.dial(addresses[*other].clone()).unwrap());
             let (sender, receiver) = mpsc::unbounded_channel();
-            let (full, is_full) = tokio::sync::oneshot::channel();
+            let (full, is_full) = oneshot::channel();
             tokio::spawn(run(swarm, topic.clone(), receiver, Arc::clone(&clock), (topology.degree(node), full)));
             publish.push(sender);
             ready.push(is_full);
         }
-        for is_full in ready {
-            is_full.await.unwrap();
+        let deadline = tokio::time::Instant::now() + READY;
+        let mut late = Vec::new();
+        for (node, is_full) in ready.into_iter().enumerate() {
+            if !matches!(timeout_at(deadline, is_full).await, Ok(Ok(()))) {
+                late.push(node);
+            }
         }
-        Self { publish, clock }
+        // The swarms of an attempt that failed end with their senders.
+        if late.is_empty() { Ok(Self { publish, clock }) } else { Err(format!("not full in {READY:?}: {late:?}")) }
     }
 
     /// Gives messages out, each from the next node, and waits until all have all.
@@ -82,14 +109,23 @@ impl Swarms {
             self.clock.lock().unwrap().sent.insert(*blake3::hash(&bytes).as_bytes(), Instant::now());
             self.publish[nth % self.publish.len()].send(bytes).unwrap();
         }
+        let mut last = (0, Instant::now());
         loop {
             {
                 let mut clock = self.clock.lock().unwrap();
-                if clock.deliveries.len() >= expected {
+                let came = clock.deliveries.len();
+                if came > last.0 {
+                    last = (came, Instant::now());
+                }
+                let silent = last.1.elapsed() > SILENCE;
+                if silent {
+                    println!("bare gossipsub lost {} of {expected} deliveries", expected - came);
+                }
+                if silent || came >= expected {
                     return std::mem::take(&mut clock.deliveries);
                 }
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
     }
 }
@@ -99,7 +135,7 @@ async fn run(
     topic: IdentTopic,
     mut publish: mpsc::UnboundedReceiver<Vec<u8>>,
     clock: Arc<Mutex<Clock>>,
-    (degree, full): (usize, tokio::sync::oneshot::Sender<()>),
+    (degree, full): (usize, oneshot::Sender<()>),
 ) {
     let mut full = Some(full);
     let mut look = tokio::time::interval(Duration::from_millis(50));
@@ -114,12 +150,19 @@ async fn run(
                 }
             }
             bytes = publish.recv() => match bytes {
-                Some(bytes) => drop(swarm.behaviour_mut().publish(topic.hash(), bytes).unwrap()),
+                Some(bytes) => {
+                    if let Err(error) = swarm.behaviour_mut().publish(topic.hash(), bytes) {
+                        println!("bare gossipsub does not publish: {error}");
+                    }
+                }
                 None => return,
             },
             _ = look.tick(), if full.is_some() => {
                 if swarm.behaviour().mesh_peers(&topic.hash()).count() >= degree {
-                    full.take().unwrap().send(()).unwrap();
+                    // Nobody waits any more when this attempt is given up.
+                    if let Some(full) = full.take() {
+                        let _ = full.send(());
+                    }
                 }
             }
         }

@@ -20,7 +20,7 @@ use qasedak_p2p::{
     driver::{self, Config, Handle, Limits, Logged, PeerKey},
 };
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout_at};
 
 use crate::topology::Topology;
 
@@ -28,6 +28,8 @@ use crate::topology::Topology;
 pub type Message = Verified;
 /// Bytes of a body.
 const BODY_BYTES: usize = 1_024;
+/// How long connections may take, and what was given out may be on its way, with all nodes on one machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Connections are up and the mesh is grafted after this long, as gossipsub's heartbeat goes.
 const WARM_UP: Duration = Duration::from_secs(4);
 
@@ -128,8 +130,13 @@ impl Nodes {
             let peers = topology.dials(node).iter().map(address).collect();
             nodes.push(Arc::new(Node::start(network, peers).await));
         }
+        let start = Instant::now();
         for (nth, node) in nodes.iter().enumerate() {
+            // Those that they were told of they dial again by themselves.
             while node.handle.peers().await.unwrap().len() < topology.degree(nth) {
+                let peers = node.handle.peers().await.unwrap();
+                let degree = topology.degree(nth);
+                assert!(start.elapsed() < PATIENCE, "node {nth} has not {degree} peers in {PATIENCE:?}: {peers:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -154,9 +161,13 @@ impl Nodes {
             sent.push((sender, id, Instant::now()));
             self.0[sender].handle.submit(message).await.unwrap();
         }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         let (mut here, mut durable) = (Vec::new(), Vec::new());
         for (nth, (node, watched)) in self.0.iter().zip(watched).enumerate() {
-            let watched = watched.await.unwrap();
+            let Ok(watched) = timeout_at(deadline, watched).await else {
+                panic!("what was given out has not reached every node within {PATIENCE:?}");
+            };
+            let watched = watched.unwrap();
             for (_, id, at) in sent.iter().filter(|(sender, ..)| *sender != nth) {
                 let position = node.position(id);
                 here.push(when(&watched.here, position).duration_since(*at));

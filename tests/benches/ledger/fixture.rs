@@ -1,11 +1,15 @@
 //! 20,000 transactions with real signatures and real stamps of `dev`, 1 KiB bodies and three parents.
 //!
 //! Everything but the stamps follows from a transaction's number, so the stamps alone are kept, 24 bytes each, in
-//! `tests/fixtures/stamps-20000.bin`. They were searched for once; a file that no longer fits the format is made anew.
+//! `tests/fixtures/stamps-20000.bin`. They were searched for once; a file that no longer fits the format is made anew. A
+//! larger fixture begins with the same ones, and is kept part by part while it is made: a search that is broken off goes on
+//! where it was.
 
 use std::{
+    fs,
     ops::ControlFlow,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
 
@@ -23,6 +27,8 @@ pub const BODY_BYTES: usize = 1_024;
 /// So many are stamped at once: parents are older than that.
 const LAYER: usize = 64;
 const STAMP_BYTES: usize = 24;
+/// What was found is kept after so many: some ten seconds of work.
+const PART: usize = 32 * LAYER;
 
 /// Bytes that follow from a number and a purpose.
 pub fn bytes_of(nth: u64, purpose: &str, len: usize) -> Vec<u8> {
@@ -74,15 +80,22 @@ fn search(network: &Network, signed: &Signed) -> Stamp {
     stamp::search(&signed.challenge(network), effort, 0.., || ControlFlow::Continue(())).unwrap()
 }
 
-/// The stamps of one layer, searched for on all cores.
+/// The stamps of one layer, searched for on all cores. How long one takes is chance, so each takes the next that is left.
 fn search_layer(network: &Network, layer: &[(Signed, Vec<u8>)]) -> Vec<Stamp> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let work = layer.chunks(layer.len().div_ceil(cores));
-        let threads: Vec<_> =
-            work.map(|part| scope.spawn(|| part.iter().map(|(signed, _)| search(network, signed)).collect())).collect();
-        threads.into_iter().flat_map(|thread| -> Vec<Stamp> { thread.join().unwrap() }).collect()
-    })
+    let (cores, next) = (thread::available_parallelism().map_or(1, usize::from), AtomicUsize::new(0));
+    let mut found: Vec<(usize, Stamp)> = thread::scope(|scope| {
+        let search_some = || {
+            let mine = std::iter::from_fn(|| {
+                let nth = next.fetch_add(1, Ordering::Relaxed);
+                layer.get(nth).map(|(signed, _)| (nth, search(network, signed)))
+            });
+            mine.collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(search_some)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    found.sort_unstable_by_key(|(nth, _)| *nth);
+    found.into_iter().map(|(_, stamp)| stamp).collect()
 }
 
 fn stored(bytes: &[u8], nth: usize) -> Option<Stamp> {
@@ -98,21 +111,26 @@ pub fn load(network: &Network) -> Vec<Vec<u8>> {
 
 /// So many of them, with the stamps in a file of one's own: those that are not there are searched for.
 pub fn load_from(network: &Network, count: usize, path: &Path) -> Vec<Vec<u8>> {
-    let found = std::fs::read(path).unwrap_or_default();
-    let (wire, stamps) = make(network, count, &found);
-    if stamps != found {
-        std::fs::write(path, stamps).unwrap();
-    }
-    wire
+    let found = [path.to_owned(), self::path()].map(|path| fs::read(path).unwrap_or_default());
+    let found = found.into_iter().max_by_key(Vec::len).unwrap_or_default();
+    make(network, count, &found, |stamps| keep(path, stamps))
+}
+
+/// Keeps stamps, whole or not at all.
+fn keep(path: &Path, stamps: &[u8]) {
+    let unfinished = path.with_extension("unfinished");
+    fs::write(&unfinished, stamps).unwrap();
+    fs::rename(unfinished, path).unwrap();
 }
 
 /// The first few of the fixture.
 pub fn first(network: &Network, count: usize) -> Vec<Vec<u8>> {
-    make(network, count, &std::fs::read(path()).unwrap_or_default()).0
+    make(network, count, &fs::read(path()).unwrap_or_default(), |_| {})
 }
 
-/// Transactions in wire form and their stamps, taken from those that were found where these fit.
-fn make(network: &Network, count: usize, found: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>) {
+/// Transactions in wire form, with stamps out of those that were found where these fit. The others are searched for, and all are
+/// told after every part.
+fn make(network: &Network, count: usize, found: &[u8], mut tell: impl FnMut(&[u8])) -> Vec<Vec<u8>> {
     let (mut ids, mut wire, mut stamps) = (Vec::new(), Vec::new(), Vec::new());
     let mut sound = true;
     for first in (0..count).step_by(LAYER) {
@@ -135,6 +153,9 @@ fn make(network: &Network, count: usize, found: &[u8]) -> (Vec<Vec<u8>>, Vec<u8>
             stamps.extend(stamp.nonce().to_le_bytes());
             stamps.extend(stamp.solution());
         }
+        if !sound && (wire.len().is_multiple_of(PART) || wire.len() == count) {
+            tell(&stamps);
+        }
     }
-    (wire, stamps)
+    wire
 }

@@ -15,6 +15,9 @@ mod culprit;
 mod damage;
 mod demo;
 mod finding;
+#[path = "../../benches/ledger/fixture.rs"]
+#[allow(dead_code, clippy::print_stderr, reason = "the benchmarks use the rest of it, and wait for it at a terminal")]
+mod fixture;
 #[path = "../hostile/frames.rs"]
 #[allow(dead_code, reason = "the hostile suite uses the rest of it")]
 mod frames;
@@ -23,6 +26,7 @@ mod harness;
 mod holders;
 mod kill;
 mod lan;
+mod late;
 mod line;
 #[path = "../hostile/manners.rs"]
 #[allow(dead_code, reason = "the hostile suite uses the rest of it")]

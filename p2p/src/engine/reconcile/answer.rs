@@ -126,7 +126,7 @@ impl Views {
         }
         let is_it = |kept: &Kept| kept.peer == peer && kept.salt == *salt && kept.span == span;
         let kept = self.kept.iter().position(is_it).and_then(|at| self.kept.remove(at));
-        let count = ledger.summary().count;
+        let count = ledger.store().len();
         let is_fresh = |kept: &Kept| kept.log == count || now_ms.saturating_sub(kept.made_ms) < STALE_MS;
         let (mut log, mut made_ms) = (count, now_ms);
         let (view, cost) = match kept.filter(is_fresh) {

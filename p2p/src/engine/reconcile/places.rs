@@ -57,7 +57,7 @@ impl Places {
         now_ms: u64,
     ) -> Result<Option<&[Placed]>, StoreError> {
         let kept = self.kept.iter().position(|kept| kept.span == span).and_then(|at| self.kept.remove(at));
-        let count = ledger.summary().count;
+        let count = ledger.store().len();
         let current = kept.map(|kept| kept.brought_up(ledger, count)).transpose().unwrap_or_default().flatten();
         let Some(mut kept) = current.map_or_else(|| Kept::read(ledger, span, count), |kept| Ok(Some(kept)))? else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Peers that answer just in time and bring nothing: what they may keep others from.
+//! Peers that answer just in time and bring nothing, or next to nothing: what they may keep others from.
 
 use qasedak_chain::time::DAY_SECS;
 
@@ -65,4 +65,71 @@ fn four_drippers_keep_no_honest_peer_from_its_session() {
         }
     }
     assert_eq!(solo.ledger.summary().digest, honest.ledger.summary().digest, "{:?}", solo.engine.status());
+}
+
+/// What a peer answers that holds the same and takes its time: one transaction at most.
+fn trickle(server: &mut Solo, request: Request) -> Response {
+    match ask_server(server, request) {
+        Response::Transactions(list) => Response::Transactions(list.into_iter().take(1).collect()),
+        other => other,
+    }
+}
+
+/// Seconds until a fresh node has everything, from peers that answer at once but for transactions: those numbered up to
+/// `slow` show one for each question, just in time. At most `patience_s`; says how many sessions there were last.
+fn take_over(peers: u64, slow: u64, patience_s: u64) -> (u64, Solo) {
+    let (mut solo, mut server) = (Solo::new(), Solo::holding(world()));
+    let mut open = Vec::new();
+    let mut out: Vec<Output> = (1..=peers).flat_map(|peer| solo.meet(peer)).collect();
+    for second in 0..patience_s {
+        let now_ms = solo.now.elapsed_ms;
+        while let Some((peer, token, request)) = asks(&out).into_iter().next() {
+            let rest = out.iter().skip_while(|output| !is_ask(output, token)).skip(1).cloned().collect();
+            let is_slow = peer.0 <= slow && matches!(request, Request::Transactions { .. } | Request::Aliased { .. });
+            let more = if is_slow {
+                open.push((now_ms + DRIP_MS, peer, token, request));
+                Vec::new()
+            } else {
+                let answer = ask_server(&mut server, request);
+                let more = solo.answer(peer.0, token, answer);
+                solo.check_all(more)
+            };
+            out = [rest, more].concat();
+            assert_eq!(faults(&out), []);
+        }
+        if solo.ledger.summary().digest == server.ledger.summary().digest {
+            return (second, solo);
+        }
+        out = solo.wait(1_000);
+        let now_ms = solo.now.elapsed_ms;
+        for (_, peer, token, request) in open.extract_if(.., |(due_ms, ..)| *due_ms <= now_ms).collect::<Vec<_>>() {
+            let answer = trickle(&mut server, request);
+            let more = solo.answer(peer.0, token, answer);
+            out.extend(solo.check_all(more));
+        }
+    }
+    panic!("not everything came within {patience_s} s: {:?}", solo.engine.status());
+}
+
+fn is_ask(output: &Output, of: Token) -> bool {
+    matches!(output, Output::Ask { token, .. } if *token == of)
+}
+
+#[test]
+fn a_trickle_holds_up_for_a_moment_what_another_peer_has() {
+    let (seconds, _) = take_over(2, 1, 60);
+    assert!(seconds <= 5, "{seconds} s");
+}
+
+#[test]
+fn four_trickles_give_way_to_an_honest_peer() {
+    let (seconds, _) = take_over(5, 4, 60);
+    assert!(seconds <= 20, "{seconds} s");
+}
+
+#[test]
+fn a_trickle_alone_is_better_than_nobody() {
+    let (seconds, _) = take_over(1, 1, 600);
+    let all_s = world().len() as u64 * DRIP_MS / 1_000;
+    assert!(seconds <= all_s + 20, "{seconds} s: it is not left alone between two answers");
 }
