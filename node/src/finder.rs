@@ -266,7 +266,7 @@ impl Finder {
             }
             let transaction = match read(&self.ledger, |ledger| whole(ledger, &row))? {
                 Some(transaction) => Some(transaction.to_bytes()),
-                None => self.list().copy(next)?,
+                None => self.list().copy(next),
             };
             match transaction {
                 Some(transaction) => {

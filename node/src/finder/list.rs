@@ -42,10 +42,10 @@ const UNCOMMITTED_MAX: u64 = 4_096;
 const STATE_KEY: &[u8] = &[0];
 /// Key of the row that says where the log is to be scanned again, while there is such a place. It sorts before the entries.
 const GIVEN_UP_KEY: &[u8] = &[0, 1];
-/// First byte of the keys of entries; the number follows, most significant byte first.
-const ENTRY: u8 = 1;
-/// First byte of the keys of copies; the entry's number follows.
-const COPY: u8 = 2;
+/// What the keys of entries begin with; the number follows, most significant byte first. They are the last keys.
+const ENTRY: &[u8] = &[1];
+/// What the keys of copies begin with; the entry's number follows.
+const COPY: &[u8] = &[0, 2];
 
 /// A transaction that was found.
 #[derive(Clone)]
@@ -307,11 +307,12 @@ impl FoundList {
         Ok(())
     }
 
-    /// The copy of a transaction, by the cursor behind its entry; `None` when there is none any more.
-    pub(super) fn copy(&self, cursor: u64) -> Result<Option<Vec<u8>>, FinderError> {
+    /// The copy of a transaction, by the cursor behind its entry; `None` when there is none any more, or it cannot be read: one
+    /// that is damaged keeps no other back.
+    pub(super) fn copy(&self, cursor: u64) -> Option<Vec<u8>> {
         let name = key_of(COPY, number_in(cursor));
-        let sealed = self.journal.get(&name)?;
-        sealed.map(|sealed| self.key.open(&name, &sealed).map(|row| row.to_vec()).ok_or(FinderError::Row)).transpose()
+        let sealed = self.journal.get(&name).ok()??;
+        self.key.open(&name, &sealed).map(|row| row.to_vec())
     }
 
     fn forget(&mut self, gone: &[u32]) {
@@ -327,9 +328,7 @@ impl FoundList {
         let base = u64::from(self.state.list) << 32;
         let number = if after >> 32 == u64::from(self.state.list) { number_in(after) } else { 0 };
         let start = key_of(ENTRY, number);
-        let is_entry =
-            |entry: &Result<(Vec<u8>, _), _>| entry.as_ref().map_or(true, |(name, _)| name.first() == Some(&ENTRY));
-        let mut entries = self.journal.entries(Bound::Excluded(&start)).take_while(is_entry);
+        let mut entries = self.journal.entries(Bound::Excluded(&start));
         let mut rows = Vec::new();
         for entry in entries.by_ref().take(most) {
             let (name, value) = entry?;
@@ -371,14 +370,12 @@ fn make_room(ends: &mut BTreeSet<(u64, u32)>, copies: &mut BTreeMap<u32, u64>, c
     gone
 }
 
-fn key_of(class: u8, number: u32) -> [u8; 5] {
-    let [a, b, c, d] = number.to_be_bytes();
-    [class, a, b, c, d]
+fn key_of(class: &[u8], number: u32) -> Vec<u8> {
+    [class, &number.to_be_bytes()].concat()
 }
 
-fn number_of(name: &[u8], class: u8) -> Option<u32> {
-    let (&first, number) = name.split_first()?;
-    (first == class).then_some(u32::from_be_bytes(number.try_into().ok()?))
+fn number_of(name: &[u8], class: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(name.strip_prefix(class)?.try_into().ok()?))
 }
 
 /// The number in a cursor.
