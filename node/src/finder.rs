@@ -235,7 +235,7 @@ impl Finder {
     }
 
     fn look_at(&self, position: Position, step: &mut Step, now: Time) -> Result<(), FinderError> {
-        match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
+        match read(&self.ledger, |ledger| envelope_at(ledger, position, now))? {
             Envelope::Whole(transaction) => {
                 step.found.push(Found { row: row(&transaction, now), bytes: transaction.to_bytes() });
             }
@@ -293,7 +293,7 @@ fn whole(ledger: &DiskLedger, row: &FoundRow) -> Result<Option<Transaction>, Sto
     let Some(position) = ledger.position(&row.id)? else {
         return Ok(None);
     };
-    Ok(match envelope_at(ledger, position)? {
+    Ok(match envelope_at(ledger, position, now())? {
         Envelope::Whole(transaction) => Some(*transaction),
         Envelope::Unread | Envelope::Gone => None,
     })

@@ -82,7 +82,8 @@ pub(crate) fn letter(from: &Wallet, to: &Card, text: &str, draft: &Draft) -> Tra
     stamped(from.seal(to, message, draft, &mut rng().unwrap()).unwrap().unstamped)
 }
 
-/// Appends the header alone of a sealed text that nobody worked for, not durably, and gives the whole of it.
+/// Appends the header alone of a sealed text that nobody worked for, as it comes at the draft's time, not durably, and gives
+/// the whole of it.
 pub(crate) fn append_header_of_letter(
     ledger: &RwLock<DiskLedger>,
     from: &Wallet,
@@ -94,6 +95,6 @@ pub(crate) fn append_header_of_letter(
     let whole = unstamped.stamped(&Network::dev(), Stamp::new(0, [0; 16])).unwrap();
     let header = Header::from_bytes(&whole.header().to_bytes()).unwrap();
     let alone = Transaction::new(&Network::dev(), header, None).unwrap();
-    write(ledger, |ledger| ledger.append_header_alone(Verified::unchecked(alone), now())).unwrap();
+    write(ledger, |ledger| ledger.append_header_alone(Verified::unchecked(alone), draft.time)).unwrap();
     whole
 }

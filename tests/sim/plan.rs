@@ -264,15 +264,4 @@ impl World {
             self.bring_up(link);
         }
     }
-
-    /// Nobody hears of the liars any more.
-    pub fn cut_liars_off(&mut self) {
-        for link in 0..self.links.len() {
-            let [a, b] = self.links[link].ends;
-            if !self.nodes[a].is_honest() || !self.nodes[b].is_honest() {
-                self.links[link].held = true;
-                self.cut(link, 0);
-            }
-        }
-    }
 }

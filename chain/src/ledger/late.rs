@@ -59,12 +59,28 @@ impl<S: Store> Ledger<S> {
             Body::Present(_) | Body::Damaged(_) | Body::Absent => {}
         }
         let body_day = retention::body_day(record.header.core(), record.arrival);
-        if body_day <= self.clock(system).day() {
+        if !self.is_ahead(body_day, system) {
             return Ok(Attached::Expired);
         }
         let late = LateBody { position, id, body: Arc::new(body.to_vec()), body_day };
         self.store.stage(Batch { late_bodies: vec![late], ..Batch::default() })?;
         Ok(Attached::Taken)
+    }
+
+    /// Whether a body that is not here, or damaged, may still be taken in: its day has not come, nor was it dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store fails.
+    pub fn body_may_come(&self, position: Position, system: Time) -> Result<bool, StoreError> {
+        let Some(record) = self.record(position)? else {
+            return Ok(false);
+        };
+        let body_day = retention::body_day(record.header.core(), record.arrival);
+        Ok(self.is_ahead(body_day, system) && !matches!(self.store.body(position)?, Body::Dropped { .. }))
+    }
+
+    fn is_ahead(&self, day: u64, system: Time) -> bool {
+        day > self.clock(system).day()
     }
 
     /// Records from `from` on whose body never came, at most `max`, as long as other nodes keep it; looks at
@@ -73,7 +89,6 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// [`StoreError`] when the store fails.
     pub fn bodies_missing(&self, from: Position, max: usize, system: Time) -> Result<Missing, StoreError> {
-        let today = self.clock(system).day();
         let mut missing = Missing { records: Vec::new(), next: from };
         for entry in self.store.scan(from, MISSING_SCANNED_MAX)? {
             if missing.records.len() >= max {
@@ -85,7 +100,7 @@ impl<S: Store> Ledger<S> {
                 continue;
             }
             if let Some(record) = self.record(position)?
-                && retention::body_day(record.header.core(), record.arrival) > today
+                && self.is_ahead(retention::body_day(record.header.core(), record.arrival), system)
             {
                 missing.records.push((position, record.id));
             }

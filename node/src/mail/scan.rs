@@ -6,11 +6,7 @@
 
 use std::{collections::BTreeSet, sync::PoisonError, time::Instant};
 
-use qasedak_chain::{
-    Position, Transaction,
-    rules::FUTURE_BODY_SECS,
-    store::{Body, Store, StoreError},
-};
+use qasedak_chain::{Position, Time, Transaction, rules::FUTURE_BODY_SECS, store::StoreError};
 use qasedak_wallet::{
     Opened,
     wallet::{LogId, Scanned, UNREAD_MAX},
@@ -42,7 +38,7 @@ pub(crate) enum Envelope {
     Whole(Box<Transaction>),
     /// Its body is missing or damaged, and may yet come.
     Unread,
-    /// Its body has expired: it never comes.
+    /// Its body never comes: it was dropped, or no node has it any more.
     Gone,
 }
 
@@ -50,12 +46,16 @@ pub(crate) enum Envelope {
 ///
 /// # Errors
 /// What reading gives.
-pub(crate) fn envelope_at(ledger: &DiskLedger, position: Position) -> Result<Envelope, StoreError> {
+pub(crate) fn envelope_at(ledger: &DiskLedger, position: Position, now: Time) -> Result<Envelope, StoreError> {
     match ledger.transaction(position) {
-        Ok(Some(transaction)) if transaction.body().is_some() => Ok(Envelope::Whole(Box::new(transaction))),
-        Ok(Some(_)) if matches!(ledger.store().body(position)?, Body::Dropped { .. }) => Ok(Envelope::Gone),
-        Ok(Some(_)) | Err(StoreError::Damaged { .. }) => Ok(Envelope::Unread),
-        Ok(None) => Ok(Envelope::Gone),
+        Ok(Some(transaction)) if transaction.body().is_some() => return Ok(Envelope::Whole(Box::new(transaction))),
+        Ok(Some(_)) | Err(StoreError::Damaged { .. }) => {}
+        Ok(None) => return Ok(Envelope::Gone),
+        Err(error) => return Err(error),
+    }
+    match ledger.body_may_come(position, now) {
+        Ok(false) => Ok(Envelope::Gone),
+        Ok(true) | Err(StoreError::Damaged { .. }) => Ok(Envelope::Unread),
         Err(error) => Err(error),
     }
 }
@@ -138,7 +138,7 @@ impl Mail {
 
     /// Opens the envelope at a position, or notes it as unread.
     fn look_at(&self, position: Position, scanned: &mut Scanned) -> Result<(), MailError> {
-        match read(&self.ledger, |ledger| envelope_at(ledger, position))? {
+        match read(&self.ledger, |ledger| envelope_at(ledger, position, now()))? {
             Envelope::Whole(transaction) => scanned.opened.extend(self.open(&transaction)),
             Envelope::Unread => scanned.unread.push(position),
             Envelope::Gone => {}

@@ -273,6 +273,27 @@ async fn a_flood_of_headers_hides_no_message_for_good() {
     assert!(!mail.is_time_to_look_back());
 }
 
+/// Nobody has a body any more whose day has come: what never got one keeps no place, or a flood would fill them for good.
+#[tokio::test]
+async fn an_envelope_whose_body_never_came_is_let_go_when_its_day_has_come() {
+    let home = tempfile::tempdir().unwrap();
+    let mail = mail_of(home.path(), wallet(home.path(), 1)).await;
+    let bob = wallet(home.path(), 2);
+    let ago = |days: u64| Draft {
+        lifetime_secs: 3_600,
+        ..Draft::new(vec![Network::dev().genesis()], Time::from_secs(now().secs() - days * DAY).rounded_down())
+    };
+    let card = card_of(&mut mail.wallet(), &ago(20)).1;
+    for days in [20, 6, 2] {
+        append_header_of_letter(&mail.ledger, &bob, &card, &ago(days));
+    }
+    write(&mail.ledger, |ledger| ledger.flush_now(now())).unwrap();
+    mail.scan_to(Position::new(3)).unwrap();
+    let log = LogId::from_bytes([6; 16]);
+    let unread = mail.wallet().unread(&log).unwrap();
+    assert_eq!(unread, [Position::new(2)]);
+}
+
 #[tokio::test]
 async fn what_is_stamped_and_what_has_ended_is_told_as_that() {
     let home = tempfile::tempdir().unwrap();
