@@ -299,6 +299,20 @@ fn whole(ledger: &DiskLedger, row: &FoundRow) -> Result<Option<Transaction>, Sto
     })
 }
 
+/// Removes the lists below `dir` of scan keys that are not among `keys`, and those that were set aside: nobody lets go of what is in
+/// them when it ends, and all but copies is found again.
+///
+/// # Errors
+/// The system's; some may be gone by then.
+pub fn remove_other_lists(dir: &Path, keys: &[ScanKeyFile]) -> Result<(), StoreError> {
+    let found_for: Vec<String> = keys.iter().map(|key| hex::encode(key.list_name())).collect();
+    let is_list = |name: &String| name.get(..32).is_some_and(|start| hex::decode(start).is_ok());
+    for name in files::names(dir)?.into_iter().filter(|name| is_list(name) && !found_for.contains(name)) {
+        files::remove_dir(&dir.join(name))?;
+    }
+    Ok(())
+}
+
 /// Reads a scan key file.
 ///
 /// # Errors

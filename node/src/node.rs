@@ -32,7 +32,7 @@ use crate::{
     api::{self, Guard},
     config::Config,
     failure::{Failure, Outcome},
-    finder::Finder,
+    finder::{self, Finder},
     mail::Mail,
     pace::Pace,
     paths::Paths,
@@ -354,6 +354,9 @@ async fn open_finders(
     }
     let (network, dir, ledger) = (network.clone(), paths.found(), Arc::clone(ledger));
     let open = move || {
+        if let Err(error) = finder::remove_other_lists(&dir, &files) {
+            tracing::warn!("lists of scan keys that are not found for any more cannot be removed: {error}");
+        }
         let finders =
             files.into_iter().map(|file| Finder::open(&network, &dir, file, Arc::clone(&ledger)).map(Arc::new));
         finders.collect::<Result<_, _>>()

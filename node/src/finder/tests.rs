@@ -162,6 +162,26 @@ fn what_was_found_is_kept_although_the_ledger_drops_its_body() {
     assert_eq!((page.transactions.len(), page.missing), (0, 1));
 }
 
+/// Nothing is left of what was found for someone whom the node does not find for any more, nor of a list that was damaged.
+#[test]
+fn lists_that_nobody_looks_after_are_removed() {
+    let home = tempfile::tempdir().unwrap();
+    let ledger = ledger(&home.path().join("ledger"));
+    let ann = wallet(home.path(), 1);
+    let keys = [1, 2].map(|n| file_of(&ann, &home.path().join(format!("{n}.scan"))));
+    keys.iter().for_each(|key| drop(finder(home.path(), key, &ledger)));
+    let found = home.path().join("found");
+    let [kept, other] = keys.each_ref().map(|key| hex::encode(key.list_name()));
+    fs::rename(found.join(&other), found.join(format!("{kept}.old-1"))).unwrap();
+    drop(finder(home.path(), &keys[1], &ledger));
+    fs::write(found.join("notes"), "of somebody").unwrap();
+    assert_eq!(fs::read_dir(&found).unwrap().count(), 4);
+    remove_other_lists(&found, &keys[..1]).unwrap();
+    let left: BTreeSet<_> = fs::read_dir(&found).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, BTreeSet::from([kept.as_str().into(), "notes".into()]));
+    remove_other_lists(&home.path().join("nothing"), &keys).unwrap();
+}
+
 /// However many headers come without bodies: what is found beyond them is handed over once its body is there.
 #[test]
 fn a_flood_of_headers_keeps_nothing_from_the_owner_for_good() {

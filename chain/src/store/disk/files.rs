@@ -337,7 +337,7 @@ pub fn remove_dir(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Names in a directory, ascending; none when there is no such directory.
-pub(crate) fn names(path: &Path) -> Result<Vec<String>, StoreError> {
+pub fn names(path: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fault::check(Op::Look, path).and_then(|()| fs::read_dir(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| io_error("cannot read", path, error))?,
