@@ -186,8 +186,10 @@ impl Index {
         let db = Arc::new(db::open(path)?);
         let opened = fenced(path, || {
             let opened = db::look_at(db.db()?, log_id)?;
-            if matches!(opened, Opened::None) && !begun {
-                db::begin(db.db()?, log_id)?;
+            match opened {
+                Opened::Ours => db::read_whole(db.db()?)?,
+                Opened::None if !begun => db::begin(db.db()?, log_id)?,
+                Opened::None | Opened::Other | Opened::Newer(_) => {}
             }
             Ok(opened)
         })?;
@@ -454,3 +456,6 @@ where
     }
     Ok(pairs)
 }
+
+#[cfg(test)]
+mod tests;

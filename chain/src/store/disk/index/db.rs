@@ -157,6 +157,12 @@ pub(super) fn look_at(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<Opened> {
     })
 }
 
+/// Reads every page. sled reads a page when something in it is asked for, and knows from another file where it lies: it opens
+/// what has lost pages to a power cut, and would fail whenever one of them is needed.
+pub(super) fn read_whole(db: &sled::Db) -> sled::Result<()> {
+    db.iter().try_for_each(|pair| pair.map(drop))
+}
+
 /// Marks an empty sled as the index of a log.
 pub(super) fn begin(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<()> {
     db.insert(LOG_ID_KEY, log_id.as_slice())?;
