@@ -16,7 +16,7 @@
 //! | `compact` | its messages on the wire |
 //! | `answer` | the other side: views of askers, and what they may cost |
 //!
-//! Bounds: [`view::VIEW_MAX`] transactions in one reconciliation, [`ROUNDS_MAX`] rounds, [`SEEN_MAX`] remembered aliases.
+//! Bounds: [`view::VIEW_MAX`] transactions in one reconciliation, [`ROUNDS_MAX`] rounds, twice [`SEEN_MAX`] remembered aliases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,8 +49,8 @@ const GROUP_MAX: u64 = 32_768;
 const FEW: u64 = 64;
 /// So is a day of which this node has less than this part of what the peer has.
 const PART: u64 = 8;
-/// Most aliases that are remembered with their ids.
-const SEEN_MAX: usize = 131_072;
+/// Half of the most aliases that are remembered with their ids.
+const SEEN_MAX: usize = 16_384;
 
 /// Something to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,11 +61,14 @@ pub(super) enum Want {
     Alias(Alias),
 }
 
-/// This node's salt, and the ids of what came since it was drawn.
+/// This node's salt, and the ids of what came lately since it was drawn. Sessions that share the work are never far apart, so
+/// what came long ago is in nobody's list any more (decision 0049).
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     pub(super) salt: Salt,
     seen: BTreeMap<Alias, TxId>,
+    /// Those before, which go when there are as many again.
+    older: BTreeMap<Alias, TxId>,
 }
 
 impl Aliases {
@@ -88,7 +91,7 @@ impl Aliases {
     pub(super) fn id(&self, want: &Want) -> Option<TxId> {
         match want {
             Want::Id(id) => Some(*id),
-            Want::Alias(alias) => self.seen.get(alias).copied(),
+            Want::Alias(alias) => self.seen.get(alias).or_else(|| self.older.get(alias)).copied(),
         }
     }
 
@@ -96,14 +99,15 @@ impl Aliases {
     pub(super) fn came(&mut self, id: &TxId) {
         // At worst some are fetched a second time.
         if self.seen.len() >= SEEN_MAX {
-            self.seen.clear();
+            self.older = std::mem::take(&mut self.seen);
         }
         self.seen.insert(Alias::of(&self.salt, id), *id);
     }
 
     /// Begins anew with what is known and not in the ledger.
     fn renew(&mut self, salt: Salt, known: impl Iterator<Item = TxId>) {
-        *self = Self { salt, seen: known.map(|id| (Alias::of(&salt, &id), id)).collect() };
+        let seen = known.map(|id| (Alias::of(&salt, &id), id)).collect();
+        *self = Self { salt, seen, older: BTreeMap::new() };
     }
 }
 
