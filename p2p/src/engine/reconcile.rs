@@ -24,7 +24,7 @@ use negentropy::Negentropy;
 use qasedak_chain::{
     TxId,
     store::{Store, StoreError},
-    time::DAY_SECS,
+    time::{DAY_SECS, TIME_END_SECS},
 };
 
 use super::{Engine, Fault, Peer, Turn, sync::Question};
@@ -125,10 +125,11 @@ impl Work {
     /// `between` is how many transactions lie between the two.
     pub(super) fn plan(last: Option<&mut Self>, day: u64, ours: u64, theirs: u64, between: u64) -> Option<Self> {
         let count = ours.max(theirs);
-        if theirs <= FEW || ours < theirs / PART {
+        let end = day.saturating_add(1).saturating_mul(DAY_SECS);
+        // The last of all days ends behind the last second that there is, and no question may name that.
+        if theirs <= FEW || ours < theirs / PART || end > TIME_END_SECS {
             return Some(Self::List(day));
         }
-        let end = day.saturating_add(1).saturating_mul(DAY_SECS);
         if let Some(Self::Reconcile { span, days, count: before }) = last {
             let together = before.saturating_add(between).saturating_add(count);
             if together <= GROUP_MAX {
