@@ -128,10 +128,12 @@ impl World {
     /// Forgets what was seen, and looks at everything that honest nodes hold.
     pub fn look_anew(&mut self) {
         self.shown.clear();
+        let stored = self.counts.stored;
         for at in 0..self.nodes.len() {
             self.nodes[at].looked_at = 0;
             self.look_at(at);
         }
+        self.counts.stored = stored;
     }
 
     /// Whether all honest nodes have everything that honest nodes wrote.
