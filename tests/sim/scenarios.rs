@@ -33,12 +33,12 @@ pub fn settle(world: &mut World) {
     let (mut complete, mut under_way) = (false, true);
     while !complete || under_way {
         under_way = world.is_under_way(within_ms).unwrap_or_else(|why| {
-            panic!("not everywhere after the calm, with a backlog of {backlog}: {why}");
+            panic!("no agreement after the calm, with a backlog of {backlog}: {why}");
         });
         if !complete && (!under_way || world.now_ms >= end_ms) {
-            let all = world.have_every_message();
-            complete = all.is_ok();
-            assert!(world.now_ms < end_ms || complete, "a message is missing after the calm: {all:?}");
+            let missing = world.have_every_message().err();
+            complete = missing.is_none();
+            assert!(complete || world.now_ms < end_ms, "after the calm, with a backlog of {backlog}: {missing:?}");
         }
         if !complete || under_way {
             world.run(1_000);
