@@ -1,10 +1,6 @@
 //! One machine: its engine, its ledger, what is on its disk, what its clock shows, and what gossip has seen there.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use qasedak_chain::{
     Ledger, Network, Position, Time, TxId,
@@ -95,8 +91,8 @@ pub struct Node {
     pub booted_ms: u64,
     pub up: bool,
     pub clock: Clock,
-    /// Gossip messages, and when they were seen. Only ever asked for one of them.
-    pub seen: HashMap<[u8; 32], u64>,
+    /// Gossip messages, and when they were seen.
+    pub seen: BTreeMap<[u8; 32], u64>,
     /// Messages whose verdict is open, and when they came.
     pub open: BTreeMap<Token, (Message, u64)>,
     pub pending: BTreeMap<Token, Pending>,
@@ -134,7 +130,7 @@ impl Node {
             booted_ms: 0,
             up: true,
             clock: Clock::default(),
-            seen: HashMap::new(),
+            seen: BTreeMap::new(),
             open: BTreeMap::new(),
             pending: BTreeMap::new(),
             links: Vec::new(),
