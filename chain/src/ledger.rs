@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -56,6 +56,8 @@ pub struct Ledger<S> {
     network: Network,
     store: S,
     state: State,
+    /// What the state comes to, once somebody has asked: it takes some 75 hash compressions, and peers ask often.
+    summary: OnceLock<Summary>,
     /// Digests of days that changed since the last flush.
     days: BTreeMap<u64, days::Day>,
     tips: tips::Tips,
@@ -130,7 +132,7 @@ impl<S: Store> Ledger<S> {
     }
     /// Count, link, root and digest of the log.
     pub fn summary(&self) -> Summary {
-        self.state.summary()
+        *self.summary.get_or_init(|| self.state.summary())
     }
     /// Bytes on disk.
     pub fn disk(&self) -> DiskUse {
@@ -339,6 +341,7 @@ impl<S: Store> Ledger<S> {
     fn advance(&mut self, id: &TxId, day: u64) {
         let lanes = Lanes::of(self.network.ledger(), id);
         self.state.push(id, &lanes);
+        self.summary.take();
         self.add_to_day(day, &lanes);
     }
 

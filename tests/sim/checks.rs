@@ -15,7 +15,10 @@ use qasedak_chain::{
 
 use qasedak_engine::engine::status::BudgetStatus;
 
-use crate::{node::Node, world::World};
+use crate::{
+    node::Node,
+    world::{Shown, World},
+};
 
 /// Most transactions under verification, as the engine itself has it: said here a second time on purpose.
 const CHECKS_MAX: usize = 2_048;
@@ -58,11 +61,8 @@ impl World {
                     record.id,
                     node.looked_at
                 );
-                let bare =
-                    || !matches!(node.ledger.store().body(Position::new(node.looked_at)).unwrap(), Body::Present(_));
-                if self.shown.insert(record.id) && !self.oracle.sound()[&record.id].honest && bare() {
-                    self.shown_ms = self.now_ms;
-                }
+                let new = Shown { first_ms: self.now_ms, holders: 0 };
+                self.shown.entry(record.id).or_insert(new).holders += 1;
                 node.looked_at += 1;
                 self.counts.stored += 1;
             }
@@ -103,12 +103,41 @@ impl World {
         Ok(())
     }
 
-    /// Whether all honest nodes hold the same, and everything that honest nodes wrote.
-    pub fn agree(&self) -> Result<(), String> {
+    /// Whether all honest nodes hold the same.
+    pub fn is_even(&self) -> bool {
         let digests: BTreeSet<Digest> = self.honest().map(|node| node.ledger.summary().digest).collect();
-        if digests.len() > 1 {
-            return Err(self.difference());
+        digests.len() == 1
+    }
+
+    /// Whether something that an honest node stored is not everywhere yet: whether it is on its way, since it was first
+    /// stored less than `within_ms` ago. One that takes longer is an error, and so is a difference that nothing explains.
+    pub fn is_under_way(&self, within_ms: u64) -> Result<bool, String> {
+        if self.is_even() {
+            return Ok(false);
         }
+        let honest = self.honest().count();
+        let missing = self.shown.values().filter(|shown| shown.holders < honest);
+        let unseen = || self.honest().any(|node| node.looked_at < node.ledger.summary().count);
+        match missing.map(|shown| shown.first_ms).min() {
+            Some(first_ms) if first_ms + within_ms > self.now_ms => Ok(true),
+            None if unseen() => Ok(true),
+            _ => Err(self.difference()),
+        }
+    }
+
+    /// Forgets what was seen, and looks at everything that honest nodes hold.
+    pub fn look_anew(&mut self) {
+        self.shown.clear();
+        let stored = self.counts.stored;
+        for at in 0..self.nodes.len() {
+            self.nodes[at].looked_at = 0;
+            self.look_at(at);
+        }
+        self.counts.stored = stored;
+    }
+
+    /// Whether all honest nodes have everything that honest nodes wrote.
+    pub fn have_every_message(&self) -> Result<(), String> {
         for node in self.honest() {
             if !node.outbox.is_empty() {
                 return Err(format!("node {} still has {} in its outbox", node.number, node.outbox.len()));

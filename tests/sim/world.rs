@@ -3,7 +3,7 @@
 //! Everything that happens is an event with a virtual time and a number, taken in that order. Nothing else decides what
 //! comes next, so a seed gives the same run each time; [`World::trace`] is a hash over all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use qasedak_chain::{Network, Position, Time, Transaction, TxId, rules::Verified, time::DAY_SECS};
 use qasedak_engine::engine::{Fault, Input, Output, Peer, Token};
@@ -69,6 +69,15 @@ pub struct Counts {
     pub stored: u64,
 }
 
+/// A transaction that honest nodes have stored.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// When it was seen first.
+    pub first_ms: u64,
+    /// At how many of them it was seen.
+    pub holders: usize,
+}
+
 /// See the module's page.
 pub struct World {
     pub network: Network,
@@ -79,9 +88,8 @@ pub struct World {
     pub nodes: Vec<Node>,
     pub links: Vec<Link>,
     pub oracle: Oracle,
-    /// What any honest node has stored, and when one was last among it that a liar had shown to none before, without its body.
-    pub shown: BTreeSet<TxId>,
-    pub shown_ms: u64,
+    /// What honest nodes have stored; once it is calm, what was looked at since then.
+    pub shown: BTreeMap<TxId, Shown>,
     /// With gossip off, every message is lost on its way.
     pub gossip: bool,
     pub calm: bool,
@@ -110,8 +118,7 @@ impl World {
             nodes,
             links: Vec::new(),
             oracle: Oracle::new(Network::dev()),
-            shown: BTreeSet::new(),
-            shown_ms: 0,
+            shown: BTreeMap::new(),
             gossip: true,
             calm: false,
             struck_percent: 0,

@@ -1,6 +1,9 @@
 //! Opening: the index is brought up to date with the log, and set aside when it contradicts it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 
 use super::{Ledger, blocks_tree::BlocksTree, keys, state::State, tips::Tips};
 use crate::{
@@ -36,6 +39,7 @@ impl<S: Store> Ledger<S> {
             network,
             store,
             state,
+            summary: OnceLock::new(),
             days: BTreeMap::new(),
             tips: Tips::default(),
             next_due: Time::default(),
@@ -78,6 +82,7 @@ impl<S: Store> Ledger<S> {
     fn start_anew(&mut self) -> Result<(), StoreError> {
         self.store.reset_trees()?;
         self.state = State::new(self.network.ledger());
+        self.summary.take();
         self.days.clear();
         self.tips = Tips::default();
         self.next_due = Time::default();
@@ -91,6 +96,7 @@ impl<S: Store> Ledger<S> {
     fn load(&mut self) -> Result<(), StoreError> {
         if let Some(state) = self.read_state()? {
             self.state = state;
+            self.summary.take();
             self.load_frontier()?;
             return self.load_stale_hours();
         }

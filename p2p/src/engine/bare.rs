@@ -1,10 +1,14 @@
 //! Verified headers whose bodies did not come with them although their lifetime is not over (DESIGN §4, as decision 0040
 //! amends it): the body decides when a transaction enters the ledger, never whether.
 //!
-//! A header waits here for [`WAIT_MS`] while every connected peer is asked for the whole transaction, all of them at once. Whoever
-//! has the body brings it, and the transaction goes the usual way. Then the header enters the ledger alone, whoever has not
-//! answered, and its body is wanted from there on (see `repair`). So no header that somebody shows is kept out for good, neither by an
-//! author who shows its body to nobody nor by all who dropped it, and no digest differs for it.
+//! A header waits here while every connected peer is asked for the whole transaction, all of them at once. Whoever
+//! has the body brings it, and the transaction goes the usual way. Once they all have answered that they have no body, or after
+//! [`WAIT_MS`] whoever has not answered, the header enters the ledger alone, and its body is wanted from there on (see
+//! `repair`). So no header that somebody shows is kept out for good, neither by an author who shows its body to nobody nor by all
+//! who dropped it, and no digest differs for it.
+//!
+//! Every hop of a header waits anew, so what it waits for is what can still bring the body (decision 0048). Who let such a question
+//! lapse is asked as before, but not waited for. [`SOON_MS`] pass in any case, so that a header is nowhere quicker than the whole.
 //!
 //! Nobody is blamed: a header may be all that an honest peer has.
 //!
@@ -32,8 +36,12 @@ const BARE_MAX: usize = 4_096;
 const SHARES: usize = 4;
 /// What may still come after a page was asked for: the page, and what is under verification.
 const ON_THE_WAY: usize = 2 * WANT_MAX;
-/// How long a header waits. Every hop of it waits as long, and what a slower peer brings is taken all the same.
+/// How long a header waits at most. What a slower peer brings is taken all the same.
 pub(super) const WAIT_MS: u64 = 5_000;
+/// How long it waits at least: the whole may be on its way.
+pub(super) const SOON_MS: u64 = 1_000;
+/// How long a peer that let a question lapse is not waited for.
+const SILENT_MS: u64 = 600_000;
 
 #[derive(Debug)]
 struct Header {
@@ -42,6 +50,15 @@ struct Header {
     since_ms: u64,
     /// Who was asked, or sent it as it is.
     without: BTreeSet<Peer>,
+}
+
+impl Header {
+    /// Whether all of these peers are without the body, and one among them did not send the header.
+    fn is_vain(&self, awaited: &[Peer]) -> bool {
+        self.without.len() >= awaited.len()
+            && awaited.iter().any(|peer| *peer != self.origin.peer)
+            && awaited.iter().all(|peer| self.without.contains(peer))
+    }
 }
 
 /// See the module's page.
@@ -157,17 +174,16 @@ impl Bare {
         due.take(WANT_MAX).map(|header| header.verified.transaction().id()).collect()
     }
 
-    /// Takes out those that have waited.
-    fn ripe(&mut self, now_ms: u64) -> Vec<Header> {
-        let mut ripe = Vec::new();
-        while let Some((number, header)) = self.headers.first_key_value() {
-            let (number, waited_ms) = (*number, now_ms.saturating_sub(header.since_ms));
-            if waited_ms < WAIT_MS {
-                break;
-            }
-            ripe.extend(self.take(number));
-        }
-        ripe
+    /// Takes out those that have waited, or need not wait for any of the peers `awaited`; but for what is `coming` whole.
+    fn ripe(&mut self, now_ms: u64, awaited: &[Peer], coming: impl Fn(&TxId) -> bool) -> Vec<Header> {
+        let is_ripe = |header: &Header| {
+            let waited_ms = now_ms.saturating_sub(header.since_ms);
+            let is_vain = || header.is_vain(awaited) && !coming(&header.verified.transaction().id());
+            waited_ms >= WAIT_MS || (waited_ms >= SOON_MS && is_vain())
+        };
+        let ripe: Vec<u64> =
+            self.headers.iter().filter(|(_, header)| is_ripe(header)).map(|(number, _)| *number).collect();
+        ripe.into_iter().filter_map(|number| self.take(number)).collect()
     }
 }
 
@@ -195,12 +211,22 @@ impl Engine {
         if self.bare.len() == 0 {
             return;
         }
-        for header in self.bare.ripe(turn.now.elapsed_ms) {
+        let now_ms = turn.now.elapsed_ms;
+        let answers = self.peers.iter().filter(|(_, state)| state.silent_until_ms <= now_ms);
+        let awaited: Vec<Peer> = answers.map(|(peer, _)| peer).collect();
+        for header in self.bare.ripe(now_ms, &awaited, |id| self.checks.contains(id) || self.budget.contains(id)) {
             self.place(turn, header.verified, Some(Origin { alone: true, ..header.origin }));
         }
         let peers: Vec<Peer> = self.peers.iter().map(|(peer, _)| peer).collect();
         for peer in peers {
             self.ask_for_whole(turn, peer);
+        }
+    }
+
+    /// A question for whole transactions has lapsed.
+    pub(super) fn is_silent(&mut self, peer: Peer, now_ms: u64) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.silent_until_ms = now_ms.saturating_add(SILENT_MS);
         }
     }
 

@@ -50,8 +50,11 @@ impl Engine {
                 continue;
             };
             asked.lapsed = true;
-            let question = asked.question.clone();
+            let (peer, question) = (asked.peer, asked.question.clone());
             self.release(token, &question);
+            if matches!(question, Question::Bare(_)) {
+                self.is_silent(peer, now_ms);
+            }
         }
     }
 }

@@ -105,6 +105,8 @@ pub(super) struct PeerState {
     pub(super) bodies_asked: Option<Token>,
     /// It is asked for no bodies before this.
     pub(super) bodies_from_ms: u64,
+    /// Until then no header waits for its answer (see `bare`).
+    pub(super) silent_until_ms: u64,
     /// Bytes of a page of it.
     pub(super) page_bytes: u32,
     /// How long its last answer took.
@@ -140,6 +142,7 @@ impl PeerState {
             parents_asked: None,
             bodies_asked: None,
             bodies_from_ms: now_ms,
+            silent_until_ms: 0,
             page_bytes: PAGE_START_BYTES,
             took_ms: 0,
             exchange: Exchange::new(key, now_ms),

@@ -16,7 +16,7 @@
 //! | `compact` | its messages on the wire |
 //! | `answer` | the other side: views of askers, and what they may cost |
 //!
-//! Bounds: [`view::VIEW_MAX`] transactions in one reconciliation, [`ROUNDS_MAX`] rounds, [`SEEN_MAX`] remembered aliases.
+//! Bounds: [`view::VIEW_MAX`] transactions in one reconciliation, [`ROUNDS_MAX`] rounds, twice [`SEEN_MAX`] remembered aliases.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ use negentropy::Negentropy;
 use qasedak_chain::{
     TxId,
     store::{Store, StoreError},
-    time::DAY_SECS,
+    time::{DAY_SECS, TIME_END_SECS},
 };
 
 use super::{Engine, Fault, Peer, Turn, sync::Question};
@@ -49,8 +49,8 @@ const GROUP_MAX: u64 = 32_768;
 const FEW: u64 = 64;
 /// So is a day of which this node has less than this part of what the peer has.
 const PART: u64 = 8;
-/// Most aliases that are remembered with their ids.
-const SEEN_MAX: usize = 131_072;
+/// Half of the most aliases that are remembered with their ids.
+const SEEN_MAX: usize = 16_384;
 
 /// Something to be fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,11 +61,14 @@ pub(super) enum Want {
     Alias(Alias),
 }
 
-/// This node's salt, and the ids of what came since it was drawn.
+/// This node's salt, and the ids of what came lately since it was drawn. Sessions that share the work are never far apart, so
+/// what came long ago is in nobody's list any more (decision 0049).
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
     pub(super) salt: Salt,
     seen: BTreeMap<Alias, TxId>,
+    /// Those before, which go when there are as many again.
+    older: BTreeMap<Alias, TxId>,
 }
 
 impl Aliases {
@@ -88,7 +91,7 @@ impl Aliases {
     pub(super) fn id(&self, want: &Want) -> Option<TxId> {
         match want {
             Want::Id(id) => Some(*id),
-            Want::Alias(alias) => self.seen.get(alias).copied(),
+            Want::Alias(alias) => self.seen.get(alias).or_else(|| self.older.get(alias)).copied(),
         }
     }
 
@@ -96,14 +99,15 @@ impl Aliases {
     pub(super) fn came(&mut self, id: &TxId) {
         // At worst some are fetched a second time.
         if self.seen.len() >= SEEN_MAX {
-            self.seen.clear();
+            self.older = std::mem::take(&mut self.seen);
         }
         self.seen.insert(Alias::of(&self.salt, id), *id);
     }
 
     /// Begins anew with what is known and not in the ledger.
     fn renew(&mut self, salt: Salt, known: impl Iterator<Item = TxId>) {
-        *self = Self { salt, seen: known.map(|id| (Alias::of(&salt, &id), id)).collect() };
+        let seen = known.map(|id| (Alias::of(&salt, &id), id)).collect();
+        *self = Self { salt, seen, older: BTreeMap::new() };
     }
 }
 
@@ -121,10 +125,11 @@ impl Work {
     /// `between` is how many transactions lie between the two.
     pub(super) fn plan(last: Option<&mut Self>, day: u64, ours: u64, theirs: u64, between: u64) -> Option<Self> {
         let count = ours.max(theirs);
-        if theirs <= FEW || ours < theirs / PART {
+        let end = day.saturating_add(1).saturating_mul(DAY_SECS);
+        // The last of all days ends behind the last second that there is, and no question may name that.
+        if theirs <= FEW || ours < theirs / PART || end > TIME_END_SECS {
             return Some(Self::List(day));
         }
-        let end = day.saturating_add(1).saturating_mul(DAY_SECS);
         if let Some(Self::Reconcile { span, days, count: before }) = last {
             let together = before.saturating_add(between).saturating_add(count);
             if together <= GROUP_MAX {

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     engine::{
-        Peer, Token, Verdict,
-        bare::{Bare, WAIT_MS},
+        Input, Peer, Token, Verdict,
+        bare::{Bare, SOON_MS, WAIT_MS},
         checks::{Origin, Via},
+        pace::CLAIM_MS,
     },
     wire::{Request, Response, wire_id},
 };
@@ -102,11 +103,91 @@ fn nobody_is_waited_for_without_end() {
     assert_eq!(solo.engine.status().repair.wanted, 0);
 }
 
+fn has_nothing(solo: &mut Solo, peer: u64, token: Token) {
+    let out = solo.answer(peer, token, Response::Transactions(Vec::new()));
+    assert_eq!(faults(&out), []);
+}
+
+/// Every hop of a header waits anew: where all have said that they have no body, there is nothing to wait for.
+#[test]
+fn headers_enter_alone_soon_when_everyone_lacks_the_bodies() {
+    let (mut solo, page) = with_bare_page();
+    (2..4).for_each(|peer| drop(solo.meet(peer)));
+    let out = solo.wait(0);
+    assert_eq!(asks(&out), []);
+    let out = solo.tell(Input::Tick);
+    let asked = |peer: u64| asks(&out).into_iter().find(|(to, ..)| *to == Peer(peer)).expect("a question").1;
+    has_nothing(&mut solo, 2, asked(2));
+    solo.wait(SOON_MS);
+    assert_eq!(solo.ledger.summary().count, 0, "one of them has not answered");
+    has_nothing(&mut solo, 3, asked(3));
+    solo.wait(1);
+    assert!(page.iter().all(|one| solo.holds(one)));
+    assert_eq!(solo.engine.status().repair.wanted, page.len());
+}
+
+#[test]
+fn the_whole_has_a_moment_to_arrive_though_nobody_has_it_yet() {
+    let (mut solo, page) = with_bare_page();
+    solo.meet(2);
+    let asked = solo.tell(Input::Tick);
+    has_nothing(&mut solo, 2, asks(&asked)[0].1);
+    solo.wait(SOON_MS - 1);
+    assert_eq!(solo.ledger.summary().count, 0);
+    let (_, out) = solo.gossip(2, page[0].to_bytes());
+    solo.check_all(out);
+    assert!(solo.holds(&page[0]));
+    assert_eq!(solo.engine.status().repair.wanted, 0, "it came with its body");
+}
+
+/// Whoever raced ahead of a body does not shut it out while it is under verification.
+#[test]
+fn what_came_whole_does_not_enter_alone() {
+    let (mut solo, page) = with_bare_page();
+    solo.meet(2);
+    let asked = solo.tell(Input::Tick);
+    let whole = page.iter().map(Transaction::to_bytes).collect();
+    let out = solo.answer(2, asks(&asked)[0].1, Response::Transactions(whole));
+    solo.wait(WAIT_MS - 1);
+    assert_eq!(solo.ledger.summary().count, 0);
+    solo.check_all(out);
+    assert!(page.iter().all(|one| solo.holds(one)));
+    assert_eq!(solo.engine.status().repair.wanted, 0);
+}
+
+/// One that keeps silent holds up one header for as long as any question may take, and no header after that.
+#[test]
+fn a_peer_that_let_a_question_lapse_is_asked_and_not_waited_for() {
+    let (mut solo, page) = with_bare_page();
+    (2..4).for_each(|peer| drop(solo.meet(peer)));
+    let asked = solo.tell(Input::Tick);
+    has_nothing(&mut solo, 3, asks(&asked)[1].1);
+    solo.wait(CLAIM_MS - 1_000);
+    assert_eq!(solo.ledger.summary().count, 0);
+    solo.wait(1_000);
+    assert!(page.iter().all(|one| solo.holds(one)));
+
+    // It answers at last, and has the same question again.
+    has_nothing(&mut solo, 2, asks(&asked)[0].1);
+    let late = make(&Network::dev(), &[Network::dev().genesis()], noon().rounded_down(), 200);
+    let header = verified(&Network::dev(), &bare(&late));
+    solo.engine.bare.insert(header, Origin::new(Peer(1), Via::Session), solo.now.elapsed_ms);
+    let asked = solo.tell(Input::Tick);
+    let whole =
+        |request: &Request| matches!(request, Request::Transactions { ids, .. } if ids.contains(&wire_id(&late.id())));
+    let asked: Vec<(Peer, Token)> =
+        asks(&asked).into_iter().filter(|(.., request)| whole(request)).map(|(peer, token, _)| (peer, token)).collect();
+    assert_eq!(asked.iter().map(|(peer, _)| peer.0).collect::<Vec<_>>(), [2, 3]);
+    has_nothing(&mut solo, 3, asked[1].1);
+    solo.wait(SOON_MS);
+    assert!(solo.holds(&late));
+}
+
 #[test]
 fn headers_enter_alone_after_a_while_and_bodies_are_mended_by_gossip() {
     let (mut solo, page) = with_bare_page();
     assert_eq!(faults(&solo.wait(WAIT_MS - 2_000)), []);
-    assert_eq!(solo.ledger.summary().count, 0, "not at once: the whole may be on its way");
+    assert_eq!(solo.ledger.summary().count, 0, "whoever sent them is not everyone");
     solo.wait(3_000);
     assert!(page.iter().all(|one| solo.holds(one)));
     assert_eq!(solo.engine.status().repair.wanted, page.len());

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use qasedak_chain::{Network, Transaction};
+use qasedak_chain::{Network, Time, Transaction, time::TIME_END_SECS};
 
 use super::{
     make::{make, noon},
@@ -71,6 +71,24 @@ fn a_day_that_differs_in_little_is_reconciled_and_not_listed() {
     let kinds = kinds(&out);
     assert!(kinds.contains(&"reconcile") && kinds.contains(&"aliased"), "{kinds:?}");
     assert!(!kinds.contains(&"day") && !kinds.contains(&"transactions"), "{kinds:?}");
+    assert_eq!(faults(&out), []);
+}
+
+/// A span with its end behind the last second is malformed: whoever asked for one was turned out.
+#[test]
+fn the_last_of_all_days_is_listed_however_much_is_dated_on_it() {
+    let network = Network::dev();
+    let last_minute = Time::from_secs(TIME_END_SECS - 1).rounded_down();
+    let there: Vec<Transaction> =
+        (0..80).map(|number| make(&network, &[network.genesis()], last_minute, number)).collect();
+    let (mut solo, mut server) = (Solo::holding(&there[..60]), Solo::holding(&there));
+    let out = solo.meet(1);
+    let out = serve_from(&mut solo, &mut server, 1, out);
+    for (_, _, request) in asks(&out) {
+        let bytes = request.to_bytes().unwrap();
+        assert_eq!(Request::from_bytes(&bytes).as_ref(), Ok(&request));
+    }
+    assert_eq!(solo.ledger.summary().digest, server.ledger.summary().digest);
     assert_eq!(faults(&out), []);
 }
 
