@@ -40,7 +40,7 @@ use self::{
     upkeep::UpkeepInFlight,
 };
 use super::{
-    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, Kept, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
+    Batch, Body, BodyUse, Change, CommitPoint, DiskUse, Flush, Found, Kept, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
     ScanEntry, Store, StoreError, Tree, Upkeep,
 };
 use crate::{
@@ -134,6 +134,8 @@ pub struct DiskStore {
     in_flight: Option<InFlight>,
     /// What the next flush lets go of.
     spent: Spent,
+    /// The tree over so many records, as the last flush worked it out.
+    peaks: Option<(u64, Vec<[u8; 32]>)>,
     /// Changes of the trees that are to be written once so many records are durable.
     trees: Option<(u64, Arc<IndexWrite>)>,
     upkeep: Option<UpkeepInFlight>,
@@ -235,7 +237,8 @@ impl DiskStore {
             offsets: Vec::new(),
             found: Mutex::default(),
             in_flight: None,
-            spent: Spent::default(),
+            spent: Spent::new(),
+            peaks: None,
             trees: None,
             upkeep: None,
             upkeep_rests: false,
@@ -277,7 +280,7 @@ impl DiskStore {
 
     fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
         let hash = new.record.header.core().body_hash();
-        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, hash, body);
+        let reserve = |body: Vec<u8>| self.bodies.reserve(new.body_day, &new.record.id, hash, &body);
         let place = new.body.map(reserve).transpose()?;
         self.runs.push(&new.record);
         self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
@@ -290,7 +293,7 @@ impl DiskStore {
             return Err(super::beyond_the_log(&self.dir.display().to_string(), position));
         };
         let core = record.header.core();
-        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), late.body)?;
+        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), &late.body)?;
         let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
         self.late.insert(position, Late { place, entry, logged: false });
         Ok(())
@@ -316,12 +319,23 @@ impl Store for DiskStore {
         Ok(())
     }
 
+    fn stage_one(&mut self, new: NewRecord, changes: Vec<Change>, underivable: bool) -> Result<(), StoreError> {
+        self.check_room()?;
+        self.stage_record(new)?;
+        self.index.stage(changes, underivable);
+        Ok(())
+    }
+
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
         self.begin_flush(point)
     }
 
     fn flushed(&mut self, success: bool) {
         self.end_flush(success);
+    }
+
+    fn take_peaks(&mut self) -> Option<(u64, Vec<[u8; 32]>)> {
+        self.peaks.take()
     }
 
     fn upkeep(&mut self) -> Option<Upkeep> {

@@ -20,7 +20,7 @@ use std::{
 use super::{
     files,
     notice::Notices,
-    segment::{FORMAT, newer_format},
+    segment::newer_format,
 };
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
@@ -186,8 +186,10 @@ impl Index {
         let db = Arc::new(db::open(path)?);
         let opened = fenced(path, || {
             let opened = db::look_at(db.db()?, log_id)?;
-            if matches!(opened, Opened::None) && !begun {
-                db::begin(db.db()?, log_id)?;
+            match opened {
+                Opened::Ours => db::renew(db.db()?)?,
+                Opened::None if !begun => db::begin(db.db()?, log_id)?,
+                _ => {}
             }
             Ok(opened)
         })?;
@@ -201,7 +203,7 @@ impl Index {
             Opened::Newer(format) => {
                 return Err(StoreError::Foreign {
                     path: path.display().to_string(),
-                    what: newer_format(format, FORMAT),
+                    what: newer_format(format, db::INDEX_FORMAT),
                 });
             }
         }
