@@ -1,8 +1,8 @@
 //! One flush: what it writes, in which order, and what came of it.
 //!
-//! Order: bodies fsynced, then records and commit marker fsynced: from then on they are acknowledged. All that follows
-//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush. What comes next is
-//! worked out on a second thread while the disk is waited for: records while bodies are written, columns while records are.
+//! Order: bodies, and beside them records and commit marker, written and fsynced: once both are, they are acknowledged
+//! (decision 0047). All that follows from them comes behind, and its failure takes nothing back: it is tried again with a
+//! later flush. It is worked out on another thread while the disk is waited for.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -25,6 +25,9 @@ use crate::{
     ids::TxId,
     store::{CommitPoint, Flush, Store, StoreError},
 };
+
+/// From so many records on it is worth a thread to work out their columns.
+const MANY: usize = 256;
 
 /// A flush under way.
 pub(super) struct InFlight {
@@ -142,36 +145,35 @@ impl Work {
         }
     }
 
-    /// Bodies, and at the same time records with their commit marker: the disk is waited for once. While this thread waits
-    /// for it with the bodies, another one works out the records and waits with them; what comes behind is worked out by
-    /// whichever comes first to its end.
+    /// Bodies, and at the same time records with their commit marker, so that the disk is waited for once. What comes
+    /// behind is worked out while it is.
     fn commit(&self) -> Result<Committed, StoreError> {
-        let (log, (written, columns)) = self.beside(
-            || self.prepare_log().and_then(|log| log.as_ref().map_or(Ok(()), HeaderWrite::commit).map(|()| log)),
-            || {
-                let written = self.bodies.run();
-                (written, self.prepare_columns())
-            },
+        let ((log, committed), (columns, written)) = beside(
+            || self.log.is_some(),
+            || self.commit_log(),
+            || beside(|| self.is_large(), || self.prepare_columns(), || self.bodies.run()),
         );
-        written?;
-        Ok(Committed { log: log?, columns })
+        if let (Some(log), Err(_)) = (&log, &written) {
+            log.take_back();
+        }
+        written.and(committed)?;
+        Ok(Committed { log, columns })
     }
 
-    /// Does `work` on a second thread beside `here` on this one; behind it where there is no second thread.
-    fn beside<T: Send, U>(&self, work: impl Fn() -> T + Sync, here: impl FnOnce() -> U) -> (T, U) {
-        thread::scope(|scope| {
-            let beside = self.log.is_some().then(|| thread::Builder::new().spawn_scoped(scope, &work));
-            let waited = here();
-            let done = match beside {
-                Some(Ok(beside)) => beside.join().unwrap_or_else(|_| work()),
-                _ => work(),
-            };
-            (done, waited)
-        })
+    /// Whether it is worth a thread to work out the columns.
+    fn is_large(&self) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.count() >= MANY)
     }
 
-    fn prepare_log(&self) -> Result<Option<HeaderWrite>, StoreError> {
-        self.log.as_ref().map(LogWork::prepare).transpose()
+    /// Makes the records durable; what was to be written, and whether it is.
+    fn commit_log(&self) -> (Option<HeaderWrite>, Result<(), StoreError>) {
+        match self.log.as_ref().map(LogWork::prepare).transpose() {
+            Ok(log) => {
+                let committed = log.as_ref().map_or(Ok(()), HeaderWrite::commit);
+                (log, committed)
+            }
+            Err(error) => (None, Err(error)),
+        }
     }
 
     fn prepare_columns(&self) -> Result<Prepared, StoreError> {
@@ -208,6 +210,22 @@ impl Work {
             Err(error) => self.note(&Err(error), |_| {}),
         }
     }
+}
+
+/// Does `work` on a second thread, if that is worth it, beside `here` on this one; behind it where there is none.
+fn beside<T: Send, U>(
+    is_worth_it: impl FnOnce() -> bool,
+    work: impl Fn() -> T + Sync,
+    here: impl FnOnce() -> U,
+) -> (T, U) {
+    thread::scope(|scope| {
+        let other = is_worth_it().then(|| thread::Builder::new().spawn_scoped(scope, &work));
+        let done = here();
+        match other {
+            Some(Ok(other)) => (other.join().unwrap_or_else(|_| work()), done),
+            _ => (work(), done),
+        }
+    })
 }
 
 impl ColumnWork {

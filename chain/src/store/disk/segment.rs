@@ -48,7 +48,7 @@ pub(crate) const PAYLOAD_MAX_BYTES: usize = TRANSACTION_FIXED_BYTES + HEADER_MAX
 const NO_BODY: u32 = u32::MAX;
 
 /// Bytes of a body's record before the body: len, kind and id.
-const BODY_HEAD_BYTES: usize = 37;
+pub(crate) const BODY_HEAD_BYTES: usize = 37;
 
 /// What stands before a body in its record.
 pub(crate) fn body_head(id: &TxId, body: &[u8]) -> [u8; BODY_HEAD_BYTES] {
