@@ -3,16 +3,17 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
-use foldhash::quality::RandomState;
-
+use self::by_id::ById;
 use super::keys;
 use crate::{
     ids::TxId,
     store::{Change, Pair, Tree},
     time::Time,
 };
+
+mod by_id;
 
 /// Most tips of a page.
 const PAGE: usize = 64;
@@ -45,8 +46,7 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    /// Never gone through but to be sorted. Its hash is keyed by chance, so that nobody can choose ids that collide.
-    tips: HashMap<TxId, Tip, RandomState>,
+    tips: ById<Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -64,7 +64,7 @@ impl Tips {
         let mut tips = Self::default();
         for (key, value) in pairs {
             if let (Some(id), Some(time)) = (keys::read_id(key), keys::read_u64(value)) {
-                tips.tips.insert(id, Tip { time: Time::from_secs(time), kept: Kept::Alone });
+                tips.tips.add(id, Tip { time: Time::from_secs(time), kept: Kept::Alone });
             } else if let Some(number) = keys::read_tip_page(key) {
                 tips.load_page(number, value);
             }
@@ -78,16 +78,14 @@ impl Tips {
             let (id, time) = tip.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
             let (id, time) = (TxId::from_bytes(*id), Time::from_secs(keys::read_u64(time).unwrap_or_default()));
             page.tips.push((id, time));
-            self.tips.insert(id, Tip { time, kept: Kept::Page(number) });
+            self.tips.add(id, Tip { time, kept: Kept::Page(number) });
         }
         self.next_page = self.next_page.max(number.saturating_add(1));
     }
 
     /// All of them, ascending.
     pub(super) fn ids(&self) -> Vec<TxId> {
-        let mut ids: Vec<TxId> = self.tips.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+        self.tips.ids().copied().collect()
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
@@ -97,8 +95,7 @@ impl Tips {
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if let Entry::Vacant(place) = self.tips.entry(id) {
-            place.insert(Tip { time, kept: Kept::Nowhere });
+        if self.tips.add(id, Tip { time, kept: Kept::Nowhere }) {
             self.added.push(id);
         }
     }

@@ -13,12 +13,12 @@ use std::{
     sync::Arc,
 };
 
+use self::pending::{Pending, Spares};
 pub(crate) use self::{
     dir::{BodyDir, Line},
     part::Part,
     write::BodyWrites,
 };
-use self::pending::{Pending, Spares};
 use super::{
     files,
     segment::{FILE_HEADER_BYTES, Place},
@@ -92,13 +92,7 @@ impl Bodies {
     ///
     /// A day that was dropped gets no new file: its bodies go with the first part that is left. `hash` is the body's, as
     /// its header names it; a body that has another one will be found damaged.
-    pub(crate) fn reserve(
-        &mut self,
-        day: u64,
-        id: &TxId,
-        hash: &[u8; 32],
-        body: &[u8],
-    ) -> Result<Place, StoreError> {
+    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, hash: &[u8; 32], body: &[u8]) -> Result<Place, StoreError> {
         let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
         let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
         let Some(place) = part.place(*end) else {

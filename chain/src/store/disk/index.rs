@@ -17,11 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    files,
-    notice::Notices,
-    segment::newer_format,
-};
+use super::{files, notice::Notices, segment::newer_format};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;

@@ -147,13 +147,7 @@ impl TreeColumn {
 
     /// Roots of the perfect subtrees, the largest first, that make up the tree which ends with `ids` from position `from` on;
     /// `made` are those that became whole with them.
-    fn peaks(
-        &self,
-        from: u64,
-        ids: &[TxId],
-        made: &[[u8; 32]],
-        log: &LogView,
-    ) -> Result<Vec<[u8; 32]>, StoreError> {
+    fn peaks(&self, from: u64, ids: &[TxId], made: &[[u8; 32]], log: &LogView) -> Result<Vec<[u8; 32]>, StoreError> {
         let (whole, rest) = ids.as_chunks::<16>();
         let (first, high) = (entries(from), (from / LEAVES).saturating_add(whole.len() as u64));
         let mut peaks = Vec::new();

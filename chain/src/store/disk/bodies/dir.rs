@@ -17,7 +17,10 @@ use crate::{
         disk::{
             files::{self, DiskFile},
             recover::{LEAST_ZEROS, SECTOR_BYTES},
-            segment::{BODY_HEAD_BYTES, CHECK_BYTES, FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing, KIND_EARLY, Place},
+            segment::{
+                BODY_HEAD_BYTES, CHECK_BYTES, FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing,
+                KIND_EARLY, Place,
+            },
         },
     },
     transaction::BODY_LENS,

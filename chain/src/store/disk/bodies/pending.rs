@@ -60,11 +60,7 @@ impl Pending {
     }
 
     /// Puts in the checks that a file's framing asks for, and hands on the bytes and where they are to stand.
-    pub(super) fn write<E>(
-        &self,
-        framing: &Framing,
-        write: impl FnOnce(&[u8], u64) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(super) fn write<E>(&self, framing: &Framing, write: impl FnOnce(&[u8], u64) -> Result<(), E>) -> Result<(), E> {
         let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
         for (nth, (at, hash)) in self.bodies.iter().enumerate() {
             let record = self.range(nth, bytes.len()).and_then(|range| bytes.get_mut(range));
