@@ -143,7 +143,7 @@ impl Bodies {
         all.find_map(|parts| parts.get(&place.part())?.iter().find_map(|pending| pending.body(place.at())))
     }
 
-    /// All bodies that are to be written, before records that refer to them are.
+    /// All bodies that are to be written, beside the records that refer to them.
     pub(crate) fn take_writes(&mut self) -> BodyWrites {
         // What was taken before and is not known to be written is written again.
         if !self.pending.is_empty() {
