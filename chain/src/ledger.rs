@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         Batch, Body, Change, CommitPoint, DiskUse, Flush, NewRecord, Record, ScanEntry, Store, StoreError, Tree, Upkeep,
     },
     time::{DAY_SECS, HOUR_SECS, Time, own_clock},
-    transaction::{Core, Transaction},
+    transaction::{Core, PARENTS_MAX, Transaction},
 };
 
 mod blocks;
@@ -275,7 +275,10 @@ impl<S: Store> Ledger<S> {
         let (core, time) = (header.core(), header.core().time());
         self.load_day(time.day())?;
         let settles = self.settles_at_once(core, now);
-        let parents = if settles { core.parents().to_vec() } else { Vec::new() };
+        // The record goes to the store before its parents stop being tips: a store that refuses it changes nothing.
+        let mut parents = [self.network.genesis(); PARENTS_MAX];
+        parents.iter_mut().zip(core.parents()).for_each(|(to, parent)| *to = *parent);
+        let parent_count = core.parents().len();
         let stale = self.mark_stale(time.hour());
         let newly_stale = stale.is_some();
         let waits = (!settles).then(|| self.waits_to_settle(position, core, now));
@@ -284,9 +287,8 @@ impl<S: Store> Ledger<S> {
         let changes = [stale, waits, held_back].into_iter().flatten().collect();
         let body_day = retention::body_day(core, now);
         let record = Record { id, arrival: now, depth, header };
-        let new = NewRecord { body_day, body: body.map(Arc::new), record, author_u };
-        let staged = self.store.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() });
-        if let Err(error) = staged {
+        let new = NewRecord { body_day, body, record, author_u };
+        if let Err(error) = self.store.stage_one(new, changes, underivable) {
             self.held_back.remove(&id);
             self.unload_empty_day(time.day());
             if newly_stale {
@@ -297,7 +299,7 @@ impl<S: Store> Ledger<S> {
         self.advance(&id, time.day());
         self.latest = now;
         if settles {
-            self.becomes_tip(&id, time, &parents);
+            self.becomes_tip(&id, time, parents.get(..parent_count).unwrap_or_default());
         }
         Ok(position)
     }
@@ -371,6 +373,9 @@ impl<S: Store> Ledger<S> {
     /// transaction is taken in.
     pub fn flushed(&mut self, success: bool) {
         self.store.flushed(success);
+        if let Some((count, peaks)) = self.store.take_peaks() {
+            self.state.tree_is(count, peaks);
+        }
     }
 
     /// The next step of what is done beside the flushes, so that none of them waits for it; `None` when there is nothing

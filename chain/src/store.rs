@@ -15,8 +15,6 @@
 //! A flush that failed changes nothing: everything that was staged stays here and readable, and the next flush writes all
 //! of it again. Until one succeeds the store takes no new records, so that memory stays bounded.
 
-use std::sync::Arc;
-
 use crate::{
     ids::{Depth, LedgerId, Link, Position, TxId},
     time::Time,
@@ -51,7 +49,7 @@ pub struct NewRecord {
     /// The record.
     pub record: Record,
     /// The body, if it is here.
-    pub body: Option<Arc<Vec<u8>>>,
+    pub body: Option<Vec<u8>>,
     /// First day, counted from 1970, on which the body may be dropped.
     pub body_day: u64,
     /// The author's key as a Montgomery u coordinate, for the scan column.
@@ -66,7 +64,7 @@ pub struct LateBody {
     /// The record's id.
     pub id: TxId,
     /// The body.
-    pub body: Arc<Vec<u8>>,
+    pub body: Vec<u8>,
     /// First day, counted from 1970, on which the body may be dropped.
     pub body_day: u64,
 }
@@ -236,6 +234,13 @@ pub trait Store {
     /// # Errors
     /// [`StoreError::Failing`] for new records while writes fail. Nothing of the batch is staged then.
     fn stage(&mut self, batch: Batch) -> Result<(), StoreError>;
+    /// Stages one record and the changes that go with it: the same as a batch of these, for who does it often.
+    ///
+    /// # Errors
+    /// As [`stage`](Self::stage).
+    fn stage_one(&mut self, new: NewRecord, changes: Vec<Change>, underivable: bool) -> Result<(), StoreError> {
+        self.stage(Batch { records: vec![new], changes, underivable, ..Batch::default() })
+    }
     /// Takes all that is staged, to be made durable under the given commit point. `None` when nothing is to be done.
     /// At most one flush is under way at a time: [`flushed`](Self::flushed) must be called before the next.
     ///
@@ -244,6 +249,11 @@ pub trait Store {
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError>;
     /// Tells how the flush under way ended. After a failed one all that it was to write is staged again.
     fn flushed(&mut self, success: bool);
+    /// Gives the tree over the first so many records, as peaks of an [`Accumulator`](crate::merkle::Accumulator), when a
+    /// flush has worked that out since it was last asked: whoever needs it too is spared half of all hashes.
+    fn take_peaks(&mut self) -> Option<(u64, Vec<[u8; 32]>)> {
+        None
+    }
     /// Takes the next step of the work that is done beside the flushes; `None` when there is none to be done, or one is
     /// under way. To be asked again after every flush and after every step. At most one is under way at a time:
     /// [`upkept`](Self::upkept) must be called before the next.

@@ -12,13 +12,17 @@ use crate::{
     store::{
         StoreError,
         disk::{
-            bodies::{Line, Part},
+            bodies::{BodyDir, Line, Part},
             files::{self, DiskFile},
             headers::{offsets_claimed, offsets_path, segment_firsts, segment_path},
             scan::{self, ENTRY_BYTES, EntryBytes, entry_at},
-            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault, is_earlier_scan},
+            segment::{
+                COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FileHeader, FileKind, Framing, HeaderFault,
+                PAYLOAD_MAX_BYTES, TransactionEntry, is_earlier_scan,
+            },
         },
     },
+    transaction::Header,
 };
 
 /// A header segment, before it is read.
@@ -161,12 +165,54 @@ impl Files {
             if self.claimed > committed {
                 until = Some(self.claimed);
             } else {
+                let (commit_end, committed) =
+                    self.without_unfinished(ledger, segment.first, &framing, &bytes, (commit_end, committed))?;
                 (end, until) = (commit_end, Some(committed));
             }
         }
         let tail = bytes.len().saturating_sub(end) as u64;
         bytes.truncate(end);
         Ok(Loaded { bytes, framing: Some(framing), until, tail })
+    }
+
+    /// Where the commits end whose bodies are durable: a power cut, or a flush that is under way, can have all of the last
+    /// one but bodies.
+    fn without_unfinished(
+        &self,
+        ledger: LedgerId,
+        first: u64,
+        framing: &Framing,
+        bytes: &[u8],
+        (end, count): (usize, u64),
+    ) -> Result<(usize, u64), StoreError> {
+        let last = end.saturating_sub(COMMIT_RECORD_BYTES);
+        let (before, committed) = last_commit(framing, bytes.get(..last).unwrap_or_default())
+            .map_or((FILE_HEADER_BYTES.min(end), first), |(end, point)| (end, point.count));
+        // What the columns tell of was acknowledged.
+        if self.claimed > committed {
+            return Ok((end, count));
+        }
+        let bodies = BodyDir::new(self.dir.join("bodies"), ledger, self.log_id.unwrap_or_default());
+        let mut at = before;
+        while let Some(rest) = bytes.get(at..end).filter(|rest| !rest.is_empty()) {
+            let Ok(frame) = framing.read(at as u64, rest, PAYLOAD_MAX_BYTES) else {
+                break;
+            };
+            let named = match Entry::parse(frame.kind, frame.payload) {
+                Some(Entry::Transaction(TransactionEntry { place: Some(place), header, .. })) => {
+                    Header::from_bytes(header).ok().map(|header| (place, Some(header.core().body_len())))
+                }
+                Some(Entry::LateBody { place, .. }) => Some((place, None)),
+                _ => None,
+            };
+            if let Some((place, len)) = named
+                && bodies.is_unfinished(place, len)?
+            {
+                return Ok((before, committed));
+            }
+            at = at.saturating_add(frame.len());
+        }
+        Ok((end, count))
     }
 
     /// What the scan column had for a position when the audit began.

@@ -159,7 +159,8 @@ impl Run {
         };
         self.tail = loaded.tail;
         let network = self.network.clone();
-        let walk = Walk { network: &network, framing, bytes, first: segment.first, until: loaded.until };
+        let walk =
+            Walk { network: &network, framing: framing.clone(), bytes, first: segment.first, until: loaded.until };
         self.check_items(segment, &walk.items(), progress)?;
         if next.is_some() && !matches!(last_commit(&framing, bytes), Some((at, _)) if at == bytes.len()) {
             let what = "it does not end with a commit marker".to_owned();

@@ -1,7 +1,5 @@
 //! Bodies that come after their records: what is missing, and how it is taken in (DESIGN §4, the wanted list).
 
-use std::sync::Arc;
-
 use super::Ledger;
 use crate::{
     ids::{Position, TxId},
@@ -62,7 +60,7 @@ impl<S: Store> Ledger<S> {
         if !self.is_ahead(body_day, system) {
             return Ok(Attached::Expired);
         }
-        let late = LateBody { position, id, body: Arc::new(body.to_vec()), body_day };
+        let late = LateBody { position, id, body: body.to_vec(), body_day };
         self.store.stage(Batch { late_bodies: vec![late], ..Batch::default() })?;
         Ok(Attached::Taken)
     }

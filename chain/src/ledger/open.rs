@@ -111,7 +111,13 @@ impl<S: Store> Ledger<S> {
         let Some(bytes) = self.store.get(Tree::State, keys::STATE)? else {
             return Ok(None);
         };
-        let Some(state) = State::from_bytes(self.network.ledger(), &bytes) else {
+        // One that tells of more than the log has contradicts it, and its tree cannot be read.
+        if State::count_of(&bytes).is_none_or(|count| count > self.store.len()) {
+            return Ok(None);
+        }
+        let ledger = self.network.ledger();
+        let node = |level, index| self.store.node(ledger, level, index);
+        let Some(state) = State::from_bytes(ledger, &bytes, &node)? else {
             return Ok(None);
         };
         let agrees = match self.store.last_commit() {

@@ -3,8 +3,9 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::{BTreeMap, BTreeSet};
 
+use self::by_id::ById;
 use super::keys;
 use crate::{
     ids::TxId,
@@ -12,21 +13,12 @@ use crate::{
     time::Time,
 };
 
+mod by_id;
+
 /// Most tips of a page.
 const PAGE: usize = 64;
 /// Bytes of a tip in a page: id | time.
 const TIP_BYTES: usize = 40;
-
-/// An id with its first eight bytes as a number, which are compared first: every transaction comes to the tips and most go
-/// again, and to compare numbers is several times as fast as to compare bytes. The order is that of ids.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(u64, TxId);
-
-impl Key {
-    fn of(id: &TxId) -> Self {
-        Self(id.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first)), *id)
-    }
-}
 
 /// A settled transaction without settled children.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +46,7 @@ struct Page {
 /// The tips, and how they differ from what the index knows of them.
 #[derive(Debug, Default)]
 pub(super) struct Tips {
-    tips: BTreeMap<Key, Tip>,
+    tips: ById<Tip>,
     /// Tips that the index has not heard of, also those that are covered by now.
     added: Vec<TxId>,
     /// Tips with keys of their own that are none any more.
@@ -72,7 +64,7 @@ impl Tips {
         let mut tips = Self::default();
         for (key, value) in pairs {
             if let (Some(id), Some(time)) = (keys::read_id(key), keys::read_u64(value)) {
-                tips.tips.insert(Key::of(&id), Tip { time: Time::from_secs(time), kept: Kept::Alone });
+                tips.tips.add(id, Tip { time: Time::from_secs(time), kept: Kept::Alone });
             } else if let Some(number) = keys::read_tip_page(key) {
                 tips.load_page(number, value);
             }
@@ -86,32 +78,31 @@ impl Tips {
             let (id, time) = tip.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
             let (id, time) = (TxId::from_bytes(*id), Time::from_secs(keys::read_u64(time).unwrap_or_default()));
             page.tips.push((id, time));
-            self.tips.insert(Key::of(&id), Tip { time, kept: Kept::Page(number) });
+            self.tips.add(id, Tip { time, kept: Kept::Page(number) });
         }
         self.next_page = self.next_page.max(number.saturating_add(1));
     }
 
     /// All of them, ascending.
     pub(super) fn ids(&self) -> Vec<TxId> {
-        self.tips.keys().map(|Key(_, id)| *id).collect()
+        self.tips.ids().copied().collect()
     }
     pub(super) fn len(&self) -> usize {
         self.tips.len()
     }
     pub(super) fn time_of(&self, id: &TxId) -> Option<Time> {
-        self.tips.get(&Key::of(id)).map(|tip| tip.time)
+        self.tips.get(id).map(|tip| tip.time)
     }
 
     pub(super) fn add(&mut self, id: TxId, time: Time) {
-        if let Entry::Vacant(place) = self.tips.entry(Key::of(&id)) {
-            place.insert(Tip { time, kept: Kept::Nowhere });
+        if self.tips.add(id, Tip { time, kept: Kept::Nowhere }) {
             self.added.push(id);
         }
     }
 
     /// It has a settled child, and is no tip any more.
     pub(super) fn cover(&mut self, id: &TxId) {
-        match self.tips.remove(&Key::of(id)).map(|tip| tip.kept) {
+        match self.tips.remove(id).map(|tip| tip.kept) {
             None | Some(Kept::Nowhere) => {}
             Some(Kept::Alone) => self.covered.push(*id),
             Some(Kept::Page(number)) => {
@@ -126,7 +117,7 @@ impl Tips {
     /// What the index is to be told.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         for id in std::mem::take(&mut self.added) {
-            if let Some(tip) = self.tips.get_mut(&Key::of(&id)).filter(|tip| matches!(tip.kept, Kept::Nowhere)) {
+            if let Some(tip) = self.tips.get_mut(&id).filter(|tip| matches!(tip.kept, Kept::Nowhere)) {
                 let last = self.pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
                 let number = last.map_or(self.next_page, |(number, _)| *number);
                 self.next_page = self.next_page.max(number.saturating_add(1));

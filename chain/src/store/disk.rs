@@ -11,8 +11,9 @@
 //! index/               sled: days, blocks, frontier, state
 //! ```
 //!
-//! Invariants: a commit is bodies written and fsynced, then records and commit marker written and fsynced; then come
-//! columns, runs and sled, which can all be derived anew. So whenever the process dies, the log holds at least what the
+//! Invariants: a commit is bodies, and records with a commit marker, both written and fsynced, at the same time; a last
+//! commit whose bodies are not all there was not acknowledged, and is cut. Behind that come columns, runs and sled, which can
+//! all be derived anew. So whenever the process dies, the log holds at least what the
 //! index tells of. While a flush runs on another thread, reads see what it writes from memory; what a failed one did not
 //! write stays there too.
 
@@ -40,7 +41,7 @@ use self::{
     upkeep::UpkeepInFlight,
 };
 use super::{
-    Batch, Body, BodyUse, CommitPoint, DiskUse, Flush, Found, Kept, LateBody, NewRecord, OrderKey, Pair, Pairs, Record,
+    Batch, Body, BodyUse, Change, CommitPoint, DiskUse, Flush, Found, Kept, NewRecord, OrderKey, Pair, Pairs, Record,
     ScanEntry, Store, StoreError, Tree, Upkeep,
 };
 use crate::{
@@ -71,6 +72,7 @@ pub(crate) mod recover;
 mod runs;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod stage;
 mod stock;
 mod tree;
 mod upkeep;
@@ -134,6 +136,8 @@ pub struct DiskStore {
     in_flight: Option<InFlight>,
     /// What the next flush lets go of.
     spent: Spent,
+    /// The tree over so many records, as the last flush worked it out.
+    peaks: Option<(u64, Vec<[u8; 32]>)>,
     /// Changes of the trees that are to be written once so many records are durable.
     trees: Option<(u64, Arc<IndexWrite>)>,
     upkeep: Option<UpkeepInFlight>,
@@ -235,7 +239,8 @@ impl DiskStore {
             offsets: Vec::new(),
             found: Mutex::default(),
             in_flight: None,
-            spent: Spent::default(),
+            spent: Spent::new(),
+            peaks: None,
             trees: None,
             upkeep: None,
             upkeep_rests: false,
@@ -266,35 +271,6 @@ impl DiskStore {
     fn lagging(&self) -> Option<&String> {
         self.behind.as_ref().or(self.upkeep_failed.as_ref()).or_else(|| self.index.trouble())
     }
-
-    /// Refuses what would have to be kept in memory for longer than anyone knows.
-    fn check_room(&self) -> Result<(), StoreError> {
-        let full =
-            self.recent.len() >= RECENT_MAX || self.index.len() >= CHANGES_MAX || self.runs.in_memory() >= RECENT_MAX;
-        let cause = self.failing.as_ref().or_else(|| self.lagging().filter(|_| full));
-        cause.map_or(Ok(()), |cause| Err(StoreError::Failing { cause: cause.clone() }))
-    }
-
-    fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
-        let hash = new.record.header.core().body_hash();
-        let reserve = |body| self.bodies.reserve(new.body_day, &new.record.id, hash, body);
-        let place = new.body.map(reserve).transpose()?;
-        self.runs.push(&new.record);
-        self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
-        Ok(())
-    }
-
-    fn stage_late(&mut self, late: LateBody) -> Result<(), StoreError> {
-        let position = late.position.get();
-        let Some((record, _)) = self.stored(position)? else {
-            return Err(super::beyond_the_log(&self.dir.display().to_string(), position));
-        };
-        let core = record.header.core();
-        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), late.body)?;
-        let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
-        self.late.insert(position, Late { place, entry, logged: false });
-        Ok(())
-    }
 }
 
 impl Store for DiskStore {
@@ -316,12 +292,23 @@ impl Store for DiskStore {
         Ok(())
     }
 
+    fn stage_one(&mut self, new: NewRecord, changes: Vec<Change>, underivable: bool) -> Result<(), StoreError> {
+        self.check_room()?;
+        self.stage_record(new)?;
+        self.index.stage(changes, underivable);
+        Ok(())
+    }
+
     fn flush(&mut self, point: CommitPoint) -> Result<Option<Flush>, StoreError> {
         self.begin_flush(point)
     }
 
     fn flushed(&mut self, success: bool) {
         self.end_flush(success);
+    }
+
+    fn take_peaks(&mut self) -> Option<(u64, Vec<[u8; 32]>)> {
+        self.peaks.take()
     }
 
     fn upkeep(&mut self) -> Option<Upkeep> {

@@ -33,7 +33,7 @@ pub struct MemoryStore {
     /// What is kept of blocks. A crash loses it.
     blocks: BTreeMap<u64, Arc<Vec<u8>>>,
     /// Positions whose body came late and is not durable yet, with what was there before.
-    late: Vec<(Position, Option<Arc<Vec<u8>>>)>,
+    late: Vec<(Position, Option<Vec<u8>>)>,
     /// What would survive a crash.
     durable: Durable,
     /// What stood in the trees where they changed since the last flush began.
@@ -97,7 +97,7 @@ impl MemoryStore {
         store
     }
 
-    fn set_body(&mut self, position: Position, body: Option<Arc<Vec<u8>>>) -> Option<Arc<Vec<u8>>> {
+    fn set_body(&mut self, position: Position, body: Option<Vec<u8>>) -> Option<Vec<u8>> {
         let at = usize::try_from(position.get()).ok()?;
         std::mem::replace(&mut self.log.get_mut(at)?.body, body)
     }
@@ -266,7 +266,7 @@ impl Store for MemoryStore {
         for new in self.log.iter_mut().filter(|new| gone.contains(&new.body_day)) {
             // That there was one is still told.
             if let Some(body) = &mut new.body {
-                *body = Arc::default();
+                body.clear();
                 days.insert(new.body_day);
             }
         }

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+use self::pending::{Pending, Spares};
 pub(crate) use self::{
     dir::{BodyDir, Line},
     part::Part,
@@ -20,7 +21,7 @@ pub(crate) use self::{
 };
 use super::{
     files,
-    segment::{FILE_HEADER_BYTES, FRAME_BYTES, Place},
+    segment::{FILE_HEADER_BYTES, Place},
 };
 use crate::{
     ids::{LedgerId, TxId},
@@ -29,23 +30,14 @@ use crate::{
 
 mod dir;
 mod part;
+mod pending;
 mod write;
 
 /// Most files that one call drops, so that a call never takes long: unlinking 64 MiB can take some ten milliseconds.
 pub(crate) const UNLINKS_MAX: usize = 16;
 
-/// A body that is not durable yet.
-pub(crate) struct Pending {
-    /// Where it is to stand in its part.
-    at: u64,
-    id: TxId,
-    /// The body's hash, as the header names it.
-    hash: [u8; 32],
-    body: Arc<Vec<u8>>,
-}
-
 /// Bodies that are not durable yet, by part, in their order.
-pub(crate) type PendingParts = BTreeMap<Part, Vec<Pending>>;
+type PendingParts = BTreeMap<Part, Vec<Pending>>;
 
 /// All body files.
 pub(crate) struct Bodies {
@@ -60,6 +52,7 @@ pub(crate) struct Bodies {
     /// Bodies to be written, those apart that [`take_writes`](Self::take_writes) took.
     pending: PendingParts,
     taken: Vec<Arc<PendingParts>>,
+    spares: Spares,
 }
 
 impl Bodies {
@@ -86,6 +79,7 @@ impl Bodies {
             seen: BTreeSet::new(),
             pending: BTreeMap::new(),
             taken: Vec::new(),
+            spares: Spares::default(),
         }
     }
 
@@ -98,20 +92,23 @@ impl Bodies {
     ///
     /// A day that was dropped gets no new file: its bodies go with the first part that is left. `hash` is the body's, as
     /// its header names it; a body that has another one will be found damaged.
-    pub(crate) fn reserve(
-        &mut self,
-        day: u64,
-        id: &TxId,
-        hash: &[u8; 32],
-        body: Arc<Vec<u8>>,
-    ) -> Result<Place, StoreError> {
+    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, hash: &[u8; 32], body: &[u8]) -> Result<Place, StoreError> {
         let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
         let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
         let Some(place) = part.place(*end) else {
             return Err(self.dir.full(part));
         };
-        *end = end.saturating_add(body.len().saturating_add(id.as_bytes().len()).saturating_add(FRAME_BYTES) as u64);
-        self.pending.entry(part).or_default().push(Pending { at: place.at(), id: *id, hash: *hash, body });
+        let all = self.pending.entry(part).or_default();
+        let pushed = all.last_mut().and_then(|last| last.push(place.at(), id, hash, body));
+        *end = match pushed {
+            Some(behind) => behind,
+            None => {
+                let mut next = Pending::new(place.at(), self.spares.take());
+                let behind = next.push(place.at(), id, hash, body).ok_or_else(|| self.dir.full(part))?;
+                all.push(next);
+                behind
+            }
+        };
         Ok(place)
     }
 
@@ -141,14 +138,12 @@ impl Bodies {
     }
 
     /// A body that is not durable yet.
-    fn pending(&self, place: Place) -> Option<&Pending> {
-        self.taken.iter().map(Arc::as_ref).chain([&self.pending]).find_map(|parts| {
-            let bodies = parts.get(&place.part())?;
-            bodies.get(bodies.binary_search_by_key(&place.at(), |pending| pending.at).ok()?)
-        })
+    fn pending(&self, place: Place) -> Option<Vec<u8>> {
+        let mut all = self.taken.iter().map(Arc::as_ref).chain([&self.pending]);
+        all.find_map(|parts| parts.get(&place.part())?.iter().find_map(|pending| pending.body(place.at())))
     }
 
-    /// All bodies that are to be written, before records that refer to them are.
+    /// All bodies that are to be written, beside the records that refer to them.
     pub(crate) fn take_writes(&mut self) -> BodyWrites {
         // What was taken before and is not known to be written is written again.
         if !self.pending.is_empty() {
@@ -157,10 +152,12 @@ impl Bodies {
         BodyWrites::new(Arc::clone(&self.dir), self.taken.clone())
     }
 
-    /// Tells how the last [`take_writes`](Self::take_writes) ended, and gives what is needed no more. After a failure all
-    /// of it is to be taken again.
-    pub(crate) fn written(&mut self, success: bool) -> Vec<Arc<PendingParts>> {
-        if success { std::mem::take(&mut self.taken) } else { Vec::new() }
+    /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again.
+    pub(crate) fn written(&mut self, success: bool) {
+        if success {
+            let parts = self.taken.drain(..).filter_map(Arc::into_inner).flat_map(PendingParts::into_values);
+            parts.flatten().for_each(|pending| self.spares.give(pending));
+        }
     }
 
     /// Reads a body of `len` bytes.
@@ -168,8 +165,8 @@ impl Bodies {
         if place.part() < self.line.kept {
             return Ok(Body::Dropped { day: place.day.into(), early: place.part() < self.line.early });
         }
-        if let Some(pending) = self.pending(place) {
-            return Ok(Body::Present(pending.body.to_vec()));
+        if let Some(body) = self.pending(place) {
+            return Ok(Body::Present(body));
         }
         self.dir.read(place, id, len)
     }

@@ -1,8 +1,8 @@
 //! One flush: what it writes, in which order, and what came of it.
 //!
-//! Order: bodies fsynced, then records and commit marker fsynced: from then on they are acknowledged. All that follows
-//! from them comes behind, and its failure takes nothing back: it is tried again with a later flush. What comes next is
-//! worked out on a second thread while the disk is waited for: records while bodies are written, columns while records are.
+//! Order: bodies, and beside them records and commit marker, written and fsynced: once both are, they are acknowledged
+//! (decision 0047). All that follows from them comes behind, and its failure takes nothing back: it is tried again with a
+//! later flush. It is worked out on another thread while the disk is waited for.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     DiskStore,
-    bodies::{BodyWrites, PendingParts},
+    bodies::BodyWrites,
     files::{self, DiskFile, Lock},
     headers::{ColumnWrite, HeaderWrite, LogWork},
     index::IndexWrite,
@@ -26,8 +26,8 @@ use crate::{
     store::{CommitPoint, Flush, Store, StoreError},
 };
 
-/// From so many records on it is worth a second thread to work out what is to be written.
-const MANY: u64 = 256;
+/// From so many records on it is worth a thread to work out their columns.
+const MANY: usize = 256;
 
 /// A flush under way.
 pub(super) struct InFlight {
@@ -56,6 +56,8 @@ struct Outcome {
     logged: Option<(LogView, Option<ColumnWrite>)>,
     /// The columns are written.
     columns: bool,
+    /// The tree over all records, if that was worked out.
+    peaks: Option<Peaks>,
     /// The trees are written.
     index: bool,
     runs: Option<RunDone>,
@@ -77,13 +79,9 @@ struct Work {
     _lock: Arc<Lock>,
 }
 
-/// What earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given back
-/// beside a flush and not under the ledger's lock.
-#[derive(Default)]
-pub(super) struct Spent {
-    groups: Vec<Group>,
-    bodies: Vec<Arc<PendingParts>>,
-}
+/// Records that earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given
+/// back beside a flush and not under the ledger's lock.
+pub(super) type Spent = Vec<Group>;
 
 /// What the columns lack.
 struct ColumnWork {
@@ -99,7 +97,17 @@ struct ColumnWork {
 /// What is durable, and what is to be written behind it.
 struct Committed {
     log: Option<HeaderWrite>,
-    columns: Result<Vec<ColumnWrite>, StoreError>,
+    columns: Result<Prepared, StoreError>,
+}
+
+/// Peaks of the tree over so many records.
+type Peaks = (u64, Vec<[u8; 32]>);
+
+/// Columns in the form in which they are written, and the tree over all records if it grew.
+#[derive(Default)]
+struct Prepared {
+    writes: Vec<ColumnWrite>,
+    peaks: Option<Peaks>,
 }
 
 impl Work {
@@ -116,8 +124,9 @@ impl Work {
         let after = log.as_ref().map_or_else(|| self.before.clone(), |log| log.after.clone());
         let offsets = log.map(|log| log.offsets);
         self.note(&Ok(()), |outcome| outcome.logged = Some((after, offsets.clone())));
-        let written = columns.and_then(|columns| {
-            let columns: Vec<ColumnWrite> = columns.into_iter().chain(offsets).collect();
+        let written = columns.and_then(|Prepared { writes, peaks }| {
+            self.note(&Ok(()), |outcome| outcome.peaks = peaks);
+            let columns: Vec<ColumnWrite> = writes.into_iter().chain(offsets).collect();
             self.write_columns(&columns)
         });
         self.note(&written, |outcome| outcome.columns = true);
@@ -136,37 +145,38 @@ impl Work {
         }
     }
 
-    /// Bodies first, then records and commit marker. While the disk is waited for it is worked out what comes next.
+    /// Bodies, and at the same time records with their commit marker, so that the disk is waited for once. What comes
+    /// behind is worked out while it is.
     fn commit(&self) -> Result<Committed, StoreError> {
-        let (log, written) = self.beside(|| self.prepare_log(), || self.bodies.run());
-        written?;
-        let log = log?;
-        let commit = || log.as_ref().map_or(Ok(()), HeaderWrite::commit);
-        let (columns, committed) = self.beside(|| self.prepare_columns(), commit);
-        committed?;
+        let ((log, committed), (columns, written)) = beside(
+            || self.log.is_some(),
+            || self.commit_log(),
+            || beside(|| self.is_large(), || self.prepare_columns(), || self.bodies.run()),
+        );
+        if let (Some(log), Err(_)) = (&log, &written) {
+            log.take_back();
+        }
+        written.and(committed)?;
         Ok(Committed { log, columns })
     }
 
-    /// Does `work` on a second thread while `wait` waits for the disk on this one; behind it where there is little to do, or
-    /// no second thread.
-    fn beside<T: Send, U>(&self, work: impl Fn() -> T + Sync, wait: impl FnOnce() -> U) -> (T, U) {
-        let new = self.log.as_ref().map_or(0, |log| log.point.count.saturating_sub(self.before.len));
-        thread::scope(|scope| {
-            let beside = (new >= MANY).then(|| thread::Builder::new().spawn_scoped(scope, &work));
-            let waited = wait();
-            let done = match beside {
-                Some(Ok(beside)) => beside.join().unwrap_or_else(|_| work()),
-                _ => work(),
-            };
-            (done, waited)
-        })
+    /// Whether it is worth a thread to work out the columns.
+    fn is_large(&self) -> bool {
+        self.columns.as_ref().is_some_and(|columns| columns.count() >= MANY)
     }
 
-    fn prepare_log(&self) -> Result<Option<HeaderWrite>, StoreError> {
-        self.log.as_ref().map(LogWork::prepare).transpose()
+    /// Makes the records durable; what was to be written, and whether it is.
+    fn commit_log(&self) -> (Option<HeaderWrite>, Result<(), StoreError>) {
+        match self.log.as_ref().map(LogWork::prepare).transpose() {
+            Ok(log) => {
+                let committed = log.as_ref().map_or(Ok(()), HeaderWrite::commit);
+                (log, committed)
+            }
+            Err(error) => (None, Err(error)),
+        }
     }
 
-    fn prepare_columns(&self) -> Result<Vec<ColumnWrite>, StoreError> {
+    fn prepare_columns(&self) -> Result<Prepared, StoreError> {
         drop(std::mem::take(&mut *self.spent.lock().unwrap_or_else(PoisonError::into_inner)));
         let columns = self.columns.as_ref().map(|columns| columns.prepare(&self.before)).transpose()?;
         Ok(columns.unwrap_or_default())
@@ -202,20 +212,42 @@ impl Work {
     }
 }
 
-impl ColumnWork {
-    fn prepare(&self, before: &LogView) -> Result<Vec<ColumnWrite>, StoreError> {
-        let mut writes = self.offsets.clone();
-        if let Some(Group { first, .. }) = self.groups.first() {
-            writes.push(self.scan_entries(*first));
-            writes.push(self.tree_roots(*first, before)?);
+/// Does `work` on a second thread, if that is worth it, beside `here` on this one; behind it where there is none.
+fn beside<T: Send, U>(
+    is_worth_it: impl FnOnce() -> bool,
+    work: impl Fn() -> T + Sync,
+    here: impl FnOnce() -> U,
+) -> (T, U) {
+    thread::scope(|scope| {
+        let other = is_worth_it().then(|| thread::Builder::new().spawn_scoped(scope, &work));
+        let done = here();
+        match other {
+            Some(Ok(other)) => (other.join().unwrap_or_else(|_| work()), done),
+            _ => (work(), done),
         }
-        writes.extend(self.late.iter().cloned());
-        Ok(writes)
+    })
+}
+
+impl ColumnWork {
+    fn prepare(&self, before: &LogView) -> Result<Prepared, StoreError> {
+        let mut prepared = Prepared { writes: self.offsets.clone(), peaks: None };
+        if let Some(Group { first, .. }) = self.groups.first() {
+            prepared.writes.push(self.scan_entries(*first));
+            let (roots, peaks) = self.tree_roots(*first, before)?;
+            prepared.writes.push(roots);
+            prepared.peaks = Some((first.saturating_add(self.count() as u64), peaks));
+        }
+        prepared.writes.extend(self.late.iter().cloned());
+        Ok(prepared)
+    }
+
+    /// Records that have no entries yet.
+    fn count(&self) -> usize {
+        self.groups.iter().map(|group| group.records.len()).fold(0, usize::saturating_add)
     }
 
     fn scan_entries(&self, first: u64) -> ColumnWrite {
-        let count = self.groups.iter().map(|group| group.records.len()).fold(0, usize::saturating_add);
-        let mut bytes = Vec::with_capacity(count.saturating_mul(ENTRY_BYTES));
+        let mut bytes = Vec::with_capacity(self.count().saturating_mul(ENTRY_BYTES));
         let records = self.groups.iter().flat_map(|group| group.records.iter());
         for (position, staged) in (first..).zip(records) {
             let core = staged.record.header.core();
@@ -224,12 +256,12 @@ impl ColumnWork {
         ColumnWrite { file: Arc::clone(&self.scan), at: entry_at(first), bytes }
     }
 
-    fn tree_roots(&self, first: u64, before: &LogView) -> Result<ColumnWrite, StoreError> {
+    fn tree_roots(&self, first: u64, before: &LogView) -> Result<(ColumnWrite, Vec<[u8; 32]>), StoreError> {
         let from = first / LEAVES * LEAVES;
         let written: Vec<u64> = (from..first).collect();
         let mut ids: Vec<TxId> = before.ids_at(&written)?;
         ids.extend(self.groups.iter().flat_map(|group| group.records.iter()).map(|staged| staged.record.id));
-        self.tree.prepare(from, &ids, before)
+        self.tree.grow(from, &ids, before)
     }
 }
 
@@ -306,7 +338,7 @@ impl DiskStore {
         };
         let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
         let logged = outcome.logged.filter(|_| success);
-        self.spent.bodies.extend(self.bodies.written(logged.is_some()));
+        self.bodies.written(logged.is_some());
         let Some((after, offsets)) = logged else {
             if index.is_some() {
                 self.index.give_back();
@@ -319,6 +351,7 @@ impl DiskStore {
             self.index.applied(index, outcome.index);
         }
         self.failing = None;
+        self.peaks = outcome.peaks;
         self.behind = outcome.failure;
         // The disk may be well again.
         self.upkeep_rests = false;
@@ -329,7 +362,7 @@ impl DiskStore {
             self.runs.done(done);
         }
         if outcome.columns {
-            self.spent.groups.extend(self.recent.let_go(count));
+            self.spent.extend(self.recent.let_go(count));
             self.offsets.clear();
             self.late.retain(|position, _| late.binary_search(position).is_err());
         } else {

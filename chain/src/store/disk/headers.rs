@@ -5,18 +5,20 @@
 //! shows that they were committed once.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
+    bodies::BodyDir,
     derived,
     files::{self, DiskFile},
-    log::{LogView, OFFSET_BYTES, Segment, damaged, offset_bytes, rebuild_offsets},
+    log::{LogView, OFFSET_BYTES, Segment, damaged, for_each_entry, offset_bytes, rebuild_offsets},
     notice::{Notice, Notices},
     pieces::Pieces,
     recent::{Group, Staged},
-    recover::scan,
+    recover::{Reached, Scanned, scan},
     segment::{
         COMMIT_RECORD_BYTES, Entry, FILE_HEADER_BYTES, FileHeader, FileKind, KIND_TRANSACTION, PAYLOAD_MAX_BYTES,
         Place, TransactionEntry,
@@ -26,6 +28,7 @@ use crate::{
     ids::{LedgerId, Link},
     link::first_link,
     store::{CommitPoint, Record, StoreError},
+    transaction::Header,
 };
 
 /// Room for a record of a transaction with three parents.
@@ -94,6 +97,12 @@ impl HeaderWrite {
         }
         self.file.write_at(&self.bytes, self.at)?;
         self.file.sync()
+    }
+
+    /// Takes the records out of the file again, since their bodies could not be made durable: a process that dies before
+    /// they can leaves none that a start would take for committed. Where that fails too, the start looks at the bodies.
+    pub(super) fn take_back(&self) {
+        drop(self.file.truncate(self.at));
     }
 }
 
@@ -214,8 +223,9 @@ impl Headers {
         let len = segment.file.len()?;
         let scanned = scan(&segment.framing, &mut Pieces::new(&segment.file, len), segment.first, self.link)?
             .map_err(|(offset, what)| damaged(path, offset, &what))?;
-        let count = segment.first.saturating_add(scanned.offsets.len() as u64);
         let claimed = claimed.max(segment.first.saturating_add(offsets_claimed(segment.offsets.len()?)));
+        let scanned = self.with_bodies(&segment, scanned, claimed)?;
+        let count = segment.first.saturating_add(scanned.offsets.len() as u64);
         if claimed > count {
             let what = format!("{claimed} records were committed once, but only {count} can be read");
             return Err(damaged(path, scanned.end, &what));
@@ -242,6 +252,37 @@ impl Headers {
         self.last_commit = scanned.commit.or(self.last_commit);
         self.add(segment, count, scanned.end);
         Ok(())
+    }
+
+    /// What was scanned, without the last commit if its bodies did not all become durable. Only where nothing tells that it
+    /// was acknowledged; else what is wrong with a body is damage of that body.
+    fn with_bodies(&self, segment: &Segment, scanned: Scanned, claimed: u64) -> Result<Scanned, StoreError> {
+        let acknowledged = |before: &Reached| claimed > segment.first.saturating_add(before.records as u64);
+        let Some(before) = scanned.before.filter(|before| !acknowledged(before)) else {
+            return Ok(scanned);
+        };
+        let dir = BodyDir::new(self.dir.with_file_name("bodies"), self.ledger, self.log_id);
+        let (mut parts, mut whole) = (BTreeSet::new(), true);
+        for_each_entry(segment, before.end, scanned.end, &mut |at, entry| {
+            let (place, len) = match &entry {
+                Entry::Transaction(TransactionEntry { place: Some(place), header, .. }) => {
+                    let header = Header::from_bytes(header);
+                    let header = header.map_err(|error| damaged(segment.file.path(), at, &error.to_string()))?;
+                    (*place, Some(header.core().body_len()))
+                }
+                Entry::LateBody { place, .. } => (*place, None),
+                _ => return Ok(true),
+            };
+            parts.insert(place.part());
+            whole = !dir.is_unfinished(place, len)?;
+            Ok(whole)
+        })?;
+        if !whole {
+            return Ok(scanned.before_the_last());
+        }
+        // It counts from now on, so now its bodies must be durable.
+        parts.into_iter().try_for_each(|part| dir.sync_part(part))?;
+        Ok(scanned)
     }
 
     pub(super) fn log_id(&self) -> [u8; 16] {

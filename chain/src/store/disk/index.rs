@@ -17,11 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    files,
-    notice::Notices,
-    segment::{FORMAT, newer_format},
-};
+use super::{files, notice::Notices, segment::newer_format};
 use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;
@@ -187,7 +183,10 @@ impl Index {
         let opened = fenced(path, || {
             let opened = db::look_at(db.db()?, log_id)?;
             match opened {
-                Opened::Ours => db::read_whole(db.db()?)?,
+                Opened::Ours => {
+                    db::read_whole(db.db()?)?;
+                    db::renew(db.db()?)?;
+                }
                 Opened::None if !begun => db::begin(db.db()?, log_id)?,
                 Opened::None | Opened::Other | Opened::Newer(_) => {}
             }
@@ -203,7 +202,7 @@ impl Index {
             Opened::Newer(format) => {
                 return Err(StoreError::Foreign {
                     path: path.display().to_string(),
-                    what: newer_format(format, FORMAT),
+                    what: newer_format(format, db::INDEX_FORMAT),
                 });
             }
         }

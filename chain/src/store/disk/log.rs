@@ -56,7 +56,7 @@ pub(super) struct Stored {
 }
 
 /// Is shown offset and content of a record; `false` ends the reading.
-type Visit<'a> = &'a mut dyn FnMut(u64, Entry<'_>) -> Result<bool, StoreError>;
+pub(super) type Visit<'a> = &'a mut dyn FnMut(u64, Entry<'_>) -> Result<bool, StoreError>;
 
 impl LogView {
     fn segment_of(&self, position: u64) -> Option<&Segment> {
@@ -216,7 +216,7 @@ pub(super) fn offset_bytes(offsets: &[u32]) -> Vec<u8> {
 }
 
 /// Shows the records of a segment from byte `at` up to `end`.
-fn for_each_entry(segment: &Segment, mut at: u64, end: u64, visit: Visit<'_>) -> Result<(), StoreError> {
+pub(super) fn for_each_entry(segment: &Segment, mut at: u64, end: u64, visit: Visit<'_>) -> Result<(), StoreError> {
     let mut pieces = Pieces::new(&segment.file, end);
     while at < end {
         let bytes = pieces.from(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;

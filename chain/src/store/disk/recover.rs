@@ -23,9 +23,9 @@ use crate::{
 };
 
 /// Bytes that a disk writes as a whole.
-const SECTOR_BYTES: u64 = 512;
+pub(super) const SECTOR_BYTES: u64 = 512;
 /// So many zeros stand in no record: it would take a hash that has them.
-const LEAST_ZEROS: usize = 16;
+pub(super) const LEAST_ZEROS: usize = 16;
 /// Bytes that are searched for a commit marker in one go.
 const SEARCH_BYTES: usize = 1024 * 1024;
 
@@ -96,6 +96,29 @@ pub(super) struct Scanned {
     pub(super) commit: Option<CommitPoint>,
     /// A commit with its marker stands behind that end, and is what a power cut left.
     pub(super) torn: bool,
+    /// What was reached before the last commit.
+    pub(super) before: Option<Reached>,
+}
+
+/// How far the log came with a commit marker.
+#[derive(Clone, Copy)]
+pub(super) struct Reached {
+    /// Records of the segment.
+    pub(super) records: usize,
+    pub(super) end: u64,
+    pub(super) link: Link,
+    pub(super) commit: Option<CommitPoint>,
+}
+
+impl Scanned {
+    /// The same without the last commit, which is what a power cut left.
+    pub(super) fn before_the_last(mut self) -> Self {
+        let Some(Reached { records, end, link, commit }) = self.before else {
+            return self;
+        };
+        self.offsets.truncate(records);
+        Self { end, link, commit, torn: true, before: None, ..self }
+    }
 }
 
 /// Reads a segment up to its last commit marker. The inner `Err` holds offset and what is wrong there.
@@ -106,7 +129,7 @@ pub(super) fn scan(
     link: Link,
 ) -> Result<Result<Scanned, (u64, String)>, StoreError> {
     let end = FILE_HEADER_BYTES as u64;
-    let mut done = Scanned { offsets: Vec::new(), end, link, commit: None, torn: false };
+    let mut done = Scanned { offsets: Vec::new(), end, link, commit: None, torn: false, before: None };
     let mut committed = 0;
     let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES as u64, link, Vec::new());
     let mut bad = None;
@@ -131,7 +154,8 @@ pub(super) fn scan(
                 offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
             Some(Entry::Commit(point)) if point.count == count && point.link == link => {
-                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point), torn: false };
+                let before = Some(Reached { records: committed, end: done.end, link: done.link, commit: done.commit });
+                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point), torn: false, before };
                 committed = offsets.len();
             }
             Some(Entry::LateBody { position, .. }) if position < count => {}

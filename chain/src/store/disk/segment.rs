@@ -5,7 +5,7 @@
 //! in it, and every byte of the record, so that no byte can change and no record can be moved unseen.
 
 use crate::{
-    hash::{Context, hash_prefix},
+    hash::{Beginning, Context, hash_prefix},
     ids::{Depth, LedgerId, Link, TxId},
     store::{CommitPoint, StoreError},
     time::Time,
@@ -20,7 +20,8 @@ const BODIES_FORMAT: u32 = 2;
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Bytes of a record beside its payload: len, kind and check.
 pub(crate) const FRAME_BYTES: usize = 13;
-const CHECK_BYTES: usize = 8;
+/// Bytes of a check.
+pub(crate) const CHECK_BYTES: usize = 8;
 /// Magic of the scan column before its entries had checks. The next start makes it anew.
 const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
 /// Bytes of a file header that identify the file: all up to and with its number.
@@ -45,6 +46,18 @@ const LATE_BODY_BYTES: usize = 20;
 pub(crate) const PAYLOAD_MAX_BYTES: usize = TRANSACTION_FIXED_BYTES + HEADER_MAX_BYTES;
 /// `body_day` of a record without a body.
 const NO_BODY: u32 = u32::MAX;
+
+/// Bytes of a body's record before the body: len, kind and id.
+pub(crate) const BODY_HEAD_BYTES: usize = 37;
+
+/// What stands before a body in its record.
+pub(crate) fn body_head(id: &TxId, body: &[u8]) -> [u8; BODY_HEAD_BYTES] {
+    let mut head = [0; BODY_HEAD_BYTES];
+    let len = u32::try_from(body.len().saturating_add(id.as_bytes().len())).unwrap_or(u32::MAX);
+    let bytes = len.to_le_bytes().into_iter().chain([KIND_BODY]).chain(*id.as_bytes());
+    head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+    head
+}
 
 /// What a file of the store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +207,8 @@ impl FileHeader {
 
     /// The framing of this file's records.
     pub(crate) fn framing(&self) -> Framing {
-        Framing { identity: self.identity(), ledger: self.ledger, kind: self.kind }
+        let identity = Beginning::new(Context::Record, &self.identity());
+        Framing { identity, ledger: self.ledger, kind: self.kind }
     }
 }
 
@@ -236,9 +250,10 @@ impl<'a> Fields<'a> {
 }
 
 /// Writes and reads records of one file.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Framing {
-    identity: [u8; IDENTITY_BYTES],
+    /// What all its checks begin with.
+    identity: Beginning,
     ledger: LedgerId,
     kind: FileKind,
 }
@@ -260,7 +275,7 @@ impl Frame<'_> {
 impl Framing {
     /// The check over the identity, an offset, and bytes that stand there.
     pub(crate) fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
-        hash_prefix(Context::Record, &[&self.identity, &offset.to_le_bytes(), covered])
+        self.identity.hash_prefix(&[&offset.to_le_bytes(), covered])
     }
 
     /// The bytes of a record that will stand at `offset` of the file.
@@ -281,23 +296,19 @@ impl Framing {
         bytes.extend_from_slice(&check);
     }
 
-    /// Appends the record of a body that will stand at `offset` of the file. `body_hash` is the one that its header names:
-    /// it was checked when the body came, so that nothing of the body is hashed here.
-    pub(crate) fn body_into(&self, bytes: &mut Vec<u8>, offset: u64, id: &TxId, body: &[u8], body_hash: &[u8; 32]) {
-        if self.kind != FileKind::Bodies {
-            return self.frame_into(bytes, offset, KIND_BODY, &[id.as_bytes(), body]);
+    /// The check of the record of a body that will stand at `offset` of the file; `covered` is all of the record before it.
+    /// `body_hash` is the one that its header names: it was checked when the body came, so that nothing of the body is
+    /// hashed here.
+    pub(crate) fn body_check(&self, offset: u64, covered: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
+        match covered.split_first_chunk::<BODY_HEAD_BYTES>() {
+            Some((head, _)) if self.kind == FileKind::Bodies => self.check_by_hash(offset, head, body_hash),
+            _ => self.check(offset, covered),
         }
-        let len = u32::try_from(body.len().saturating_add(32)).unwrap_or(u32::MAX);
-        let head = [&len.to_le_bytes()[..], &[KIND_BODY], id.as_bytes()].concat();
-        let check = self.check_by_hash(offset, &head, body_hash);
-        bytes.extend_from_slice(&head);
-        bytes.extend_from_slice(body);
-        bytes.extend_from_slice(&check);
     }
 
     /// The check of a body's record: over what stands before the body, and the body's hash.
     fn check_by_hash(&self, offset: u64, head: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
-        hash_prefix(Context::Record, &[&self.identity, &offset.to_le_bytes(), head, body_hash])
+        self.identity.hash_prefix(&[&offset.to_le_bytes(), head, body_hash])
     }
 
     /// Reads the record of a body of `len` bytes, which is all of `bytes` and stands at `offset` of the file. Gives the id
@@ -315,7 +326,7 @@ impl Framing {
             let (id, body) = frame.payload.split_first_chunk().filter(|_| frame.kind == KIND_BODY).ok_or(OTHER)?;
             return Ok((*id, body));
         }
-        let (head, rest) = bytes.split_first_chunk::<37>().ok_or("a record is cut short")?;
+        let (head, rest) = bytes.split_first_chunk::<BODY_HEAD_BYTES>().ok_or("a record is cut short")?;
         let mut fields = Fields(head);
         let is_body =
             fields.u32().is_some_and(|found| u32::try_from(max) == Ok(found)) && fields.u8() == Some(KIND_BODY);

@@ -18,7 +18,7 @@ use crate::{
     hash::{Context, hash_prefix},
     ids::{LedgerId, TxId},
     link::first_link,
-    merkle::{leaf, node},
+    merkle::{Accumulator, leaf, node},
     store::StoreError,
 };
 
@@ -109,6 +109,16 @@ impl TreeColumn {
 
     /// Roots that become whole with `ids`, which stand from position `from` on: a multiple of 16.
     pub(super) fn prepare(&self, from: u64, ids: &[TxId], log: &LogView) -> Result<ColumnWrite, StoreError> {
+        Ok(self.grow(from, ids, log)?.0)
+    }
+
+    /// The same with the peaks of the tree that ends with `ids`.
+    pub(super) fn grow(
+        &self,
+        from: u64,
+        ids: &[TxId],
+        log: &LogView,
+    ) -> Result<(ColumnWrite, Vec<[u8; 32]>), StoreError> {
         let mut made: Vec<[u8; 32]> = Vec::new();
         let first = entries(from);
         for (whole, ids) in (from / LEAVES..).zip(ids.as_chunks::<16>().0) {
@@ -131,7 +141,28 @@ impl TreeColumn {
             bytes.extend_from_slice(root);
             bytes.extend_from_slice(&self.check(place, root));
         }
-        Ok(ColumnWrite { file: Arc::clone(&self.file), at: Self::entry_at(first), bytes })
+        let peaks = self.peaks(from, ids, &made, log)?;
+        Ok((ColumnWrite { file: Arc::clone(&self.file), at: Self::entry_at(first), bytes }, peaks))
+    }
+
+    /// Roots of the perfect subtrees, the largest first, that make up the tree which ends with `ids` from position `from` on;
+    /// `made` are those that became whole with them.
+    fn peaks(&self, from: u64, ids: &[TxId], made: &[[u8; 32]], log: &LogView) -> Result<Vec<[u8; 32]>, StoreError> {
+        let (whole, rest) = ids.as_chunks::<16>();
+        let (first, high) = (entries(from), (from / LEAVES).saturating_add(whole.len() as u64));
+        let mut peaks = Vec::new();
+        for level in (0..u64::BITS).rev().filter(|level| high >> level & 1 == 1) {
+            let index = (high >> level).saturating_sub(1);
+            let known = place(level, index).checked_sub(first).and_then(|nth| usize::try_from(nth).ok());
+            peaks.push(match known.and_then(|nth| made.get(nth)) {
+                Some(root) => *root,
+                None => self.kept(level, index, log)?,
+            });
+        }
+        let mut low = Accumulator::new(self.ledger);
+        rest.iter().for_each(|id| low.push(id));
+        peaks.extend_from_slice(low.peaks());
+        Ok(peaks)
     }
 
     fn lowest(&self, ids: &[TxId; 16]) -> [u8; 32] {

@@ -16,9 +16,14 @@ use crate::{
         Body, StoreError,
         disk::{
             files::{self, DiskFile},
-            segment::{FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing, KIND_EARLY, Place},
+            recover::{LEAST_ZEROS, SECTOR_BYTES},
+            segment::{
+                BODY_HEAD_BYTES, CHECK_BYTES, FILE_HEADER_BYTES, FRAME_BYTES, Fields, FileHeader, FileKind, Framing,
+                KIND_EARLY, Place,
+            },
         },
     },
+    transaction::BODY_LENS,
 };
 
 /// Bytes of the record that says how far bodies were dropped early: a part's number.
@@ -66,7 +71,7 @@ pub(crate) struct BodyDir {
 }
 
 impl BodyDir {
-    pub(super) fn new(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
+    pub(crate) fn new(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
         Self { path, ledger, log_id, kept: Mutex::new(Part::default()) }
     }
 
@@ -179,10 +184,51 @@ impl BodyDir {
         Ok(Body::Present(body.to_vec()))
     }
 
+    /// Whether a place holds what a write left that did not come to its end, and not a body that was durable once: its file
+    /// is missing or ends too soon, or its record is not right and reaches into a sector that was never written, which
+    /// reads as zeros. Bodies and the records that name them are made durable at the same time, so a power cut can keep
+    /// these and lose those. Who does not know the body's length has it read from the place.
+    pub(crate) fn is_unfinished(&self, place: Place, len: Option<u32>) -> Result<bool, StoreError> {
+        let part = place.part();
+        let (file, framing) = match self.open_part(part, false) {
+            Ok(Some(open)) => open,
+            Ok(None) => return Ok(part >= self.read_line()?.kept),
+            // A file gets its name when its head is durable, so that what is wrong with one is damage.
+            Err(StoreError::Damaged { .. } | StoreError::Foreign { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let stated = || Ok::<u32, StoreError>(body_len_stated(&file.read_at(place.at(), BODY_HEAD_BYTES)?));
+        let len = usize::try_from(len.map_or_else(stated, Ok)?).unwrap_or(usize::MAX);
+        let whole = len.saturating_add(BODY_HEAD_BYTES).saturating_add(CHECK_BYTES);
+        let bytes = file.read_at(place.at(), whole)?;
+        let right = framing.read_body(place.at(), &bytes, len).is_ok();
+        Ok(!right && (bytes.len() < whole || has_unwritten_sector(place.at(), &bytes)))
+    }
+
+    /// Makes a part durable as it is.
+    pub(crate) fn sync_part(&self, part: Part) -> Result<(), StoreError> {
+        DiskFile::open(&self.part_path(part), true)?.map_or(Ok(()), |file| file.sync())
+    }
+
     /// A day has more bodies than places can name.
     pub(super) fn full(&self, part: Part) -> StoreError {
         files::io_error("cannot write", &self.part_path(part), std::io::ErrorKind::FileTooLarge.into())
     }
+}
+
+/// The length of a body that the head of its record tells; the longest there is where that cannot be.
+fn body_len_stated(head: &[u8]) -> u32 {
+    let stated = Fields(head).u32().and_then(|len| len.checked_sub(32));
+    stated.filter(|len| BODY_LENS.contains(len)).or(BODY_LENS.last().copied()).unwrap_or_default()
+}
+
+/// Whether bytes that stand at `at` hold nothing but zeros in a sector, or in the part of one that they reach into.
+fn has_unwritten_sector(at: u64, bytes: &[u8]) -> bool {
+    let into = at.checked_rem(SECTOR_BYTES).unwrap_or_default();
+    let first = usize::try_from(SECTOR_BYTES.saturating_sub(into)).unwrap_or_default();
+    let (first, rest) = bytes.split_at_checked(first).unwrap_or((bytes, &[]));
+    let unwritten = |sector: &[u8]| sector.len() >= LEAST_ZEROS && sector.iter().all(|byte| *byte == 0);
+    unwritten(first) || rest.chunks(SECTOR_BYTES as usize).any(unwritten)
 }
 
 fn damaged(path: &Path, offset: u64, what: String) -> StoreError {

@@ -8,9 +8,6 @@ use crate::store::{
     disk::{files::DiskFile, segment::Framing},
 };
 
-/// Bytes that are gathered before they are written.
-const WRITE_BYTES: usize = 1024 * 1024;
-
 /// Bodies with their reserved places, to be written and made durable. May be run again after a failure: every byte is
 /// written again, since a failed fsync may have dropped any of them.
 pub(crate) struct BodyWrites {
@@ -59,40 +56,5 @@ impl BodyWrites {
 }
 
 fn write_bodies(file: &DiskFile, framing: &Framing, bodies: &[&Pending]) -> Result<(), StoreError> {
-    let mut rest = Gathered { bodies, bytes: Vec::with_capacity(WRITE_BYTES.min(gathered_bytes(bodies))) };
-    rest.write(file, framing)
-}
-
-fn gathered_bytes(bodies: &[&Pending]) -> usize {
-    bodies.iter().map(|pending| pending.body.len().saturating_add(64)).fold(0, usize::saturating_add)
-}
-
-/// Bodies that are still to be written, and the bytes of those that come next.
-struct Gathered<'a> {
-    bodies: &'a [&'a Pending],
-    bytes: Vec<u8>,
-}
-
-impl Gathered<'_> {
-    /// Puts neighbours together; gives the place of the first.
-    fn gather(&mut self, framing: &Framing) -> u64 {
-        self.bytes.clear();
-        let start = self.bodies.first().map_or(0, |first| first.at);
-        while let Some((Pending { at, id, hash, body }, rest)) = self.bodies.split_first()
-            && self.bytes.len() < WRITE_BYTES
-            && start.saturating_add(self.bytes.len() as u64) == *at
-        {
-            framing.body_into(&mut self.bytes, *at, id, body, hash);
-            self.bodies = rest;
-        }
-        start
-    }
-
-    fn write(&mut self, file: &DiskFile, framing: &Framing) -> Result<(), StoreError> {
-        while !self.bodies.is_empty() {
-            let start = self.gather(framing);
-            file.write_at(&self.bytes, start)?;
-        }
-        Ok(())
-    }
+    bodies.iter().try_for_each(|pending| pending.write(framing, |bytes, at| file.write_at(bytes, at)))
 }

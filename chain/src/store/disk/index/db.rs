@@ -12,8 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{StoreError, disk::segment::FORMAT};
+use crate::store::StoreError;
 
+/// Format of what is in sled. In the first one the state held all peaks of the tree.
+pub(super) const INDEX_FORMAT: u32 = 2;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of the pieces in which sled's file grows.
@@ -145,7 +147,7 @@ fn is_locked(error: &io::Error) -> bool {
 /// Which log an open sled indexes.
 pub(super) fn look_at(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<Opened> {
     if let Some(format) = db.get(FORMAT_KEY)?.and_then(|bytes| bytes.as_ref().try_into().ok().map(u32::from_le_bytes))
-        && format > FORMAT
+        && format > INDEX_FORMAT
     {
         return Ok(Opened::Newer(format));
     }
@@ -163,10 +165,20 @@ pub(super) fn read_whole(db: &sled::Db) -> sled::Result<()> {
     db.iter().try_for_each(|pair| pair.map(drop))
 }
 
+/// Marks a sled as being in the present format: what is written into it from now on is.
+pub(super) fn renew(db: &sled::Db) -> sled::Result<()> {
+    let current = INDEX_FORMAT.to_le_bytes();
+    if db.get(FORMAT_KEY)?.is_none_or(|format| format.as_ref() != current.as_slice()) {
+        db.insert(FORMAT_KEY, &current)?;
+        db.flush()?;
+    }
+    Ok(())
+}
+
 /// Marks an empty sled as the index of a log.
 pub(super) fn begin(db: &sled::Db, log_id: [u8; 16]) -> sled::Result<()> {
     db.insert(LOG_ID_KEY, log_id.as_slice())?;
-    db.insert(FORMAT_KEY, &FORMAT.to_le_bytes())?;
+    db.insert(FORMAT_KEY, &INDEX_FORMAT.to_le_bytes())?;
     db.flush().map(drop)
 }
 

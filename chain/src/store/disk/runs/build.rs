@@ -57,7 +57,7 @@ impl Builder {
         let mut writer = RunWriter::create(self, facts)?;
         ids.iter().try_for_each(|entry| writer.push_id(entry))?;
         tags.iter().try_for_each(|entry| writer.push_tag(entry))?;
-        table.order().iter().try_for_each(|(key, position)| writer.push_order(&order_entry(key, *position)))?;
+        table.order().try_for_each(|(key, position)| writer.push_order(&order_entry(key, *position)))?;
         writer.finish(self, log)
     }
 
