@@ -1,8 +1,9 @@
 //! Hostile peers over real sockets: what they do to a node, and what it does to them.
 //!
 //! The victim is the real program in a process of its own. An honest pair goes on sending through it while it is
-//! attacked. For each case: no panic; resident memory grows by less than 64 MiB; the p99 of honest deliveries at most doubles (or stays below 250 ms, see `judge`); who is provably at
-//! fault is let go, and nobody else. Every attack has bounds in count and time, and stops by itself.
+//! attacked. For each case: no panic; resident memory grows by less than 64 MiB; the p99 of honest deliveries at most doubles, or
+//! stays below 64 ms, which over all cases is no excuse (see `judge`); who is provably at fault is let go, and nobody else.
+//! Every attack has bounds in count and time, and stops by itself.
 
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
@@ -47,8 +48,7 @@ async fn a_node_bears_hostile_peers() {
 async fn a_node_bears_patient_peers() {
     let cases: Vec<Case> = patient::cases().into_iter().chain(quic::patient()).filter(is_chosen).collect();
     let mut bench = Bench::new(home(), Network::dev(), Stock::none()).await;
-    let faults = bench.attempt(&cases.iter().collect::<Vec<_>>()).await;
-    bench.failures.extend(faults);
+    bench.run_at_once(&cases).await;
     conclude(cases.len(), &bench.end());
 }
 
