@@ -373,8 +373,9 @@ impl<S: Store> Ledger<S> {
     /// transaction is taken in.
     pub fn flushed(&mut self, success: bool) {
         self.store.flushed(success);
-        if let Some((count, peaks)) = self.store.take_peaks() {
-            self.state.tree_is(count, peaks);
+        match self.store.take_peaks() {
+            Some((count, peaks)) => self.state.tree_is(count, peaks),
+            None => self.state.grow_tree(),
         }
     }
 

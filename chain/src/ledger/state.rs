@@ -60,9 +60,14 @@ impl State {
         self.link = next_link(self.link, id);
         self.behind.push(*id);
         if self.behind.len() >= BEHIND_MAX {
-            self.behind.drain(..).for_each(|id| self.tree.push(&id));
+            self.grow_tree();
         }
         self.digest.add_lanes(lanes);
+    }
+
+    /// Takes all ids into the tree: for a store that does not work it out.
+    pub(crate) fn grow_tree(&mut self) {
+        self.behind.drain(..).for_each(|id| self.tree.push(&id));
     }
 
     /// Takes over the tree over the first `count` records, as the store has worked it out from the same ids.
