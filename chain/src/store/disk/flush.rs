@@ -148,11 +148,17 @@ impl Work {
     /// Bodies, and at the same time records with their commit marker, so that the disk is waited for once. What comes
     /// behind is worked out while it is.
     fn commit(&self) -> Result<Committed, StoreError> {
-        let ((log, committed), (columns, written)) = beside(
-            || self.log.is_some(),
+        let in_order = self.bodies.in_order();
+        let (log, rest) = (
             || self.commit_log(),
-            || beside(|| self.is_large(), || self.prepare_columns(), || self.bodies.run()),
+            || beside(|| !in_order && self.is_large(), || self.prepare_columns(), || self.bodies.run()),
         );
+        let ((log, committed), (columns, written)) = if in_order && self.before.len % 2 == 1 {
+            // What comes at the same time comes in either order.
+            (log(), rest())
+        } else {
+            beside(|| !in_order && self.log.is_some(), log, rest)
+        };
         if let (Some(log), Err(_)) = (&log, &written) {
             log.take_back();
         }

@@ -205,6 +205,11 @@ impl BodyDir {
         Ok(!right && (bytes.len() < whole || has_unwritten_sector(place.at(), &bytes)))
     }
 
+    /// The directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Makes a part durable as it is.
     pub(crate) fn sync_part(&self, part: Part) -> Result<(), StoreError> {
         DiskFile::open(&self.part_path(part), true)?.map_or(Ok(()), |file| file.sync())

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, thread};
 use super::{BodyDir, Part, Pending, PendingParts};
 use crate::store::{
     StoreError,
-    disk::{files::DiskFile, segment::Framing},
+    disk::{
+        files::{DiskFile, fault},
+        segment::Framing,
+    },
 };
 
 /// Bodies with their reserved places, to be written and made durable. May be run again after a failure: every byte is
@@ -20,6 +23,11 @@ impl BodyWrites {
         Self { dir, taken }
     }
 
+    /// Whether it is to be done on one thread.
+    pub(crate) fn in_order(&self) -> bool {
+        fault::in_order(self.dir.path())
+    }
+
     /// Makes missing files, writes all bodies at their places, and makes them durable. What has been dropped since is
     /// left out.
     pub(crate) fn run(&self) -> Result<(), StoreError> {
@@ -28,7 +36,7 @@ impl BodyWrites {
             parts.entry(*part).or_default().extend(bodies);
         }
         let parts: Vec<(Part, Vec<&Pending>)> = parts.into_iter().collect();
-        let (beside, here) = parts.split_at(parts.len() / 2);
+        let (beside, here) = parts.split_at(if self.in_order() { 0 } else { parts.len() / 2 });
         // The disk is waited for in both halves at once.
         let all =
             |parts: &[(Part, Vec<&Pending>)]| parts.iter().try_for_each(|(part, bodies)| self.write(*part, bodies));

@@ -67,3 +67,16 @@ pub(super) fn synced(path: &Path) {
     plan::synced(path);
     let _ = path;
 }
+
+/// Whether calls below `path` are to come one after the other: a test that counts them has to find them in the same order
+/// each time.
+#[inline]
+pub(crate) fn in_order(path: &Path) -> bool {
+    #[cfg(feature = "testing")]
+    return plan::is_below(path);
+    #[cfg(not(feature = "testing"))]
+    {
+        let _ = path;
+        false
+    }
+}

@@ -109,6 +109,11 @@ fn of(path: &Path) -> Option<Shared> {
     plans.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, plan)| Arc::clone(plan))
 }
 
+/// Whether there is a plan for a path.
+pub(super) fn is_below(path: &Path) -> bool {
+    of(path).is_some()
+}
+
 /// Makes calls below a directory fail, for as long as it is kept.
 pub struct Faults {
     dir: PathBuf,
