@@ -26,7 +26,7 @@ use crate::{
     store::{CommitPoint, Flush, Store, StoreError},
 };
 
-/// From so many records on it is worth a thread to work out their columns.
+/// From so many records on it is worth more threads to write them and to work out their columns.
 const MANY: usize = 256;
 
 /// A flush under way.
@@ -146,7 +146,8 @@ impl Work {
     }
 
     /// Bodies, and at the same time records with their commit marker, so that the disk is waited for once. What comes
-    /// behind is worked out while it is.
+    /// behind is worked out while it is. Few are written on this thread, bodies first: more threads would only be in the way of
+    /// whatever else the node does.
     fn commit(&self) -> Result<Committed, StoreError> {
         let in_order = self.bodies.in_order();
         let (log, rest) = (
@@ -157,7 +158,7 @@ impl Work {
             // What comes at the same time comes in either order.
             (log(), rest())
         } else {
-            beside(|| !in_order && self.log.is_some(), log, rest)
+            beside(|| !in_order && self.is_large(), log, rest)
         };
         if let (Some(log), Err(_)) = (&log, &written) {
             log.take_back();
@@ -166,7 +167,7 @@ impl Work {
         Ok(Committed { log, columns })
     }
 
-    /// Whether it is worth a thread to work out the columns.
+    /// Whether it is worth more threads.
     fn is_large(&self) -> bool {
         self.columns.as_ref().is_some_and(|columns| columns.count() >= MANY)
     }
