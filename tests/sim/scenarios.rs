@@ -15,6 +15,10 @@ use crate::{
 
 /// Virtual time for each 10,000 transactions of backlog.
 const CALM_MS: u64 = 60_000;
+/// By how much what liars show late may put the end off at most; in networks of more than [`MANY_NODES`] an hour.
+const SHOWN_LATE_MS: u64 = 60_000;
+/// Liars of so many nodes have more to show than that.
+const MANY_NODES: usize = 100;
 /// How long a message takes at most, once all is calm and gossip is on.
 const PROMPT_MS: u64 = 3_000;
 /// Lifetime of messages that are written in the calm.
@@ -30,6 +34,7 @@ pub fn settle(world: &mut World) {
     let backlog = world.backlog();
     let within_ms = backlog.div_ceil(10_000).max(1) * CALM_MS;
     let end_ms = world.now_ms + within_ms;
+    let last_ms = end_ms + if world.nodes.len() > MANY_NODES { 60 * SHOWN_LATE_MS } else { SHOWN_LATE_MS };
     let (mut complete, mut under_way) = (false, true);
     while !complete || under_way {
         under_way = world.is_under_way(within_ms).unwrap_or_else(|why| {
@@ -41,6 +46,7 @@ pub fn settle(world: &mut World) {
             assert!(complete || world.now_ms < end_ms, "after the calm, with a backlog of {backlog}: {missing:?}");
         }
         if !complete || under_way {
+            assert!(world.now_ms < last_ms, "no agreement after the calm, with a backlog of {backlog}");
             world.run(1_000);
         }
     }

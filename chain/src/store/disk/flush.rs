@@ -157,8 +157,13 @@ impl Work {
         let ((log, committed), (columns, written)) = if in_order && self.before.len % 2 == 1 {
             // What comes at the same time comes in either order.
             (log(), rest())
+        } else if !in_order && self.is_large() {
+            beside(|| true, log, rest)
         } else {
-            beside(|| !in_order && self.is_large(), log, rest)
+            let (columns, written) = rest();
+            // No record is written for a body that could not be.
+            written?;
+            (log(), (columns, Ok(())))
         };
         if let (Some(log), Err(_)) = (&log, &written) {
             log.take_back();
