@@ -3,10 +3,11 @@
 //! | variable | means |
 //! |---|---|
 //! | `QASEDAK_SEED=n` | only this seed |
-//! | `QASEDAK_SEEDS=n` | so many seeds, from 0 on |
+//! | `QASEDAK_SEEDS=n` | so many seeds, from 0 on; `n..m` those from n on that are below m |
 //! | `QASEDAK_NODES=n` | so many nodes |
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Mutex,
@@ -18,8 +19,21 @@ use std::{
 
 use crate::world::World;
 
+/// Every so many seeds it is said how far a run is.
+const SAID_EVERY: u64 = 1_000;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// The seeds that the environment names: one, so many, or those of a range.
+fn seeds(usual: u64) -> Range<u64> {
+    let named = std::env::var("QASEDAK_SEEDS").ok();
+    match (number("QASEDAK_SEED"), named.as_deref().and_then(|named| named.split_once(".."))) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, Some((from, to))) => from.parse().unwrap()..to.parse().unwrap(),
+        (None, None) => 0..named.map_or(usual, |named| named.parse().unwrap()),
+    }
 }
 
 /// How many nodes: those of the test, or as many as the environment says.
@@ -49,10 +63,7 @@ fn twice(seed: u64, run: fn(u64) -> World, alone: bool) -> World {
 /// Runs `usual` seeds, or those that the environment names, each twice. The first one that fails ends all, and says how to
 /// repeat it.
 pub fn each(test: &str, usual: u64, run: fn(u64) -> World) {
-    let (from, to) = match (number("QASEDAK_SEED"), number("QASEDAK_SEEDS")) {
-        (Some(seed), _) => (seed, seed + 1),
-        (None, count) => (0, count.unwrap_or(usual)),
-    };
+    let Range { start: from, end: to } = seeds(usual);
     // A thousand nodes take ten gigabytes, and twice that is too much for most machines.
     let alone = to - from == 1 && number("QASEDAK_NODES").is_none_or(|nodes| nodes <= 300);
     let began = Instant::now();
@@ -64,6 +75,9 @@ pub fn each(test: &str, usual: u64, run: fn(u64) -> World) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= to {
                 return;
+            }
+            if seed > from && (seed - from).is_multiple_of(SAID_EVERY) {
+                println!("{test}: {seed} begins after {:.0} s", began.elapsed().as_secs_f64());
             }
             match catch_unwind(AssertUnwindSafe(|| twice(seed, run, alone))) {
                 Ok(world) => {
