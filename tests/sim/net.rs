@@ -111,6 +111,12 @@ impl World {
         self.nodes[a].links.iter().any(|link| self.links[*link].other(a) == b)
     }
 
+    /// Whether every link between two honest nodes carries what they send.
+    pub fn honest_links_are_up(&self) -> bool {
+        let honest = |link: &Link| link.ends.iter().all(|end| self.nodes[*end].is_honest());
+        self.links.iter().filter(|link| honest(link)).all(|link| link.up)
+    }
+
     /// Lets a link come up as soon as both ends know that it was down.
     pub fn bring_up(&mut self, link: usize) {
         let delay_ms = self.links[link].free_ms.saturating_sub(self.now_ms) + self.rng.random_range(1..400);

@@ -21,6 +21,8 @@ const SHOWN_LATE_MS: u64 = 60_000;
 const MANY_NODES: usize = 100;
 /// How long a message takes at most, once all is calm and gossip is on.
 const PROMPT_MS: u64 = 3_000;
+/// How long it takes at most, once all is calm, until links that were cut are up again.
+const LINKS_MS: u64 = 10_000;
 /// Lifetime of messages that are written in the calm.
 const LIFETIME_SECS: u32 = 30 * 86_400;
 
@@ -57,7 +59,12 @@ pub fn settle(world: &mut World) {
 /// In the calm a new message is everywhere at once, whatever liars do to it on its way. One that names what a liar shows
 /// without its body only now waits for that, some seconds at every hop (decision 0040): it has a minute.
 fn new_messages_are_prompt(world: &mut World) {
-    // All may have agreed before their links were up again.
+    // All may have agreed before their links were up again, of whose end a node may hear seconds later.
+    let last_ms = world.now_ms + LINKS_MS;
+    while !world.honest_links_are_up() {
+        assert!(world.now_ms < last_ms, "links of honest nodes are down for {LINKS_MS} ms of calm");
+        world.run(100);
+    }
     world.run(PROMPT_MS);
     for _ in 0..3 {
         let honest = world.honest().count();
