@@ -15,17 +15,17 @@ use qasedak_chain::{
     Ledger, Time,
     store::{Store, StoreError},
 };
-use tokio::{
-    sync::watch,
-    task::{JoinError, JoinSet},
-};
+use tokio::sync::watch;
 
-use super::DriverError;
+use super::{
+    DriverError,
+    worker::{Ended, Worker},
+};
 
 /// The pause behind the first failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long the first transaction behind a flush waits for others.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(25);
 /// Behind a flush nothing is flushed for so many times as long as it took, and for no longer than the second.
 const REST: (u32, Duration) = (4, Duration::from_millis(25));
 /// A failure is said again in the log after so long.
@@ -64,22 +64,25 @@ pub(super) struct Flusher {
     began: Option<Instant>,
     /// Nothing is flushed before this.
     rests_until: Option<Instant>,
-    running: JoinSet<Flushed>,
+    worker: Worker<Flushed>,
     retry: Option<Retry>,
     trouble: watch::Sender<Option<DiskTrouble>>,
 }
 
 impl Flusher {
-    pub(super) fn new() -> Self {
-        Self {
+    /// # Errors
+    /// [`DriverError::Setup`] when the system has no thread for it.
+    pub(super) fn new() -> Result<Self, DriverError> {
+        let worker = Worker::start("flush").map_err(|error| DriverError::Setup(error.to_string()))?;
+        Ok(Self {
             grown: None,
             gather: GATHER,
             began: None,
             rests_until: None,
-            running: JoinSet::new(),
+            worker,
             retry: None,
             trouble: watch::Sender::new(None),
-        }
+        })
     }
 
     /// The trouble with the disk, as it is at any moment.
@@ -94,7 +97,7 @@ impl Flusher {
 
     /// When the next flush is due; `None` when nothing waits for one, or one is under way.
     pub(super) fn due(&self) -> Option<Instant> {
-        if !self.running.is_empty() {
+        if !self.worker.is_free() {
             return None;
         }
         match &self.retry {
@@ -161,7 +164,7 @@ impl Flusher {
         let mut ledger = ledger.write().map_err(|_| DriverError::Task)?;
         let count = ledger.store().len();
         match ledger.flush(system) {
-            Ok(Some(flush)) => drop(self.running.spawn_blocking(move || flush.run().map(|()| count))),
+            Ok(Some(flush)) => self.worker.give(move || flush.run().map(|()| count)),
             // Nothing is left to be written, so only time tells whether the disk is well.
             Ok(None) if self.retry.as_ref().is_some_and(|retry| now.duration_since(retry.reported) < PAUSES.1) => {
                 self.pause(now);
@@ -176,8 +179,8 @@ impl Flusher {
     }
 
     /// How the flush under way ended; `None` when there is none.
-    pub(super) async fn next(&mut self) -> Option<Result<Flushed, JoinError>> {
-        self.running.join_next().await
+    pub(super) async fn next(&mut self) -> Option<Ended<Flushed>> {
+        self.worker.next().await
     }
 
     /// Takes note of how it ended.
@@ -210,13 +213,14 @@ mod tests {
 
     #[test]
     fn a_flush_waits_for_company_and_behind_a_long_one_longer() {
-        let (mut flusher, start) = (Flusher::new(), Instant::now());
+        let (mut flusher, start) = (Flusher::new().unwrap(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
         assert_eq!(flusher.due(), None, "nothing is to be flushed");
         flusher.grown(start);
         flusher.grown(after(3));
-        assert_eq!(flusher.due(), Some(after(5)), "the first one waits for so long, whatever follows");
-        // It begins when it is due, and takes two milliseconds, then four hundred.
+        assert_eq!(flusher.due(), Some(start + GATHER), "the first one waits for so long, whatever follows");
+        // What has waited for long enough meanwhile is due when the rest is over: behind two milliseconds, then behind four hundred.
+        flusher.gather = Duration::from_millis(5);
         for (took, rest) in [(2, 8), (400, 25)] {
             (flusher.began, flusher.grown) = (Some(start), None);
             flusher.ended(&WENT_WELL, Time::from_secs(0), after(took));
@@ -230,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_failing_disk_is_tried_when_its_pause_is_over_and_not_before() {
-        let (mut flusher, start) = (Flusher::new(), Instant::now());
+        let (mut flusher, start) = (Flusher::new().unwrap(), Instant::now());
         flusher.began = Some(start);
         flusher.ended(&Err(StoreError::BrokenOff), Time::from_secs(0), start);
         flusher.grown(start);

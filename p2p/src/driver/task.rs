@@ -40,6 +40,7 @@ use super::{
     outputs::Refusals,
     peers::Peers,
     upkeep::Upkeeper,
+    worker::Ended,
 };
 use crate::{
     behaviour::{self, Behaviour, Traffic},
@@ -133,8 +134,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             checks: Checks::new(network),
-            flusher: Flusher::new(),
-            upkeep: Upkeeper::default(),
+            flusher: Flusher::new()?,
+            upkeep: Upkeeper::new()?,
             releases: Releases::new(outbox),
             notary,
             gossiped: HashMap::new(),
@@ -297,7 +298,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         }
     }
 
-    fn on_flushed(&mut self, done: Result<Flushed, JoinError>) {
+    fn on_flushed(&mut self, done: Ended<Flushed>) {
         let flushed = done.unwrap_or(Err(StoreError::BrokenOff));
         let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
             return self.fail(DriverError::Task);

@@ -11,39 +11,45 @@ use qasedak_chain::{
     Ledger,
     store::{Store, Upkeep},
 };
-use tokio::task::JoinSet;
+
+use super::{DriverError, worker::Worker};
 
 /// The steps under way, if there are any.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Upkeeper {
-    running: JoinSet<()>,
+    worker: Worker<()>,
     stop: Arc<AtomicBool>,
 }
 
 impl Upkeeper {
+    /// # Errors
+    /// [`DriverError::Setup`] when the system has no thread for it.
+    pub(super) fn new() -> Result<Self, DriverError> {
+        let worker = Worker::start("upkeep").map_err(|error| DriverError::Setup(error.to_string()))?;
+        Ok(Self { worker, stop: Arc::default() })
+    }
+
     /// Starts what there is to be done, unless something is under way.
     pub(super) fn start<S: Store + Send + Sync + 'static>(&mut self, ledger: &Arc<RwLock<Ledger<S>>>) {
-        while let Some(ended) = self.running.try_join_next() {
-            // A step that panicked is begun anew.
-            if ended.is_err()
-                && let Ok(mut ledger) = ledger.write()
-            {
-                ledger.upkept();
-            }
+        // A step that panicked is begun anew.
+        if let Some(Err(_)) = self.worker.try_next()
+            && let Ok(mut ledger) = ledger.write()
+        {
+            ledger.upkept();
         }
-        if self.running.is_empty()
+        if self.worker.is_free()
             && !self.stop.load(Ordering::Acquire)
             && let Some(step) = ledger.write().ok().and_then(|mut ledger| ledger.upkeep())
         {
             let (ledger, stop) = (Arc::clone(ledger), Arc::clone(&self.stop));
-            self.running.spawn_blocking(move || keep_up(&ledger, &stop, step));
+            self.worker.give(move || keep_up(&ledger, &stop, step));
         }
     }
 
     /// Waits for the step under way, and lets no other begin.
     pub(super) async fn end(&mut self) {
         self.stop.store(true, Ordering::Release);
-        while self.running.join_next().await.is_some() {}
+        self.worker.next().await;
     }
 }
 
