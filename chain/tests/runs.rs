@@ -17,7 +17,7 @@ use qasedak_chain::{
     merkle,
     rules::Verified,
     store::{
-        Batch, CommitPoint, NewRecord, OrderKey, Record, Store, Upkeep,
+        OrderKey, Record, Store, Upkeep,
         disk::{
             DiskOptions, DiskStore,
             faults::{Faults, Kind as Failure},

@@ -316,6 +316,8 @@ impl Runs {
         if let Some(found) = tables.filter_map(|table| table.find(id)).next() {
             return Ok(Some((found, None)));
         }
+        // All of them with the first that is asked for, so that one look-up waits and not one for each run.
+        self.runs.iter().for_each(|run| run.wake());
         // The oldest is the largest.
         for run in &self.runs {
             if let Some((found, stored)) = answers::find(run, id, log)? {

@@ -153,6 +153,9 @@ impl RunWriter {
         self.blocks.finish(&self.path)?;
         // What is opened has its own: for a long run they would take a megabyte twice.
         (self.id_fan, self.tag_fan, self.filter) = (Fan::new(0), Fan::new(0), Filter::new(0));
-        builder.open(self.facts.first, self.facts.end, log)
+        let run = builder.open(self.facts.first, self.facts.end, log)?;
+        // Beside the flushes, and not by the look-up that comes first.
+        run.wake();
+        Ok(run)
     }
 }

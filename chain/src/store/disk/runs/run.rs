@@ -254,6 +254,13 @@ impl Run {
         Ok(self.names.get_or_init(|| names))
     }
 
+    /// Reads what an id is asked of, unless that was done. What fails is met again by who asks.
+    pub(super) fn wake(&self) {
+        if self.names.get().is_none() && !self.is_suspect() {
+            drop(self.names());
+        }
+    }
+
     /// The fan-out of the tags, likewise.
     fn tag_names(&self) -> Result<&Fan, StoreError> {
         if let Some(fan) = self.tag_names.get() {
