@@ -17,7 +17,7 @@ use qasedak_chain::{
     merkle,
     rules::Verified,
     store::{
-        Batch, CommitPoint, NewRecord, OrderKey, Record, Store, Upkeep,
+        OrderKey, Record, Store, Upkeep,
         disk::{
             DiskOptions, DiskStore,
             faults::{Faults, Kind as Failure},
@@ -31,48 +31,12 @@ use qasedak_chain::{
 mod disk;
 #[path = "support/pool.rs"]
 mod pool;
+#[path = "support/store.rs"]
+mod store;
 
 use disk::{LOG_ID, SMALL, dev, flip, open_small, small_store};
 use pool::{TAGS, after_pool, pool};
-
-/// A record of the pool with another id, depth and time: the store believes what it is given.
-fn record(nth: u64, seed: u64) -> Record {
-    let header = pool()[(seed % pool().len() as u64) as usize].header().clone();
-    let mut id = [0; 32];
-    // Many ids agree in their first bytes, so that ties must be resolved by the whole ids.
-    id[..8].copy_from_slice(&(seed / 7 % 3).to_be_bytes());
-    id[8..16].copy_from_slice(&seed.to_le_bytes());
-    id[16..24].copy_from_slice(&nth.to_le_bytes());
-    Record { id: TxId::from_bytes(id), arrival: after_pool(), depth: Depth::new(seed % 5), header }
-}
-
-fn stage(store: &mut impl Store, record: Record) {
-    let new = NewRecord { record, body: None, body_day: 30_000, author_u: [3; 32] };
-    store.stage(Batch { records: vec![new], ..Batch::default() }).unwrap();
-}
-
-/// A flush, and all that is to be done beside it.
-fn flush(store: &mut impl Store) {
-    flush_alone(store);
-    while let Some(step) = store.upkeep() {
-        step.run();
-        store.upkept();
-    }
-}
-
-fn flush_alone(store: &mut impl Store) {
-    let link = qasedak_chain::link::first_link(dev().ledger());
-    let link = (0..store.len()).fold(link, |link, at| {
-        let record = store.record(Position::new(at)).unwrap().unwrap();
-        qasedak_chain::link::next_link(link, &record.id)
-    });
-    let point = CommitPoint { count: store.len(), link, time: after_pool() };
-    if let Some(flush) = store.flush(point).unwrap() {
-        let done = flush.run();
-        store.flushed(done.is_ok());
-        done.unwrap();
-    }
-}
+use store::{flush, flush_alone, record, stage};
 
 /// All that the store answers about records by itself is what follows from the records.
 fn agree(store: &impl Store, records: &[Record]) {

@@ -139,7 +139,7 @@ def tree_column(net, log_id, ids):
 
 
 def check_run(path, net, log, txs, log_id):
-    file = open_file(path, b"qasedakr", net)
+    file = open_file(path, b"qasedakr", net, (1, 2))
     first, end = (int(text, 16) for text in path.stem.split("-"))
     need(file.number == first, path)
     content, number = b"", 0
@@ -155,8 +155,35 @@ def check_run(path, net, log, txs, log_id):
     order = [t.to_bytes(5, "big") + d.to_bytes(5, "big") + i[:4] + n.to_bytes(5, "big") for t, d, i, n in places]
     want = b"".join(by_id) + b"".join(tags) + b"".join(order) + fan_out(by_id) + fan_out(tags)
     need(content[88 : 88 + len(want)] == want, path, "its entries")
-    need(len(content) == 88 + len(want) + end - first, path, "its length")
+    filter_ = content[88 + len(want) :]
+    if file.identity[8] == 1:
+        need(len(filter_) == end - first, path, "its length")  # of version 1, made anew by a node
+    else:
+        need(filter_ == lines([entry[:8] for entry in by_id]), path, "its filter")
     return first, end
+
+
+def lines(names):
+    """The filter of a run: a line of eight words for each 32 ids, one bit of each word for each id."""
+    count = -(-len(names) // 32)
+    words = [0] * (8 * count)
+    for name in names:
+        number = int.from_bytes(name, "big")
+        line, spread = number * count >> 64, number * 0x9E3779B97F4A7C15 & M64
+        for nth in range(8):
+            words[8 * line + nth] |= 1 << (spread >> 58 - 6 * nth & 63)
+    return struct.pack(f"<{len(words)}Q", *words)
+
+
+def check_mark(directory, net, log_id):
+    """The mark names the last segment, and tells of a commit marker in it."""
+    file = open_file(directory / "mark", b"qasedakk", net)
+    path = directory / "headers" / f"{file.number:016x}.seg"
+    found = list(records(directory / "mark", file))
+    need(len(found) == 1 and found[0][:2] == (128, 6) and len(found[0][2]) == 56, directory / "mark", "its record")
+    end, marker = struct.unpack("<Q", found[0][2][:8])[0], found[0][2][8:]
+    need(file.log_id == log_id and path.exists(), directory / "mark", "another log, or no such segment")
+    need((end - 61, 3, marker) in list(records(path, open_file(path, b"qasedakh", net))), directory / "mark", "its end")
 
 
 def fan_out(entries):
@@ -193,6 +220,8 @@ def read_ledger(directory, net):
     need(not column or column == b"".join(scan_entry(n, tx, record) for n, (tx, record) in enumerate(zip(txs, log))), "scan.col")
     if (directory / "tree.col").exists():
         need(open_file(directory / "tree.col", b"qasedakt", net).content == tree_column(net, log_id, ids), "tree.col")
+    if (directory / "mark").exists():
+        check_mark(directory, net, log_id)
     at, runs = 0, 0
     for path in sorted((directory / "runs").glob("*.run")):
         first, end = check_run(path, net, log, txs, log_id)

@@ -6,6 +6,7 @@
 //! bodies/DAY.seg       bodies by the day on which they go, in parts; `dropped` says how far that is
 //! scan.col             64 bytes a record for scans
 //! tree.col             the Merkle tree over the log
+//! mark                 how far the last header segment needs no check
 //! runs/                ids, tags and canonical order, immutable
 //! blocks/              ids and trees of large blocks, for proofs
 //! index/               sled: days, blocks, frontier, state
@@ -21,7 +22,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use self::{
@@ -62,6 +63,7 @@ pub(crate) mod headers;
 mod index;
 pub mod journal;
 mod log;
+mod mark;
 mod memtable;
 mod notice;
 mod outbox;
@@ -136,6 +138,10 @@ pub struct DiskStore {
     in_flight: Option<InFlight>,
     /// What the next flush lets go of.
     spent: Spent,
+    /// Records before the mark.
+    marked: u64,
+    /// A record was read that is damaged, so that there is to be no mark.
+    unmarked: AtomicBool,
     /// The tree over so many records, as the last flush worked it out.
     peaks: Option<(u64, Vec<[u8; 32]>)>,
     /// Changes of the trees that are to be written once so many records are durable.
@@ -161,10 +167,14 @@ impl fmt::Debug for DiskStore {
 }
 
 impl Drop for DiskStore {
-    /// Hands sled what was collected for it, so that the next start has nothing to derive.
+    /// Hands sled what was collected for it, and sets the mark, so that the next start has nothing to derive or to check.
     fn drop(&mut self) {
         if self.in_flight.is_none() && self.headers.len() == self.len() {
             self.index.close();
+            if let Some(mark) = self.last_mark() {
+                // The next start does without.
+                drop(mark.run());
+            }
         }
     }
 }
@@ -220,7 +230,8 @@ impl DiskStore {
         let headers = Headers::open(headers_dir, ledger, entropy, options.segment_bytes, claimed, &notices)?;
         let (log_id, log) = (headers.log_id(), headers.view().clone());
         let bodies = Bodies::open(bodies_dir, ledger, log_id, options.segment_bytes)?;
-        let scan = ScanColumn::open(scan_path, ledger, log_id, &log, &notices, progress)?;
+        let checked_from = headers.checked_from();
+        let scan = ScanColumn::open(scan_path, ledger, log_id, &log, checked_from, &notices, progress)?;
         let tree = TreeColumn::open(dir.join("tree.col"), ledger, log_id, &log, &notices, progress)?;
         let (table, runs_dir) = (options.memtable_records, dir.join("runs"));
         let runs = Runs::open(runs_dir, ledger, log_id, table, &log, &notices, progress)?;
@@ -240,6 +251,8 @@ impl DiskStore {
             found: Mutex::default(),
             in_flight: None,
             spent: Spent::new(),
+            marked: checked_from.0,
+            unmarked: AtomicBool::new(false),
             peaks: None,
             trees: None,
             upkeep: None,
@@ -324,7 +337,7 @@ impl Store for DiskStore {
     }
 
     fn records(&self, from: Position, max: usize) -> Result<Vec<Record>, StoreError> {
-        let written = self.headers.view().records(from.get(), self.recent.first(), max)?;
+        let written = self.read_of_log(self.headers.view().records(from.get(), self.recent.first(), max))?;
         let mut records: Vec<Record> = written.into_iter().map(|stored| stored.record).collect();
         let room = max.saturating_sub(records.len());
         records.extend(self.recent.from(from.get()).take(room).map(|staged| staged.record.clone()));

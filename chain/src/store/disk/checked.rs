@@ -137,12 +137,14 @@ pub(super) struct CheckedFile {
 }
 
 impl CheckedFile {
-    /// Opens a file, and checks its header.
-    pub(super) fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
+    /// Opens a file, and checks its header. It may be of an earlier kind, if there is one.
+    pub(super) fn open(path: &Path, identity: Identity, earlier: Option<FileKind>) -> Result<Self, StoreError> {
         let file = DiskFile::open(path, false)?.ok_or_else(|| damaged(path, 0, "the file is missing"))?;
-        if file.read_at(0, FILE_HEADER_BYTES)? != identity.header() {
+        let (header, kinds) = (file.read_at(0, FILE_HEADER_BYTES)?, [Some(identity.kind), earlier]);
+        let identities = kinds.into_iter().flatten().map(|kind| Identity { kind, ..identity });
+        let Some(identity) = identities.into_iter().find(|identity| identity.header() == header) else {
             return Err(damaged(path, 0, "the file header is not that of its log, kind and place"));
-        }
+        };
         let bytes = file.len()?.saturating_sub(FILE_HEADER_BYTES as u64);
         let checks = bytes.div_ceil(PIECE_BYTES as u64).saturating_mul(CHECK_BYTES as u64);
         Ok(Self { file, identity, len: bytes.saturating_sub(checks) })
@@ -151,6 +153,10 @@ impl CheckedFile {
     pub(super) fn path(&self) -> &Path {
         self.file.path()
     }
+    /// Its kind, or the earlier one.
+    pub(super) fn kind(&self) -> FileKind {
+        self.identity.kind
+    }
     /// Bytes of content.
     pub(super) fn len(&self) -> u64 {
         self.len
@@ -158,25 +164,60 @@ impl CheckedFile {
 
     /// Reads content, once its pieces' checks are right.
     pub(super) fn read(&self, from: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        self.check(&self.read_unchecked(from, len)?)
+    }
+
+    /// Reads content with all pieces that it is in, and leaves their checks for later.
+    pub(super) fn read_unchecked(&self, from: u64, len: usize) -> Result<Unchecked, StoreError> {
         let (first, skip) = (from / DATA_BYTES as u64, (from % DATA_BYTES as u64) as usize);
         let pieces = skip.saturating_add(len).div_ceil(DATA_BYTES);
-        let at = first.saturating_mul(PIECE_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64);
-        let bytes = self.file.read_at(at, pieces.saturating_mul(PIECE_BYTES))?;
-        let mut content = Vec::with_capacity(bytes.len());
-        // What is wanted, once all pieces that it is in are checked.
-        for (nth, piece) in (first..).zip(bytes.chunks(PIECE_BYTES)) {
-            let (data, check) = piece.split_at_checked(piece.len().saturating_sub(CHECK_BYTES)).unwrap_or_default();
+        let bytes = self.file.read_at(piece_at(first), pieces.saturating_mul(PIECE_BYTES))?;
+        Ok(Unchecked { first, skip, len, bytes })
+    }
+
+    /// The content, once the checks of its pieces are right.
+    pub(super) fn check(&self, unchecked: &Unchecked) -> Result<Vec<u8>, StoreError> {
+        for (nth, piece) in (unchecked.first..).zip(unchecked.bytes.chunks(PIECE_BYTES)) {
+            let (data, check) = split(piece);
             if self.identity.check(nth, data) != check {
-                let at = nth.saturating_mul(PIECE_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64);
-                return Err(damaged(self.path(), at, "a part of it fails its check"));
+                return Err(damaged(self.path(), piece_at(nth), "a part of it fails its check"));
             }
-            content.extend_from_slice(data);
         }
-        if content.len() < skip.saturating_add(len) {
-            return Err(damaged(self.path(), at, "the file is cut short"));
+        let content = unchecked.content();
+        if content.len() < unchecked.len {
+            return Err(damaged(self.path(), piece_at(unchecked.first), "the file is cut short"));
         }
-        content.drain(..skip);
-        content.truncate(len);
         Ok(content)
+    }
+}
+
+/// Where a piece begins in the file.
+fn piece_at(nth: u64) -> u64 {
+    nth.saturating_mul(PIECE_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64)
+}
+
+/// Content and check of a piece.
+fn split(piece: &[u8]) -> (&[u8], &[u8]) {
+    piece.split_at_checked(piece.len().saturating_sub(CHECK_BYTES)).unwrap_or_default()
+}
+
+/// Pieces as they stand in a file.
+pub(super) struct Unchecked {
+    first: u64,
+    /// Content of the first piece before what is wanted.
+    skip: usize,
+    /// Bytes that are wanted.
+    len: usize,
+    bytes: Vec<u8>,
+}
+
+impl Unchecked {
+    /// What was wanted of them; less where the file ends before.
+    pub(super) fn content(&self) -> Vec<u8> {
+        let mut content = Vec::with_capacity(self.bytes.len());
+        self.bytes.chunks(PIECE_BYTES).for_each(|piece| content.extend_from_slice(split(piece).0));
+        content.truncate(self.skip.saturating_add(self.len));
+        content.drain(..self.skip.min(content.len()));
+        content
     }
 }

@@ -76,8 +76,14 @@ impl DiskFile {
     /// # Errors
     /// The system's.
     pub fn read_at(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        fault::check(Op::Read, &self.path).map_err(|error| io_error("cannot read", &self.path, error))?;
         let mut bytes = vec![0; len];
+        self.read_over(offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same in place of `bytes`, as many as these are: their memory is used again.
+    pub(crate) fn read_over(&self, offset: u64, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+        fault::check(Op::Read, &self.path).map_err(|error| io_error("cannot read", &self.path, error))?;
         let mut filled = 0usize;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match pread(&self.file, rest, offset.saturating_add(filled as u64)) {
@@ -88,7 +94,7 @@ impl DiskFile {
             }
         }
         bytes.truncate(filled);
-        Ok(bytes)
+        Ok(())
     }
 
     /// Reads everything from `offset` to the end that the file has now.

@@ -14,7 +14,8 @@ use super::{
     bodies::BodyDir,
     derived,
     files::{self, DiskFile},
-    log::{LogView, OFFSET_BYTES, Segment, damaged, for_each_entry, offset_bytes, rebuild_offsets},
+    log::{LogView, OFFSET_BYTES, Segment, column_at, damaged, for_each_entry, offset_bytes, rebuild_offsets},
+    mark,
     notice::{Notice, Notices},
     pieces::Pieces,
     recent::{Group, Staged},
@@ -44,6 +45,8 @@ pub(super) struct Headers {
     segment_bytes: u64,
     link: Link,
     last_commit: Option<CommitPoint>,
+    /// From which position, and which byte of the last segment, on the log was checked when it was opened.
+    checked_from: (u64, u64),
     notices: Notices,
 }
 
@@ -154,6 +157,7 @@ impl Headers {
             segment_bytes,
             link: first_link(ledger),
             last_commit: None,
+            checked_from: (0, FILE_HEADER_BYTES as u64),
             notices: notices.clone(),
         };
         for (nth, first) in firsts.iter().enumerate() {
@@ -217,15 +221,17 @@ impl Headers {
         (self.view.len, self.view.end) = (len, end);
     }
 
-    /// Reads the last segment, and cuts what is behind its last commit marker.
+    /// Reads the last segment from the mark on, and cuts what is behind its last commit marker.
     fn scan_last(&mut self, segment: Segment, claimed: u64) -> Result<(), StoreError> {
         let path = segment.file.path();
         let len = segment.file.len()?;
-        let scanned = scan(&segment.framing, &mut Pieces::new(&segment.file, len), segment.first, self.link)?
+        let marked = mark::reached(&self.dir, self.ledger, self.log_id, &segment, claimed);
+        let from = marked.unwrap_or(Reached::start(self.link));
+        let scanned = scan(&segment.framing, &mut Pieces::new(&segment.file, len), segment.first, from)?
             .map_err(|(offset, what)| damaged(path, offset, &what))?;
         let claimed = claimed.max(segment.first.saturating_add(offsets_claimed(segment.offsets.len()?)));
         let scanned = self.with_bodies(&segment, scanned, claimed)?;
-        let count = segment.first.saturating_add(scanned.offsets.len() as u64);
+        let count = segment.first.saturating_add(scanned.records() as u64);
         if claimed > count {
             let what = format!("{claimed} records were committed once, but only {count} can be read");
             return Err(damaged(path, scanned.end, &what));
@@ -241,13 +247,16 @@ impl Headers {
         // A commit that a dying process wrote and did not make durable counts from now on, so now it must be.
         segment.file.sync()?;
         let column = offset_bytes(&scanned.offsets);
-        let written = segment.offsets.read_from(FILE_HEADER_BYTES as u64)?;
+        let checked_from = segment.first.saturating_add(scanned.before_them as u64);
+        let column_at = column_at(&segment, checked_from);
+        let written = segment.offsets.read_from(column_at)?;
         if written != column {
-            segment.offsets.write_at(&column, FILE_HEADER_BYTES as u64)?;
+            segment.offsets.write_at(&column, column_at)?;
             let pairs = written.as_chunks::<OFFSET_BYTES>().0.iter().zip(column.as_chunks::<OFFSET_BYTES>().0);
             let wrong = pairs.filter(|(written, right)| written != right).count();
             self.notices.corrected(segment.offsets.path(), wrong as u64);
         }
+        self.checked_from = (checked_from, from.end);
         self.link = scanned.link;
         self.last_commit = scanned.commit.or(self.last_commit);
         self.add(segment, count, scanned.end);
@@ -285,8 +294,18 @@ impl Headers {
         Ok(scanned)
     }
 
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+    pub(super) fn ledger(&self) -> LedgerId {
+        self.ledger
+    }
     pub(super) fn log_id(&self) -> [u8; 16] {
         self.log_id
+    }
+    /// From which position, and which byte of the last segment, on the log was checked when it was opened.
+    pub(super) fn checked_from(&self) -> (u64, u64) {
+        self.checked_from
     }
     /// Durable records.
     pub(super) fn len(&self) -> u64 {

@@ -24,6 +24,10 @@ use crate::{
 pub(super) const OFFSET_BYTES: usize = 4;
 /// Two records that are no further apart than this are read in one go.
 const NEARBY: u64 = 32;
+/// Two whose offsets are read in one go: 4 KiB of them.
+const NEARBY_OFFSETS: u64 = 1_024;
+/// Two of which only the ids are read, in one go: to copy what lies between costs no more than another call.
+const NEARBY_BYTES: u64 = 2_048;
 
 /// Where the id of a transaction record ends: length u32, kind u8, position u64, id.
 const ID_END: usize = 45;
@@ -103,11 +107,16 @@ impl LogView {
     pub(super) fn records(&self, from: u64, end: u64, max: usize) -> Result<Vec<Stored>, StoreError> {
         let end = end.min(self.len).min(from.saturating_add(max as u64));
         let mut records = Vec::new();
-        self.transactions(from, end, &mut |at, entry, path| {
-            records.push(stored(entry).map_err(|what| damaged(path, at, &what))?);
-            Ok(())
-        })?;
+        self.each_record(from, end, &mut |stored| records.push(stored))?;
         Ok(records)
+    }
+
+    /// Shows the records at the positions `from..end`, in order.
+    pub(super) fn each_record(&self, from: u64, end: u64, show: &mut dyn FnMut(Stored)) -> Result<(), StoreError> {
+        self.transactions(from, end, &mut |at, entry, path| {
+            show(stored(entry).map_err(|what| damaged(path, at, &what))?);
+            Ok(())
+        })
     }
 
     /// Shows the transactions at the positions `from..end`, in order.
@@ -163,25 +172,25 @@ impl LogView {
     /// The same without their records' checks; `None` where offset or position are not what they should be.
     pub(super) fn ids_unchecked(&self, positions: &[u64]) -> Result<Option<Vec<TxId>>, StoreError> {
         let mut ids = Vec::with_capacity(positions.len());
-        for group in positions.chunk_by(|a, b| b.saturating_sub(*a) <= NEARBY && self.is_one_segment(*a, *b)) {
+        let alike = |a: &u64, b: &u64| b.saturating_sub(*a) <= NEARBY_OFFSETS && self.is_one_segment(*a, *b);
+        for group in positions.chunk_by(alike) {
             let (Some(first), Some(last)) = (group.first(), group.last()) else {
                 continue;
             };
             let Some(segment) = self.segment_of(*first).filter(|_| *last < self.len) else {
                 return Ok(None);
             };
-            let count = usize::try_from(last.saturating_sub(*first)).unwrap_or(usize::MAX).saturating_add(1);
-            let column = segment.offsets.read_at(column_at(segment, *first), count.saturating_mul(OFFSET_BYTES))?;
-            let mut pieces = Pieces::new(&segment.file, self.end_of(segment)?);
-            for position in group {
-                let nth = usize::try_from(position.saturating_sub(*first)).unwrap_or(usize::MAX);
-                let Some(offset) = column.as_chunks::<OFFSET_BYTES>().0.get(nth) else {
-                    return Ok(None);
-                };
-                let bytes = pieces.from(u32::from_le_bytes(*offset).into(), ID_END)?;
-                match id_unchecked(bytes, *position) {
-                    Some(id) => ids.push(id),
-                    None => return Ok(None),
+            let Some(places) = places_of(segment, group)? else {
+                return Ok(None);
+            };
+            for group in places.chunk_by(|(_, a), (_, b)| b.saturating_sub(*a) <= NEARBY_BYTES) {
+                let end = group.iter().map(|(_, at)| at.saturating_add(ID_END as u64)).max().unwrap_or_default();
+                let mut pieces = Pieces::new(&segment.file, end);
+                for (position, at) in group {
+                    match id_unchecked(pieces.from(*at, ID_END)?, *position) {
+                        Some(id) => ids.push(id),
+                        None => return Ok(None),
+                    }
                 }
             }
         }
@@ -204,6 +213,18 @@ impl LogView {
             for_each_entry(segment, FILE_HEADER_BYTES as u64, self.end_of(segment)?, visit)?;
         }
         Ok(())
+    }
+
+    /// Entries of the last segment from a byte on, at which one begins, up to the last commit.
+    pub(super) fn last_entries(
+        &self,
+        at: u64,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        match self.segments.last() {
+            Some(segment) => for_each_entry(segment, at, self.end, &mut |_, entry| visit(entry).map(|()| true)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -246,9 +267,23 @@ pub(super) fn rebuild_offsets(segment: &Segment, end: u64) -> Result<(), StoreEr
 }
 
 /// Where the offset of a record stands in its column.
-fn column_at(segment: &Segment, position: u64) -> u64 {
+pub(super) fn column_at(segment: &Segment, position: u64) -> u64 {
     let nth = position.saturating_sub(segment.first);
     nth.saturating_mul(OFFSET_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64)
+}
+
+/// Ascending positions of one segment with the offsets of their records, which nothing vouches for; `None` when there are
+/// none.
+fn places_of(segment: &Segment, positions: &[u64]) -> Result<Option<Vec<(u64, u64)>>, StoreError> {
+    let [first, last] = [positions.first(), positions.last()].map(|at| at.copied().unwrap_or_default());
+    let count = usize::try_from(last.saturating_sub(first)).unwrap_or(usize::MAX).saturating_add(1);
+    let column = segment.offsets.read_at(column_at(segment, first), count.saturating_mul(OFFSET_BYTES))?;
+    let place = |position: &u64| {
+        let nth = usize::try_from(position.saturating_sub(first)).ok()?;
+        let offset = column.as_chunks::<OFFSET_BYTES>().0.get(nth)?;
+        Some((*position, u64::from(u32::from_le_bytes(*offset))))
+    };
+    Ok(positions.iter().map(place).collect())
 }
 
 fn offset_of(segment: &Segment, position: u64) -> Result<u64, StoreError> {

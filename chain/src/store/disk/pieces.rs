@@ -1,12 +1,12 @@
 //! Reading a file in pieces, so that a segment never has to stand in memory whole: small ones first, for who looks at a
-//! few records, up to 1 MiB for who goes on.
+//! few records, up to 256 KiB for who goes on, which stay in the processor's cache.
 
 use super::files::DiskFile;
 use crate::store::StoreError;
 
 /// Bytes that are read in one go, at first and at most.
 const FIRST_BYTES: usize = 4 * 1024;
-const PIECE_BYTES: usize = 1024 * 1024;
+const PIECE_BYTES: usize = 256 * 1024;
 
 /// A file up to byte `end`, and the piece of it that was read last.
 pub(super) struct Pieces<'a> {
@@ -28,7 +28,8 @@ impl<'a> Pieces<'a> {
         let needed = at.saturating_add(want as u64).min(self.end);
         if at < self.start || at > read_to || needed > read_to {
             let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
-            self.piece = self.file.read_at(at, left.min(want.max(self.next_bytes)))?;
+            self.piece.resize(left.min(want.max(self.next_bytes)), 0);
+            self.file.read_over(at, &mut self.piece)?;
             self.next_bytes = self.next_bytes.saturating_mul(2).min(PIECE_BYTES);
             self.start = at;
         }

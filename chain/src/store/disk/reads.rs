@@ -19,7 +19,7 @@ impl DiskStore {
             return Ok(Some((stored.record, stored.place)));
         }
         drop(found);
-        let stored = self.headers.view().read(Position::new(position))?;
+        let stored = self.read_of_log(self.headers.view().read(Position::new(position)))?;
         Ok(stored.map(|stored| (stored.record, stored.place)))
     }
 

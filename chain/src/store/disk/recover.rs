@@ -86,9 +86,11 @@ fn is_torn(pieces: &mut Pieces<'_>, begin: u64, at: u64) -> Result<bool, StoreEr
     Ok(false)
 }
 
-/// What reading a segment from its start gave.
+/// What reading a segment up to its end gave.
 pub(super) struct Scanned {
-    /// Offsets of the records.
+    /// Records of the segment that were not read: those before the place from which on it was.
+    pub(super) before_them: usize,
+    /// Offsets of the records behind these.
     pub(super) offsets: Vec<u32>,
     /// Where the last commit marker ends.
     pub(super) end: u64,
@@ -110,28 +112,42 @@ pub(super) struct Reached {
     pub(super) commit: Option<CommitPoint>,
 }
 
+impl Reached {
+    /// The place behind the file header of a segment that goes on from a link.
+    pub(super) fn start(link: Link) -> Self {
+        Self { records: 0, end: FILE_HEADER_BYTES as u64, link, commit: None }
+    }
+}
+
 impl Scanned {
+    /// Records of the segment.
+    pub(super) fn records(&self) -> usize {
+        self.before_them.saturating_add(self.offsets.len())
+    }
+
     /// The same without the last commit, which is what a power cut left.
     pub(super) fn before_the_last(mut self) -> Self {
         let Some(Reached { records, end, link, commit }) = self.before else {
             return self;
         };
-        self.offsets.truncate(records);
+        self.offsets.truncate(records.saturating_sub(self.before_them));
         Self { end, link, commit, torn: true, before: None, ..self }
     }
 }
 
-/// Reads a segment up to its last commit marker. The inner `Err` holds offset and what is wrong there.
+/// Reads a segment, whose first position is `first`, from a place in it up to its last commit marker. The inner `Err` holds
+/// offset and what is wrong there.
 pub(super) fn scan(
     framing: &Framing,
     pieces: &mut Pieces<'_>,
     first: u64,
-    link: Link,
+    from: Reached,
 ) -> Result<Result<Scanned, (u64, String)>, StoreError> {
-    let end = FILE_HEADER_BYTES as u64;
-    let mut done = Scanned { offsets: Vec::new(), end, link, commit: None, torn: false, before: None };
-    let mut committed = 0;
-    let (mut at, mut link, mut offsets) = (FILE_HEADER_BYTES as u64, link, Vec::new());
+    let Reached { records: before_them, end, link, commit } = from;
+    let mut done = Scanned { before_them, offsets: Vec::new(), end, link, commit, torn: false, before: None };
+    let first = first.saturating_add(before_them as u64);
+    let mut committed = 0usize;
+    let (mut at, mut link, mut offsets) = (end, link, Vec::new());
     let mut bad = None;
     loop {
         let bytes = pieces.from(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
@@ -154,8 +170,9 @@ pub(super) fn scan(
                 offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
             }
             Some(Entry::Commit(point)) if point.count == count && point.link == link => {
-                let before = Some(Reached { records: committed, end: done.end, link: done.link, commit: done.commit });
-                done = Scanned { offsets: Vec::new(), end, link, commit: Some(point), torn: false, before };
+                let records = before_them.saturating_add(committed);
+                let before = Some(Reached { records, end: done.end, link: done.link, commit: done.commit });
+                done = Scanned { end, link, commit: Some(point), before, ..done };
                 committed = offsets.len();
             }
             Some(Entry::LateBody { position, .. }) if position < count => {}

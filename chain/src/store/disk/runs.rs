@@ -35,6 +35,7 @@ pub(super) use answers::Ids;
 
 mod answers;
 mod build;
+mod filter;
 mod merge;
 mod run;
 
@@ -183,13 +184,13 @@ impl Runs {
     fn index_tail(&mut self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         while self.table.end() < log.len {
             let room = self.builder.memtable_records.saturating_sub(self.table.len()).min(PAGE);
-            for stored in log.records(self.table.end(), log.len, room)? {
-                self.table.push(&stored.record);
-            }
+            let end = self.table.end().saturating_add(room as u64).min(log.len);
+            // One by one: to gather them costs more than to index them.
+            log.each_record(self.table.end(), end, &mut |stored| self.table.push(&stored.record))?;
             progress(self.table.end(), log.len);
             self.end_table();
-            while let Some(job) = self.next_job(log) {
-                let done = job.run(log)?;
+            while let Some(step) = self.next_step(log) {
+                let done = RunJob { builder: Arc::clone(&self.builder), step }.run(log)?;
                 self.done(done);
             }
         }
@@ -205,6 +206,11 @@ impl Runs {
         self.full.clear();
         self.table = self.builder.new_table(0);
         self.index_tail(log, progress)
+    }
+
+    /// Records of a full table.
+    pub(super) fn table_records(&self) -> usize {
+        self.builder.memtable_records
     }
 
     /// Indexes the next record.
@@ -233,7 +239,7 @@ impl Runs {
 
     /// What is to be done next now that the log has come to `log`, if anything.
     pub(super) fn next_job(&mut self, log: &LogView) -> Option<RunJob> {
-        let step = self.next_step(log)?;
+        let step = self.next_step(log).or_else(|| self.renewal())?;
         Some(RunJob { builder: Arc::clone(&self.builder), step })
     }
 
@@ -254,6 +260,12 @@ impl Runs {
         }
         let from = self.to_merge()?;
         Some(Step::BeginMerge(self.runs.get(from..)?.to_vec()))
+    }
+
+    /// A run in the form of an earlier version is made anew of itself.
+    fn renewal(&self) -> Option<Step> {
+        let earlier = self.runs.iter().find(|run| run.is_earlier())?;
+        Some(Step::BeginMerge(vec![Arc::clone(earlier)]))
     }
 
     /// The first of the last runs that are to become one: those that are no larger than the last, by powers of four.
@@ -284,7 +296,10 @@ impl Runs {
                 let first = self.runs.iter().position(|run| old.first().is_some_and(|old| Arc::ptr_eq(run, old)));
                 if let Some(first) = first {
                     let range = first..first.saturating_add(old.len()).min(self.runs.len());
-                    self.gone.extend(self.runs.splice(range, [Arc::new(new)]));
+                    let new = Arc::new(new);
+                    let gone: Vec<Arc<Run>> = self.runs.splice(range, [Arc::clone(&new)]).collect();
+                    // One that was made anew of itself has taken the place of its file already.
+                    self.gone.extend(gone.into_iter().filter(|run| run.path() != new.path()));
                 }
             }
         }
@@ -301,6 +316,8 @@ impl Runs {
         if let Some(found) = tables.filter_map(|table| table.find(id)).next() {
             return Ok(Some((found, None)));
         }
+        // All of them with the first that is asked for, so that one look-up waits and not one for each run.
+        self.runs.iter().for_each(|run| run.wake());
         // The oldest is the largest.
         for run in &self.runs {
             if let Some((found, stored)) = answers::find(run, id, log)? {

@@ -2,7 +2,7 @@
 //! (`docs/storage.md`, "Scan column").
 //!
 //! Invariant: it is written only after the records it tells of are durable, never holds more than the log, and can be
-//! made anew from the log. On open the entries of the last header segment are compared with the log.
+//! made anew from the log. On open the entries of what is checked of the last header segment are compared with the log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -122,12 +122,14 @@ pub(super) struct ScanColumn {
 
 impl ScanColumn {
     /// Opens the column, or makes it anew where it is missing or unsound, and brings it up to the log. `progress` is told
-    /// of every record whose entry is made: position reached, and length of the log.
+    /// of every record whose entry is made: position reached, and length of the log. Entries are compared from a position
+    /// on, whose record begins at or behind a byte of the last segment.
     pub(super) fn open(
         path: PathBuf,
         ledger: LedgerId,
         log_id: [u8; 16],
         log: &LogView,
+        compare_from: (u64, u64),
         notices: &Notices,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, StoreError> {
@@ -135,18 +137,23 @@ impl ScanColumn {
         let header = FileHeader { kind: FileKind::Scan, ledger, log_id, number: 0, link };
         let file = derived::open(&path, header, log.len > 0, notices)?;
         let column = Self { file: Arc::new(file), notices: notices.clone() };
-        column.reconcile(log, progress)?;
+        column.reconcile(log, compare_from, progress)?;
         Ok(column)
     }
 
-    /// Compares the column with the log, from its own end or the last segment on, and rewrites what differs.
-    fn reconcile(&self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
+    /// Compares the column with the log, from its own end or what is checked on, and rewrites what differs.
+    fn reconcile(
+        &self,
+        log: &LogView,
+        (compare_from, at): (u64, u64),
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), StoreError> {
         let written = self.file.len()?.saturating_sub(FILE_HEADER_BYTES as u64) / ENTRY_BYTES as u64;
         if written < log.last_first() {
             self.notices.missing(self.file.path());
         }
         let (mut page, mut late, mut wrong) = (Page::default(), BTreeMap::new(), BTreeSet::new());
-        log.entries_from(written.min(log.last_first()), &mut |entry| {
+        let compare: &mut dyn FnMut(Entry<'_>) -> Result<(), StoreError> = &mut |entry| {
             match entry {
                 Entry::Transaction(transaction) => {
                     let position = transaction.position;
@@ -161,7 +168,11 @@ impl ScanColumn {
                 Entry::Commit(_) => {}
             }
             Ok(())
-        })?;
+        };
+        match written >= compare_from {
+            true => log.last_entries(at, compare)?,
+            false => log.entries_from(written, compare)?,
+        }
         page.write(&self.file)?;
         // Where a body came late, the entry was not that of the record as it came.
         wrong.retain(|position| !late.contains_key(position));

@@ -12,10 +12,12 @@ use crate::{
     transaction::{HEADER_MAX_BYTES, body_hash_in as body_hash},
 };
 
-/// Format of these files but for those of bodies. A file of a later format is left alone.
+/// Format of these files but for those of bodies and runs. A file of a later format is left alone.
 pub(crate) const FORMAT: u32 = 1;
 /// Format of files of bodies. Those of format 1 are read, and written to, as they are.
 const BODIES_FORMAT: u32 = 2;
+/// Format of runs. Those of format 1, which have another filter, are read until they are made anew.
+const RUN_FORMAT: u32 = 2;
 /// Bytes of a file header.
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Bytes of a record beside its payload: len, kind and check.
@@ -33,6 +35,8 @@ pub(crate) const KIND_LATE_BODY: u8 = 2;
 pub(crate) const KIND_COMMIT: u8 = 3;
 pub(crate) const KIND_BODY: u8 = 4;
 pub(crate) const KIND_EARLY: u8 = 5;
+/// The one kind of record in `mark`.
+pub(crate) const KIND_MARK: u8 = 6;
 
 /// Bytes of a transaction record's payload before its header.
 pub(crate) const TRANSACTION_FIXED_BYTES: usize = 68;
@@ -76,10 +80,14 @@ pub(crate) enum FileKind {
     Scan,
     /// Run of the index; its number is its first position.
     Run,
+    /// The same in format 1, with another filter.
+    EarlierRun,
     /// Tree column; its number is 0.
     Tree,
     /// What is kept of a block; its number is the block's.
     Block,
+    /// How far a header segment was checked; its number is that segment's first position.
+    Mark,
     /// Checkpoints and evidence; its number is 0, and so is its log id: it belongs to no log.
     Checkpoints,
     /// Journal of the outbox; its number is its generation, its log id 0: it belongs to no log.
@@ -98,9 +106,10 @@ impl FileKind {
             FileKind::Bodies | FileKind::EarlierBodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedakc",
-            FileKind::Run => *b"qasedakr",
+            FileKind::Run | FileKind::EarlierRun => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
             FileKind::Block => *b"qasedakm",
+            FileKind::Mark => *b"qasedakk",
             FileKind::Checkpoints => *b"qasedakw",
             FileKind::Outbox => *b"qasedakp",
             FileKind::Wallet => *b"qasedakv",
@@ -109,13 +118,18 @@ impl FileKind {
     }
 
     const fn format(self) -> u32 {
-        if matches!(self, FileKind::Bodies) { BODIES_FORMAT } else { FORMAT }
+        match self {
+            FileKind::Bodies => BODIES_FORMAT,
+            FileKind::Run => RUN_FORMAT,
+            _ => FORMAT,
+        }
     }
 
     /// The kind that a file of this kind is in another format, if there ever was that.
     fn in_format(self, format: u32) -> Option<Self> {
         match self {
             FileKind::Bodies if format == FORMAT => Some(FileKind::EarlierBodies),
+            FileKind::Run if format == FORMAT => Some(FileKind::EarlierRun),
             kind => (format == kind.format()).then_some(kind),
         }
     }

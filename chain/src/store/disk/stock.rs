@@ -12,20 +12,20 @@ use crate::{ids::LedgerId, store::StoreError};
 /// Refuses a log in which a later version wrote a file, before anything is done to it. Bodies, and what is kept of
 /// blocks, are looked at when they are asked for: they are many, and nothing else depends on them.
 pub(super) fn refuse_newer(dir: &Path, ledger: LedgerId) -> Result<(), StoreError> {
-    let mut paths = vec![dir.join("scan.col"), dir.join("tree.col"), dir.join("bodies").join("dropped")];
+    let mut paths = ["scan.col", "tree.col", "mark", "bodies/dropped"].map(|name| dir.join(name)).to_vec();
     for (folder, endings) in [("headers", [".seg", ".off"]), ("runs", [".run", ".run"])] {
         let names = files::names(&dir.join(folder))?.into_iter();
         let named = names.filter(|name| endings.iter().any(|ending| name.ends_with(ending)));
         paths.extend(named.map(|name| dir.join(folder).join(name)));
     }
     for path in paths {
+        let kind =
+            if path.extension().is_some_and(|ending| ending == "run") { FileKind::Run } else { FileKind::Headers };
         // What cannot be read now says so when it is opened.
         let head = DiskFile::open(&path, false)
             .and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read_at(0, FILE_HEADER_BYTES)));
-        // What is newer is newer whatever its kind.
-        if let Err(newer @ HeaderFault::Newer(_)) =
-            FileHeader::parse(FileKind::Headers, ledger, &head.unwrap_or_default())
-        {
+        // What is newer is newer whatever else is wrong with it.
+        if let Err(newer @ HeaderFault::Newer(_)) = FileHeader::parse(kind, ledger, &head.unwrap_or_default()) {
             return Err(newer.into_error(&path));
         }
     }

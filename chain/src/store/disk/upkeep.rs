@@ -1,4 +1,5 @@
-//! Work beside the flushes, for which no acknowledgement waits: making and merging runs, and writing the trees.
+//! Work beside the flushes, for which no acknowledgement waits: making and merging runs, writing the trees, and setting the
+//! mark.
 //!
 //! Invariant: it writes only what follows from durable records. One step is under way at a time, each is short, and what
 //! a step did not come to is begun anew. A step that failed is tried again once a flush has succeeded.
@@ -10,6 +11,7 @@ use super::{
     files::Lock,
     index::IndexWrite,
     log::LogView,
+    mark::MarkJob,
     runs::{RunDone, RunJob},
 };
 use crate::store::{Store, StoreError, Upkeep};
@@ -18,6 +20,8 @@ use crate::store::{Store, StoreError, Upkeep};
 pub(super) struct UpkeepInFlight {
     index: Option<Arc<IndexWrite>>,
     has_runs: bool,
+    /// Records before the mark that it sets.
+    mark: Option<u64>,
     outcome: Arc<Mutex<Outcome>>,
 }
 
@@ -26,11 +30,13 @@ pub(super) struct UpkeepInFlight {
 struct Outcome {
     index: Option<Result<(), StoreError>>,
     runs: Option<Result<RunDone, StoreError>>,
+    mark: Option<Result<(), StoreError>>,
 }
 
 struct Work {
     index: Option<Arc<IndexWrite>>,
     runs: Option<RunJob>,
+    mark: Option<MarkJob>,
     log: LogView,
     outcome: Arc<Mutex<Outcome>>,
     _lock: Arc<Lock>,
@@ -40,7 +46,8 @@ impl Work {
     fn run(&self) {
         let index = self.index.as_ref().map(|index| index.apply());
         let runs = self.runs.as_ref().map(|runs| runs.run(&self.log));
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Outcome { index, runs };
+        let mark = self.mark.as_ref().map(MarkJob::run);
+        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Outcome { index, runs, mark };
     }
 }
 
@@ -68,19 +75,23 @@ impl DiskStore {
         let log = self.headers.view().clone();
         let index = self.trees.take_if(|(count, _)| *count <= log.len).map(|(_, write)| write);
         let runs = self.runs.next_job(&log);
-        if index.is_none() && runs.is_none() {
+        let mark = self.mark_due();
+        if index.is_none() && runs.is_none() && mark.is_none() {
             return None;
         }
         let outcome = Arc::<Mutex<Outcome>>::default();
-        let in_flight =
-            UpkeepInFlight { index: index.clone(), has_runs: runs.is_some(), outcome: Arc::clone(&outcome) };
-        self.upkeep = Some(in_flight);
-        let work = Work { index, runs, log, outcome, _lock: Arc::clone(&self.lock) };
+        self.upkeep = Some(UpkeepInFlight {
+            index: index.clone(),
+            has_runs: runs.is_some(),
+            mark: mark.as_ref().map(MarkJob::count),
+            outcome: Arc::clone(&outcome),
+        });
+        let work = Work { index, runs, mark, log, outcome, _lock: Arc::clone(&self.lock) };
         Some(Upkeep::new(move || work.run()))
     }
 
     pub(super) fn end_upkeep(&mut self) {
-        let Some(UpkeepInFlight { index, has_runs, outcome }) = self.upkeep.take() else {
+        let Some(UpkeepInFlight { index, has_runs, mark, outcome }) = self.upkeep.take() else {
             return;
         };
         let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
@@ -102,6 +113,13 @@ impl DiskStore {
                 self.runs.failed();
             }
             failure = failure.or(failed);
+        }
+        if let Some(count) = mark {
+            match outcome.mark {
+                Some(Ok(())) => self.marked = count,
+                Some(Err(error)) => failure = failure.or(Some(error.to_string())),
+                None => failure = failure.or_else(broke_off),
+            }
         }
         self.upkeep_rests = failure.is_some();
         self.upkeep_failed = failure;

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
+    filter::Filter,
     merge::Merging,
-    run::{Facts, Fan, Filter, Name, OrderEntry, Run, name, order_entry},
+    run::{Facts, Fan, Name, OrderEntry, Run, name, order_entry},
 };
 use crate::{
     ids::{LedgerId, TxId},
@@ -148,8 +149,13 @@ impl RunWriter {
     pub(super) fn finish(&mut self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
         self.blocks.push(&self.id_fan.to_bytes())?;
         self.blocks.push(&self.tag_fan.to_bytes())?;
-        self.blocks.push(self.filter.bytes())?;
+        self.filter.lines().try_for_each(|line| self.blocks.push(&line))?;
         self.blocks.finish(&self.path)?;
-        builder.open(self.facts.first, self.facts.end, log)
+        // What is opened has its own: for a long run they would take a megabyte twice.
+        (self.id_fan, self.tag_fan, self.filter) = (Fan::new(0), Fan::new(0), Filter::new(0));
+        let run = builder.open(self.facts.first, self.facts.end, log)?;
+        // Beside the flushes, and not by the look-up that comes first.
+        run.wake();
+        Ok(run)
     }
 }

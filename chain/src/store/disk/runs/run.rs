@@ -6,17 +6,21 @@
 
 use std::{
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
+use super::filter::Known;
 use crate::{
     ids::TxId,
     store::{
         OrderKey, StoreError,
         disk::{
-            checked::{CheckedFile, Identity},
+            checked::{CheckedFile, Identity, Unchecked},
             log::{LogView, damaged},
-            segment::Fields,
+            segment::{Fields, FileKind},
         },
     },
 };
@@ -36,9 +40,10 @@ const FAN_BITS_MAX: u32 = 20;
 /// Entries that are searched by reading all of them.
 const SEARCH: u64 = 64;
 /// Entries that are read in one go, at most.
-const READ_MAX: u64 = 4_096;
-/// Bits that stand for an id in the filter.
-const FILTER_HASHES: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9];
+const READ_MAX: u64 = 1_024;
+
+/// Bytes of a filter that are read in one go: whole lines.
+const FILTER_READ: usize = 64 * 1_024;
 
 /// An entry of ids or tags.
 pub(super) type Name = [u8; NAME_BYTES];
@@ -82,7 +87,8 @@ pub(super) fn order_rank(entry: &OrderEntry) -> u128 {
     order_key(entry).iter().fold(0, |sum, byte| sum << 8 | u128::from(*byte))
 }
 
-fn prefix(entry: &[u8]) -> u64 {
+/// The first eight bytes of a name as a number.
+pub(super) fn prefix(entry: &[u8]) -> u64 {
     entry.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
@@ -129,37 +135,6 @@ impl Fan {
         let bucket = self.bucket(name);
         let at = |bucket: usize| self.counts.get(bucket).copied().unwrap_or_default().into();
         (at(bucket), at(bucket.saturating_add(1)))
-    }
-}
-
-/// A Bloom filter over the ids: eight bits and three hashes for each, so that one unknown id in 30 costs a read.
-#[derive(Debug)]
-pub(super) struct Filter(Vec<u8>);
-
-impl Filter {
-    pub(super) fn new(count: u64) -> Self {
-        Self(vec![0; usize::try_from(count).unwrap_or(usize::MAX)])
-    }
-    fn bits(&self, id: &[u8]) -> [(usize, u8); 3] {
-        let bits = (self.0.len() as u128).saturating_mul(8);
-        FILTER_HASHES.map(|hash| {
-            let hash = prefix(id).wrapping_mul(hash);
-            let bit = u128::from(hash ^ (hash >> 32)).saturating_mul(bits) >> 64;
-            ((bit / 8) as usize, 1 << (bit % 8))
-        })
-    }
-    pub(super) fn add(&mut self, id: &[u8]) {
-        for (byte, bit) in self.bits(id) {
-            if let Some(byte) = self.0.get_mut(byte) {
-                *byte |= bit;
-            }
-        }
-    }
-    fn may_have(&self, id: &[u8]) -> bool {
-        self.bits(id).iter().all(|(byte, bit)| self.0.get(*byte).is_some_and(|byte| byte & bit != 0))
-    }
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -214,18 +189,21 @@ pub(super) struct Run {
     ids: Section,
     tags: Section,
     order: Section,
-    id_fan: Fan,
-    tag_fan: Fan,
-    filter: Filter,
+    id_fan: Section,
+    tag_fan: Section,
+    filter: Section,
+    /// Fan-out and filter of the ids, and fan-out of the tags, once they were asked for.
+    names: OnceLock<(Fan, Known)>,
+    tag_names: OnceLock<Fan>,
     /// It could not be read; the log answers in its place until it is made anew.
     suspect: AtomicBool,
 }
 
 impl Run {
-    /// Opens the run of a range of positions: header, facts, fan-outs and filter are checked, its ends are compared with
-    /// the log. The rest is checked when it is read.
+    /// Opens the run of a range of positions: header, facts and length are checked, its ends are compared with the log. The
+    /// rest is checked when it is read.
     pub(super) fn open(path: &Path, identity: Identity, log: &LogView) -> Result<Self, StoreError> {
-        let file = CheckedFile::open(path, identity)?;
+        let file = CheckedFile::open(path, identity, Some(FileKind::EarlierRun))?;
         let wrong = |what: &str| damaged(path, 0, what);
         let facts = Facts::parse(&file.read(0, FACTS_BYTES)?).ok_or_else(|| wrong("it says nothing of itself"))?;
         if (facts.first, facts.end) != (identity.first, identity.end) {
@@ -245,20 +223,58 @@ impl Run {
         };
         let (ids, tags) = (section(facts.count(), NAME_BYTES), section(facts.tagged, NAME_BYTES));
         let order = section(facts.count(), ORDER_BYTES);
-        let mut fan = |count| {
-            let bits = fan_bits(count);
-            let part = section(Fan::len(bits) as u64, 4);
-            let bytes = file.read(part.start, Fan::len(bits).saturating_mul(4))?;
-            let counts = bytes.as_chunks().0.iter().map(|count| u32::from_le_bytes(*count)).collect();
-            Ok::<Fan, StoreError>(Fan { bits, counts })
-        };
-        let (id_fan, tag_fan) = (fan(facts.count())?, fan(facts.tagged)?);
-        let part = section(facts.count(), 1);
-        let filter = Filter(file.read(part.start, usize::try_from(part.count).unwrap_or(usize::MAX))?);
+        let mut fan = |count| section(Fan::len(fan_bits(count)) as u64, 4);
+        let (id_fan, tag_fan) = (fan(facts.count()), fan(facts.tagged));
+        let filter = section(Known::len(facts.count(), file.kind() == FileKind::EarlierRun), 1);
         if at != file.len() {
             return Err(wrong("it is longer or shorter than it should be"));
         }
-        Ok(Self { file, facts, ids, tags, order, id_fan, tag_fan, filter, suspect: AtomicBool::new(false) })
+        let suspect = AtomicBool::new(false);
+        let (names, tag_names) = (OnceLock::new(), OnceLock::new());
+        Ok(Self { file, facts, ids, tags, order, id_fan, tag_fan, filter, names, tag_names, suspect })
+    }
+
+    /// Fan-out and filter of the ids, which are read when an id is first asked for: who opens a ledger to look at something
+    /// else needs no megabyte of each 400,000 records.
+    fn names(&self) -> Result<&(Fan, Known), StoreError> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let read = || {
+            let fan = self.fan(self.id_fan, self.facts.count())?;
+            let mut filter = Known::new(self.filter.count, self.is_earlier());
+            for from in (0..self.filter.count).step_by(FILTER_READ) {
+                let len = self.filter.count.saturating_sub(from).min(FILTER_READ as u64);
+                let len = usize::try_from(len).unwrap_or(usize::MAX);
+                filter.push(&self.file.read(self.filter.start.saturating_add(from), len)?);
+            }
+            Ok((fan, filter))
+        };
+        let names = self.or_suspect(read())?;
+        Ok(self.names.get_or_init(|| names))
+    }
+
+    /// Reads what an id is asked of, unless that was done. What fails is met again by who asks.
+    pub(super) fn wake(&self) {
+        if self.names.get().is_none() && !self.is_suspect() {
+            drop(self.names());
+        }
+    }
+
+    /// The fan-out of the tags, likewise.
+    fn tag_names(&self) -> Result<&Fan, StoreError> {
+        if let Some(fan) = self.tag_names.get() {
+            return Ok(fan);
+        }
+        let fan = self.or_suspect(self.fan(self.tag_fan, self.facts.tagged))?;
+        Ok(self.tag_names.get_or_init(|| fan))
+    }
+
+    fn fan(&self, part: Section, count: u64) -> Result<Fan, StoreError> {
+        let bits = fan_bits(count);
+        let bytes = self.file.read(part.start, Fan::len(bits).saturating_mul(4))?;
+        let counts = bytes.as_chunks().0.iter().map(|count| u32::from_le_bytes(*count)).collect();
+        Ok(Fan { bits, counts })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -269,29 +285,44 @@ impl Run {
         self.suspect.load(Ordering::Acquire)
     }
 
-    /// Positions of records whose ids may be this one.
-    pub(super) fn candidates(&self, id: &TxId) -> Result<Vec<u64>, StoreError> {
-        let mut positions = Vec::new();
-        if !self.filter.may_have(id.as_bytes()) {
-            return Ok(positions);
+    /// Whether it has the form of an earlier version.
+    pub(super) fn is_earlier(&self) -> bool {
+        self.file.kind() == FileKind::EarlierRun
+    }
+
+    /// What stands where an id must stand; `None` where the filter does not know the id.
+    pub(super) fn near(&self, id: &TxId) -> Result<Option<Near>, StoreError> {
+        let (fan, filter) = self.names()?;
+        if !filter.may_have(id.as_bytes()) {
+            return Ok(None);
         }
-        let (start, end) = self.id_fan.range(id.as_bytes());
-        let (end, alike) = (end.min(self.ids.count), |entry: &[u8]| prefix(entry) == prefix(id.as_bytes()));
-        if end.saturating_sub(start) <= SEARCH {
-            let entries = self.read::<NAME_BYTES>(self.ids, start, end.saturating_sub(start))?;
-            positions.extend(entries.iter().filter(|entry| alike(&entry[..])).map(|entry| position_of(entry)));
-        } else {
-            let mut entries = self.named(self.ids, (start, end), id.as_bytes(), 0)?;
-            while let Some(entry) = entries.next()?.filter(|entry| alike(entry)) {
-                positions.push(position_of(&entry));
+        let (start, end) = fan.range(id.as_bytes());
+        let (start, end) = (start.min(self.ids.count), end.min(self.ids.count));
+        if end.saturating_sub(start) > SEARCH {
+            return Ok(Some(Near::Many(start, end)));
+        }
+        let (at, len) = place::<NAME_BYTES>(self.ids, start, end.saturating_sub(start));
+        self.or_suspect(self.file.read_unchecked(at, len)).map(|entries| Some(Near::Few(entries)))
+    }
+
+    /// Positions of records whose ids may be this one, by entries whose checks are right.
+    pub(super) fn candidates(&self, id: &TxId, near: &Near) -> Result<Vec<u64>, StoreError> {
+        match near {
+            Near::Few(entries) => Ok(alike(&self.or_suspect(self.file.check(entries))?, id).collect()),
+            Near::Many(start, end) => {
+                let mut positions = Vec::new();
+                let mut entries = self.named(self.ids, (*start, *end), id.as_bytes(), 0)?;
+                while let Some(entry) = entries.next()?.filter(|entry| prefix(entry) == prefix(id.as_bytes())) {
+                    positions.push(position_of(&entry));
+                }
+                Ok(positions)
             }
         }
-        Ok(positions)
     }
 
     /// Entries from the one of a tag, and of a position at or behind `from`, on.
     pub(super) fn tagged(&self, tag: &[u8; 16], from: u64) -> Result<Entries<'_, NAME_BYTES>, StoreError> {
-        self.named(self.tags, self.tag_fan.range(tag), tag, from)
+        self.named(self.tags, self.tag_names()?.range(tag), tag, from)
     }
 
     fn named(
@@ -323,14 +354,45 @@ impl Run {
     }
 
     fn read<const N: usize>(&self, section: Section, nth: u64, count: u64) -> Result<Vec<[u8; N]>, StoreError> {
-        let at = section.start.saturating_add(nth.saturating_mul(N as u64));
-        let len = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(N);
-        match self.file.read(at, len) {
-            Ok(bytes) => Ok(bytes.as_chunks::<N>().0.to_vec()),
-            Err(error) => {
-                self.suspect.store(true, Ordering::Release);
-                Err(error)
-            }
+        let (at, len) = place::<N>(section, nth, count);
+        Ok(self.or_suspect(self.file.read(at, len))?.as_chunks::<N>().0.to_vec())
+    }
+
+    /// What was read; a run that could not be read is suspect.
+    fn or_suspect<T>(&self, read: Result<T, StoreError>) -> Result<T, StoreError> {
+        if read.is_err() {
+            self.suspect.store(true, Ordering::Release);
+        }
+        read
+    }
+}
+
+/// Where in the content entries of a section stand, and how many bytes they are.
+fn place<const N: usize>(section: Section, nth: u64, count: u64) -> (u64, usize) {
+    let at = section.start.saturating_add(nth.saturating_mul(N as u64));
+    (at, usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(N))
+}
+
+/// Positions in the entries of names that begin as an id does.
+fn alike(entries: &[u8], id: &TxId) -> impl Iterator<Item = u64> {
+    let begins_alike = |entry: &&Name| prefix(&entry[..]) == prefix(id.as_bytes());
+    entries.as_chunks::<NAME_BYTES>().0.iter().filter(begins_alike).map(|entry| position_of(entry))
+}
+
+/// The entries where an id must stand.
+pub(super) enum Near {
+    /// Few, as they stand in the file.
+    Few(Unchecked),
+    /// Between which two places they are: so many that somebody must have chosen ids that begin alike.
+    Many(u64, u64),
+}
+
+impl Near {
+    /// Positions of records whose ids may be this one, by entries whose checks nobody has looked at.
+    pub(super) fn guesses(&self, id: &TxId) -> Vec<u64> {
+        match self {
+            Self::Few(entries) => alike(&entries.content(), id).collect(),
+            Self::Many(..) => Vec::new(),
         }
     }
 }
