@@ -11,9 +11,9 @@ use std::{
 };
 
 use qasedak_chain::{
-    Ledger, Network, Position, audit,
+    Ledger, Network, Position, Time, audit,
     store::{
-        StoreError,
+        Store, StoreError,
         disk::{DiskOptions, DiskStore, Notice},
     },
 };
@@ -47,6 +47,16 @@ fn grow(dir: &Path, range: Range<usize>) {
 fn closed(dir: &Path) {
     grow(dir, 0..COUNT);
     assert!(dir.join("mark").exists());
+}
+
+/// A ledger that was closed, its copy to which so many transactions more were added, and where the segment of the first ends.
+fn marked_and_longer(home: &Path, more: usize) -> (PathBuf, PathBuf, usize) {
+    let (marked, longer) = (home.join("marked"), home.join("longer"));
+    closed(&marked);
+    copy_dir(&marked, &longer);
+    grow(&longer, COUNT..COUNT + more);
+    let end = fs::metadata(segment(&marked)).unwrap().len();
+    (marked, longer, end as usize)
 }
 
 fn segment(dir: &Path) -> PathBuf {
@@ -103,6 +113,28 @@ fn damage_before_the_mark_is_found_when_it_is_read() {
     assert!(matches!(try_open(dir.path()), Err(StoreError::Damaged { .. })));
 }
 
+/// Whoever comes upon it by a look-up takes the mark away as well.
+#[test]
+fn damage_before_the_mark_is_found_when_it_is_looked_up() {
+    let home = tempfile::tempdir().unwrap();
+    let sound = home.path().join("sound");
+    closed(&sound);
+    let by_id = |ledger: &DiskLedger| pool()[..COUNT].iter().any(|of| ledger.position(&of.id()).is_err());
+    let far = Time::from_secs(1 << 40);
+    let in_order = |ledger: &DiskLedger| ledger.store().in_order(Time::default(), far, None, usize::MAX).is_err();
+    let ways: [(&str, &dyn Fn(&DiskLedger) -> bool); 2] = [("by id", &by_id), ("in order", &in_order)];
+    for (way, meets) in ways {
+        let dir = home.path().join(way);
+        copy_dir(&sound, &dir);
+        flip(&segment(&dir), EARLY, 4);
+        let ledger = try_open(&dir).unwrap();
+        assert!(meets(&ledger), "{way}");
+        drop(ledger);
+        assert!(!dir.join("mark").exists(), "{way}");
+        assert!(matches!(try_open(&dir), Err(StoreError::Damaged { .. })), "{way}");
+    }
+}
+
 #[test]
 fn without_a_mark_all_of_the_segment_is_checked() {
     let dir = tempfile::tempdir().unwrap();
@@ -111,6 +143,7 @@ fn without_a_mark_all_of_the_segment_is_checked() {
     assert!(checks_all(dir.path()));
     // The next end sets it again.
     is_whole(dir.path(), COUNT);
+    assert!(!checks_all(dir.path()));
 }
 
 /// Wherever a byte of it has changed, and wherever it is cut.
@@ -172,11 +205,7 @@ fn a_mark_of_another_file_spares_nothing() {
 #[test]
 fn a_torn_tail_behind_the_mark_is_cut() {
     let home = tempfile::tempdir().unwrap();
-    let (marked, longer) = (home.path().join("marked"), home.path().join("longer"));
-    closed(&marked);
-    let end = fs::read(segment(&marked)).unwrap().len();
-    copy_dir(&marked, &longer);
-    grow(&longer, COUNT..COUNT + 4);
+    let (marked, longer, end) = marked_and_longer(home.path(), 4);
     let bytes = fs::read(segment(&longer)).unwrap();
     for cut in [end + 1, end + 13, (end + bytes.len()) / 2, bytes.len() - 1] {
         let torn = home.path().join(format!("torn-{cut}"));
@@ -199,18 +228,14 @@ fn a_torn_tail_behind_the_mark_is_cut() {
 #[test]
 fn a_commit_without_its_bodies_behind_the_mark_is_cut() {
     let home = tempfile::tempdir().unwrap();
-    let (marked, longer) = (home.path().join("marked"), home.path().join("longer"));
-    closed(&marked);
-    let end = fs::metadata(segment(&marked)).unwrap().len();
-    copy_dir(&marked, &longer);
-    grow(&longer, COUNT..COUNT + 4);
+    let (marked, longer, end) = marked_and_longer(home.path(), 4);
     fs::copy(segment(&longer), segment(&marked)).unwrap();
     assert!(!checks_all(&marked));
     let ledger = try_open(&marked).unwrap();
     assert_eq!(ledger.summary().count, COUNT as u64);
     assert!(matches!(ledger.store().notices()[..], [Notice::TornCommit { .. }]));
     drop(ledger);
-    assert_eq!(fs::metadata(segment(&marked)).unwrap().len(), end);
+    assert_eq!(fs::metadata(segment(&marked)).unwrap().len(), end as u64);
     is_whole(&marked, COUNT);
 }
 
@@ -218,13 +243,9 @@ fn a_commit_without_its_bodies_behind_the_mark_is_cut() {
 #[test]
 fn damage_behind_the_mark_is_refused() {
     let home = tempfile::tempdir().unwrap();
-    let (marked, longer) = (home.path().join("marked"), home.path().join("longer"));
-    closed(&marked);
-    let end = fs::metadata(segment(&marked)).unwrap().len();
-    copy_dir(&marked, &longer);
-    grow(&longer, COUNT..COUNT + 12);
+    let (marked, longer, end) = marked_and_longer(home.path(), 12);
     fs::copy(marked.join("mark"), longer.join("mark")).unwrap();
-    flip(&segment(&longer), end as usize + 40, 1);
+    flip(&segment(&longer), end + 40, 1);
     assert!(matches!(try_open(&longer), Err(StoreError::Damaged { .. })));
 }
 

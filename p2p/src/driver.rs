@@ -2,7 +2,7 @@
 //! outputs into calls (DESIGN §7).
 //!
 //! The clock is read here and nowhere below. The ledger's lock is held for one call of the engine at a time and never
-//! across an await. Signatures and stamps are checked, and the log is flushed, on other threads; at most one
+//! across an await. Signatures and stamps are checked, and the log is flushed, on blocking threads; at most one
 //! flush is under way, and what grew meanwhile goes into the next (group commit).
 //!
 //! | module | holds |
@@ -14,7 +14,7 @@
 //! | `peers`, `dialer`, `listeners` | who is connected; who is to be; where we listen |
 //! | `compare` | comparisons with peers on an operator's behalf |
 //! | `notary` | this node's own checkpoints, and keeping those of others |
-//! | `checks`, `flusher`, `upkeep`, `outbox` | the work on other threads; `worker` is one that stays |
+//! | `checks`, `flusher`, `upkeep`, `outbox` | the work on blocking threads |
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -47,7 +47,6 @@ mod outputs;
 mod peers;
 mod task;
 mod upkeep;
-mod worker;
 
 pub use error::DriverError;
 pub use flusher::DiskTrouble;

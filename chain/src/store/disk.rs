@@ -364,7 +364,8 @@ impl Store for DiskStore {
     }
 
     fn scan(&self, from: Position, max: usize) -> Result<Vec<ScanEntry>, StoreError> {
-        let mut entries = self.scan.read(self.headers.view(), from.get(), self.recent.first(), max)?;
+        let written = self.scan.read(self.headers.view(), from.get(), self.recent.first(), max);
+        let mut entries = self.read_of_log(written)?;
         let room = max.saturating_sub(entries.len());
         entries.extend(self.recent.from(from.get()).take(room).map(Staged::scan));
         for position in self.late.range(from.get()..).map(|(position, _)| position) {
@@ -377,7 +378,7 @@ impl Store for DiskStore {
     }
 
     fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
-        let Some((found, stored)) = self.runs.find(id, self.headers.view())? else {
+        let Some((found, stored)) = self.read_of_log(self.runs.find(id, self.headers.view()))? else {
             return Ok(None);
         };
         if let Some(stored) = stored {
@@ -387,7 +388,7 @@ impl Store for DiskStore {
     }
 
     fn ids_between(&self, from: Time, to: Time) -> Result<Vec<(TxId, Position)>, StoreError> {
-        self.runs.ids_between(from, to, self.headers.view())
+        self.read_of_log(self.runs.ids_between(from, to, self.headers.view()))
     }
 
     fn ids_at(&self, positions: &[Position]) -> Result<Option<Vec<TxId>>, StoreError> {
@@ -404,7 +405,7 @@ impl Store for DiskStore {
     }
 
     fn tagged(&self, tag: &[u8; 16], from: Position, max: usize) -> Result<Vec<Position>, StoreError> {
-        let positions = self.runs.tagged(tag, from.get(), max, self.headers.view())?;
+        let positions = self.read_of_log(self.runs.tagged(tag, from.get(), max, self.headers.view()))?;
         Ok(positions.into_iter().map(Position::new).collect())
     }
 
@@ -415,7 +416,7 @@ impl Store for DiskStore {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
-        self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Checked)
+        self.read_of_log(self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Checked))
     }
 
     fn places(
@@ -425,13 +426,13 @@ impl Store for DiskStore {
         after: Option<OrderKey>,
         max: usize,
     ) -> Result<Vec<(OrderKey, Position)>, StoreError> {
-        self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Unchecked)
+        self.read_of_log(self.runs.in_order((from, to), after, max, self.headers.view(), Ids::Unchecked))
     }
 
     fn node(&self, ledger: LedgerId, level: u32, index: u64) -> Result<[u8; 32], StoreError> {
         let end = index.saturating_add(1).checked_shl(level).unwrap_or(u64::MAX);
         if end <= self.recent.first() {
-            return self.tree.node(level, index, self.headers.view());
+            return self.read_of_log(self.tree.node(level, index, self.headers.view()));
         }
         if let Some(below) = level.checked_sub(1) {
             let left = index.saturating_mul(2);

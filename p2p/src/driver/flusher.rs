@@ -15,12 +15,12 @@ use qasedak_chain::{
     Ledger, Time,
     store::{Store, StoreError},
 };
-use tokio::sync::watch;
-
-use super::{
-    DriverError,
-    worker::{Ended, Worker},
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
 };
+
+use super::DriverError;
 
 /// The pause behind the first failure, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -64,25 +64,22 @@ pub(super) struct Flusher {
     began: Option<Instant>,
     /// Nothing is flushed before this.
     rests_until: Option<Instant>,
-    worker: Worker<Flushed>,
+    running: JoinSet<Flushed>,
     retry: Option<Retry>,
     trouble: watch::Sender<Option<DiskTrouble>>,
 }
 
 impl Flusher {
-    /// # Errors
-    /// [`DriverError::Setup`] when the system has no thread for it.
-    pub(super) fn new() -> Result<Self, DriverError> {
-        let worker = Worker::start("flush").map_err(|error| DriverError::Setup(error.to_string()))?;
-        Ok(Self {
+    pub(super) fn new() -> Self {
+        Self {
             grown: None,
             gather: GATHER,
             began: None,
             rests_until: None,
-            worker,
+            running: JoinSet::new(),
             retry: None,
             trouble: watch::Sender::new(None),
-        })
+        }
     }
 
     /// The trouble with the disk, as it is at any moment.
@@ -97,7 +94,7 @@ impl Flusher {
 
     /// When the next flush is due; `None` when nothing waits for one, or one is under way.
     pub(super) fn due(&self) -> Option<Instant> {
-        if !self.worker.is_free() {
+        if !self.running.is_empty() {
             return None;
         }
         match &self.retry {
@@ -164,7 +161,7 @@ impl Flusher {
         let mut ledger = ledger.write().map_err(|_| DriverError::Task)?;
         let count = ledger.store().len();
         match ledger.flush(system) {
-            Ok(Some(flush)) => self.worker.give(move || flush.run().map(|()| count)),
+            Ok(Some(flush)) => drop(self.running.spawn_blocking(move || flush.run().map(|()| count))),
             // Nothing is left to be written, so only time tells whether the disk is well.
             Ok(None) if self.retry.as_ref().is_some_and(|retry| now.duration_since(retry.reported) < PAUSES.1) => {
                 self.pause(now);
@@ -179,8 +176,8 @@ impl Flusher {
     }
 
     /// How the flush under way ended; `None` when there is none.
-    pub(super) async fn next(&mut self) -> Option<Ended<Flushed>> {
-        self.worker.next().await
+    pub(super) async fn next(&mut self) -> Option<Result<Flushed, JoinError>> {
+        self.running.join_next().await
     }
 
     /// Takes note of how it ended.
@@ -213,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_flush_waits_for_company_and_behind_a_long_one_longer() {
-        let (mut flusher, start) = (Flusher::new().unwrap(), Instant::now());
+        let (mut flusher, start) = (Flusher::new(), Instant::now());
         let after = |ms| start + Duration::from_millis(ms);
         assert_eq!(flusher.due(), None, "nothing is to be flushed");
         flusher.grown(start);
@@ -234,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_failing_disk_is_tried_when_its_pause_is_over_and_not_before() {
-        let (mut flusher, start) = (Flusher::new().unwrap(), Instant::now());
+        let (mut flusher, start) = (Flusher::new(), Instant::now());
         flusher.began = Some(start);
         flusher.ended(&Err(StoreError::BrokenOff), Time::from_secs(0), start);
         flusher.grown(start);

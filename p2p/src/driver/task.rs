@@ -40,7 +40,6 @@ use super::{
     outputs::Refusals,
     peers::Peers,
     upkeep::Upkeeper,
-    worker::Ended,
 };
 use crate::{
     behaviour::{self, Behaviour, Traffic},
@@ -134,8 +133,8 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             listeners: Listeners::default(),
             refusals: Refusals::default(),
             checks: Checks::new(network),
-            flusher: Flusher::new()?,
-            upkeep: Upkeeper::new()?,
+            flusher: Flusher::new(),
+            upkeep: Upkeeper::default(),
             releases: Releases::new(outbox),
             notary,
             gossiped: HashMap::new(),
@@ -298,7 +297,7 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
         }
     }
 
-    fn on_flushed(&mut self, done: Ended<Flushed>) {
+    fn on_flushed(&mut self, done: Result<Flushed, JoinError>) {
         let flushed = done.unwrap_or(Err(StoreError::BrokenOff));
         let Some(()) = self.ledger.write().ok().map(|mut ledger| ledger.flushed(flushed.is_ok())) else {
             return self.fail(DriverError::Task);

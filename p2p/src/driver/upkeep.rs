@@ -11,45 +11,39 @@ use qasedak_chain::{
     Ledger,
     store::{Store, Upkeep},
 };
-
-use super::{DriverError, worker::Worker};
+use tokio::task::JoinSet;
 
 /// The steps under way, if there are any.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Upkeeper {
-    worker: Worker<()>,
+    running: JoinSet<()>,
     stop: Arc<AtomicBool>,
 }
 
 impl Upkeeper {
-    /// # Errors
-    /// [`DriverError::Setup`] when the system has no thread for it.
-    pub(super) fn new() -> Result<Self, DriverError> {
-        let worker = Worker::start("upkeep").map_err(|error| DriverError::Setup(error.to_string()))?;
-        Ok(Self { worker, stop: Arc::default() })
-    }
-
     /// Starts what there is to be done, unless something is under way.
     pub(super) fn start<S: Store + Send + Sync + 'static>(&mut self, ledger: &Arc<RwLock<Ledger<S>>>) {
-        // A step that panicked is begun anew.
-        if let Some(Err(_)) = self.worker.try_next()
-            && let Ok(mut ledger) = ledger.write()
-        {
-            ledger.upkept();
+        while let Some(ended) = self.running.try_join_next() {
+            // A step that panicked is begun anew.
+            if ended.is_err()
+                && let Ok(mut ledger) = ledger.write()
+            {
+                ledger.upkept();
+            }
         }
-        if self.worker.is_free()
+        if self.running.is_empty()
             && !self.stop.load(Ordering::Acquire)
             && let Some(step) = ledger.write().ok().and_then(|mut ledger| ledger.upkeep())
         {
             let (ledger, stop) = (Arc::clone(ledger), Arc::clone(&self.stop));
-            self.worker.give(move || keep_up(&ledger, &stop, step));
+            self.running.spawn_blocking(move || keep_up(&ledger, &stop, step));
         }
     }
 
     /// Waits for the step under way, and lets no other begin.
     pub(super) async fn end(&mut self) {
         self.stop.store(true, Ordering::Release);
-        self.worker.next().await;
+        while self.running.join_next().await.is_some() {}
     }
 }
 

@@ -29,9 +29,10 @@ impl<'a> Pieces<'a> {
         if at < self.start || at > read_to || needed > read_to {
             let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
             self.piece.resize(left.min(want.max(self.next_bytes)), 0);
-            self.file.read_over(at, &mut self.piece)?;
-            self.next_bytes = self.next_bytes.saturating_mul(2).min(PIECE_BYTES);
             self.start = at;
+            // What a failed reading leaves there is no piece of the file.
+            self.file.read_over(at, &mut self.piece).inspect_err(|_| self.piece.clear())?;
+            self.next_bytes = self.next_bytes.saturating_mul(2).min(PIECE_BYTES);
         }
         let skip = usize::try_from(at.saturating_sub(self.start)).unwrap_or(usize::MAX);
         Ok(self.piece.get(skip..).unwrap_or_default())
