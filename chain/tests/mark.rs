@@ -113,16 +113,22 @@ fn damage_before_the_mark_is_found_when_it_is_read() {
     assert!(matches!(try_open(dir.path()), Err(StoreError::Damaged { .. })));
 }
 
+/// A way of looking something up, and whether it met damage.
+type Way = fn(&DiskLedger) -> bool;
+
 /// Whoever comes upon it by a look-up takes the mark away as well.
 #[test]
 fn damage_before_the_mark_is_found_when_it_is_looked_up() {
     let home = tempfile::tempdir().unwrap();
     let sound = home.path().join("sound");
     closed(&sound);
-    let by_id = |ledger: &DiskLedger| pool()[..COUNT].iter().any(|of| ledger.position(&of.id()).is_err());
-    let far = Time::from_secs(1 << 40);
-    let in_order = |ledger: &DiskLedger| ledger.store().in_order(Time::default(), far, None, usize::MAX).is_err();
-    let ways: [(&str, &dyn Fn(&DiskLedger) -> bool); 2] = [("by id", &by_id), ("in order", &in_order)];
+    let ways: [(&str, Way); 2] = [
+        ("by id", |ledger| pool()[..COUNT].iter().any(|of| ledger.position(&of.id()).is_err())),
+        ("in order", |ledger| {
+            let far = Time::from_secs(1 << 40);
+            ledger.store().in_order(Time::default(), far, None, usize::MAX).is_err()
+        }),
+    ];
     for (way, meets) in ways {
         let dir = home.path().join(way);
         copy_dir(&sound, &dir);

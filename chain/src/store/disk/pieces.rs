@@ -38,3 +38,27 @@ impl<'a> Pieces<'a> {
         Ok(self.piece.get(skip..).unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::store::disk::faults::{Faults, Kind};
+
+    /// After a reading that failed nothing passes for read that was not.
+    #[test]
+    fn what_a_failed_reading_leaves_is_no_piece() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, content) = (dir.path().join("file"), vec![7; 8 * FIRST_BYTES]);
+        fs::write(&path, &content).unwrap();
+        let file = DiskFile::open(&path, false).unwrap().unwrap();
+        let mut pieces = Pieces::new(&file, content.len() as u64);
+        assert_eq!(pieces.from(0, 16).unwrap(), vec![7; FIRST_BYTES]);
+        let faults = Faults::below(dir.path());
+        faults.fail_once(1, Kind::Unreadable);
+        assert!(pieces.from(5 * FIRST_BYTES as u64, 16).is_err());
+        let behind = pieces.from(FIRST_BYTES as u64 + 16, 16).unwrap();
+        assert!(behind.len() >= 16 && behind.iter().all(|byte| *byte == 7));
+    }
+}
