@@ -379,7 +379,7 @@ fn other_networks_newer_versions_and_second_openings_are_refused() {
     let log = dir.path().join(FIRST_SEGMENT);
     let sound = fs::read(&log).unwrap();
     let mut newer = sound.clone();
-    newer[8] = 2;
+    newer[8] += 1;
     let check: [u8; 8] = hash_prefix(Context::Record, &[&newer[..120]]);
     newer[120..128].copy_from_slice(&check);
     fs::write(&log, &newer).unwrap();

@@ -151,21 +151,24 @@ fn it_reads_a_ledger_from_its_files() {
     assert_eq!((&pruned["root"], &pruned["chain"]), (&found["root"], &found["chain"]));
 }
 
-/// What the first released version left on disk, and said of it.
+/// What each released version left on disk, and said of it.
 #[test]
-fn it_reads_a_ledger_of_the_first_version() {
+fn it_reads_a_ledger_of_every_released_format() {
     let Some(python) = python() else { return };
-    let dir = tempfile::tempdir().unwrap();
-    let archive = tests().join("fixtures/format-1.tar.gz");
-    let unpack = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
-    let done = Command::new(python).args(["-c", unpack]).arg(archive).arg(dir.path()).status().unwrap();
-    assert!(done.success());
-    let stated: Value = serde_json::from_slice(&fs::read(tests().join("fixtures/format-1.json")).unwrap()).unwrap();
-    let found = said(python, &dir.path().join("ledger"));
-    for (name, other) in
-        [("count", "transactions"), ("bodies", "bodies"), ("link", "link"), ("root", "root"), ("digest", "digest")]
-    {
-        assert_eq!(found[name], stated[other], "{name}");
+    for format in ["format-1", "format-2", "format-3"] {
+        let dir = tempfile::tempdir().unwrap();
+        let archive = tests().join(format!("fixtures/{format}.tar.gz"));
+        let unpack = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
+        let done = Command::new(python).args(["-c", unpack]).arg(archive).arg(dir.path()).status().unwrap();
+        assert!(done.success());
+        let stated = fs::read(tests().join(format!("fixtures/{format}.json"))).unwrap();
+        let stated: Value = serde_json::from_slice(&stated).unwrap();
+        let found = said(python, &dir.path().join("ledger"));
+        for (name, other) in
+            [("count", "transactions"), ("bodies", "bodies"), ("link", "link"), ("root", "root"), ("digest", "digest")]
+        {
+            assert_eq!(found[name], stated[other], "{format}: {name}");
+        }
     }
 }
 

@@ -10,10 +10,48 @@ from protocol import H, Refused, blocks, digest, link, mth, need, transaction
 File = namedtuple("File", "identity log_id number link content")
 NONE = 2**32 - 1
 M64 = 2**64 - 1
+P1, P2, P3, P4, P5 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
 
 
 def check8(*inputs):
     return H("record", *inputs)[:8]
+
+
+def left(x, n):
+    return (x << n | x >> 64 - n) & M64
+
+
+def turn(sum_, word):
+    return left(sum_ + word * P2 & M64, 31) * P1 & M64
+
+
+def xxh64(seed, data):
+    if len(data) >= 32:
+        sums, whole = [seed + P1 + P2 & M64, seed + P2 & M64, seed, seed - P1 & M64], len(data) // 32 * 32
+        for at in range(0, whole, 32):
+            sums = [turn(sum_, word) for sum_, word in zip(sums, struct.unpack("<4Q", data[at : at + 32]))]
+        all_ = sum(left(sum_, n) for sum_, n in zip(sums, (1, 7, 12, 18))) & M64
+        for sum_ in sums:
+            all_ = (all_ ^ turn(0, sum_)) * P1 + P4 & M64
+    else:
+        all_, whole = seed + P5 & M64, 0
+    all_, rest = all_ + len(data) & M64, data[whole:]
+    while len(rest) >= 8:
+        all_, rest = left(all_ ^ turn(0, struct.unpack("<Q", rest[:8])[0]), 27) * P1 + P4 & M64, rest[8:]
+    if len(rest) >= 4:
+        all_, rest = left(all_ ^ struct.unpack("<I", rest[:4])[0] * P1 & M64, 23) * P2 + P3 & M64, rest[4:]
+    for byte in rest:
+        all_ = left(all_ ^ byte * P5 & M64, 11) * P1 & M64
+    all_ = (all_ ^ all_ >> 33) * P2 & M64
+    all_ = (all_ ^ all_ >> 29) * P3 & M64
+    return all_ ^ all_ >> 32
+
+
+def record_check(identity, at, covered):
+    """The check of a record that stands at `at` of its file."""
+    if (identity[:8], identity[8]) in ((b"qasedakh", 2), (b"qasedakb", 3)):
+        return struct.pack("<Q", xxh64(xxh64(at, identity), covered))
+    return check8(identity, struct.pack("<Q", at), covered)
 
 
 def open_file(path, magic, net, versions=(1,)):
@@ -33,8 +71,7 @@ def records(path, file):
         length, kind = struct.unpack("<IB", data[at : at + 5])
         end = at + 5 + length
         need(len(data) >= end + 8, path, "a torn record")
-        offset = struct.pack("<Q", 128 + at)
-        need(data[end : end + 8] == check8(file.identity, offset, data[at:end]), path, "a record's check")
+        need(data[end : end + 8] == record_check(file.identity, 128 + at, data[at:end]), path, "a record's check")
         yield 128 + at, kind, data[at + 5 : end]
         at = end + 8
 
@@ -43,7 +80,7 @@ def parts_of(directory, net):
     """The bodies' parts: (day, part) → file."""
     found = {}
     for path in sorted((directory / "bodies").glob("*.seg")):
-        file = open_file(path, b"qasedakb", net, (1, 2))
+        file = open_file(path, b"qasedakb", net, (1, 2, 3))
         day, part = file.number % 2**32, file.number >> 32
         need(path.name == (f"{day}-{part}.seg" if part else f"{day}.seg"), path, "its name")
         found[day, part] = path, file
@@ -66,9 +103,9 @@ def body_at(path, file, offset, id_, net):
     length, kind = struct.unpack("<IB", file.content[at : at + 5])
     record = file.content[at : at + 5 + length]
     # From version 2 on the body's hash stands in for the body.
-    by_hash = file.identity[8] == 2
+    by_hash = file.identity[8] > 1
     covered = record[:37] + H("body", net.ledger, record[37:]) if by_hash else record
-    check = check8(file.identity, struct.pack("<Q", offset), covered)
+    check = record_check(file.identity, offset, covered)
     need(file.content[at + 5 + length : at + 13 + length] == check, path, "a body's check")
     need(kind == 4 and record[5:37] == id_, path, "another body")
     return record[37:]
@@ -79,7 +116,7 @@ def read_log(directory, net):
     log, log_id, last = [], None, net.ledger
     clock = 0
     for path in sorted((directory / "headers").glob("*.seg")):
-        file = open_file(path, b"qasedakh", net)
+        file = open_file(path, b"qasedakh", net, (1, 2))
         need(log_id in (None, file.log_id), path, "another log")
         log_id = file.log_id
         need((file.number, file.link) == (len(log), last) and int(path.stem, 16) == len(log), path, "it does not follow")
@@ -183,7 +220,7 @@ def check_mark(directory, net, log_id):
     need(len(found) == 1 and found[0][:2] == (128, 6) and len(found[0][2]) == 56, directory / "mark", "its record")
     end, marker = struct.unpack("<Q", found[0][2][:8])[0], found[0][2][8:]
     need(file.log_id == log_id and path.exists(), directory / "mark", "another log, or no such segment")
-    need((end - 61, 3, marker) in list(records(path, open_file(path, b"qasedakh", net))), directory / "mark", "its end")
+    need((end - 61, 3, marker) in list(records(path, open_file(path, b"qasedakh", net, (1, 2)))), directory / "mark", "its end")
 
 
 def fan_out(entries):

@@ -7,7 +7,7 @@ use std::{
 
 use super::{AuditError, Finding, Problem, walk::last_commit};
 use crate::{
-    ids::{LedgerId, Link},
+    ids::LedgerId,
     link::first_link,
     store::{
         StoreError,
@@ -29,8 +29,8 @@ use crate::{
 pub(super) struct SegmentFile {
     pub(super) first: u64,
     pub(super) name: String,
-    /// The link that its head gives; `None` when the head is not what was written.
-    pub(super) link: Option<Link>,
+    /// `None` when it is not what was written.
+    pub(super) head: Option<FileHeader>,
     /// The offset column without its head.
     pub(super) offsets: Vec<u8>,
 }
@@ -132,7 +132,7 @@ impl Files {
         let parts = read_body_heads(&dir.join("bodies"), &mut heads)?;
         let log_id = heads.log_id();
         for segment in &mut segments {
-            segment.link = heads.sound(&segment.name, log_id).ok().map(|head| head.link);
+            segment.head = heads.sound(&segment.name, log_id).ok();
         }
         let bad = |part: &Part| heads.sound(&format!("bodies/{}", part.file_name()), log_id).is_err();
         let bad_parts = parts.into_iter().filter(bad).collect();
@@ -154,7 +154,7 @@ impl Files {
             Some(file) => file.read_from(0)?,
             None => Vec::new(),
         };
-        let Some(framing) = self.segment_head(ledger, segment.first).map(|head| head.framing()) else {
+        let Some(framing) = self.framing(ledger, segment, &bytes) else {
             return Ok(Loaded { bytes, framing: None, until: next, tail: 0 });
         };
         let (mut end, mut until) = (bytes.len(), next);
@@ -225,16 +225,21 @@ impl Files {
         }
     }
 
-    /// The head that a segment must have had, to read its records by.
-    fn segment_head(&self, ledger: LedgerId, first: u64) -> Option<FileHeader> {
-        let link = first_link(ledger);
-        self.log_id.map(|log_id| FileHeader { kind: FileKind::Headers, ledger, log_id, number: first, link })
+    /// How a segment's records are read. Where its head does not tell its format, its commits do.
+    fn framing(&self, ledger: LedgerId, segment: &SegmentFile, bytes: &[u8]) -> Option<Framing> {
+        let (log_id, number, link) = (self.log_id?, segment.first, first_link(ledger));
+        if let Some(head) = segment.head {
+            return Some(head.framing());
+        }
+        let of = |kind| FileHeader { kind, ledger, log_id, number, link }.framing();
+        let earlier = Some(of(FileKind::EarlierHeaders)).filter(|earlier| last_commit(earlier, bytes).is_some());
+        Some(earlier.unwrap_or_else(|| of(FileKind::Headers)))
     }
 }
 
 fn read_segment_head(dir: &Path, first: u64, heads: &mut Heads) -> Result<(SegmentFile, u64), StoreError> {
     let name = format!("headers/{first:016x}.seg");
-    let mut segment = SegmentFile { first, name, link: None, offsets: Vec::new() };
+    let mut segment = SegmentFile { first, name, head: None, offsets: Vec::new() };
     let mut claimed = 0;
     if let Some(file) = DiskFile::open(&offsets_path(dir, first), false)? {
         heads.read(&format!("headers/{first:016x}.off"), &file, FileKind::Offsets, first)?;

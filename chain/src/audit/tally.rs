@@ -41,20 +41,20 @@ impl Tally {
 
     /// Goes on with a segment; returns what is wrong between it and the one before.
     pub(super) fn enter(&mut self, segment: &SegmentFile) -> Option<Problem> {
-        let mut problem = None;
+        let (mut problem, link) = (None, segment.head.map(|head| head.link));
         if segment.first != self.count {
             let what = format!("position {} should come next, but this one begins with {}", self.count, segment.first);
             problem = Some(Problem::Segments(what));
             self.gaps = true;
-            self.link = segment.link;
+            self.link = link;
             self.count = segment.first;
-        } else if let (Some(link), Some(head)) = (self.link, segment.link)
-            && link != head
+        } else if let (Some(before), Some(link)) = (self.link, link)
+            && before != link
         {
             problem =
                 Some(Problem::Segments("its head names another link than the one before it ends with".to_owned()));
         }
-        self.link = self.link.or(segment.link);
+        self.link = self.link.or(link);
         problem
     }
 

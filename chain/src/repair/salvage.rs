@@ -40,8 +40,10 @@ pub(super) fn each(
             continue;
         };
         let link = first_link(ledger);
-        let framing = FileHeader { kind: FileKind::Headers, ledger, log_id, number: first, link }.framing();
-        each_entry(&framing, &file.read_from(0)?, &mut |entry| match whole(network, &bodies, entry) {
+        // The head may be what is damaged, so records of either format are looked for.
+        let framings = [FileKind::Headers, FileKind::EarlierHeaders]
+            .map(|kind| FileHeader { kind, ledger, log_id, number: first, link }.framing());
+        each_entry(&framings, &file.read_from(0)?, &mut |entry| match whole(network, &bodies, entry) {
             Some(transaction) => visit(transaction),
             None => Ok(()),
         })?;
@@ -71,13 +73,14 @@ fn log_id(dir: &Path, ledger: LedgerId) -> Result<Option<[u8; 16]>, StoreError> 
 /// Goes through a segment; behind bytes that are no record the next one is searched for byte by byte. A match is no
 /// accident: the check covers the offset.
 fn each_entry(
-    framing: &Framing,
+    framings: &[Framing],
     bytes: &[u8],
     visit: &mut dyn FnMut(&TransactionEntry<'_>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let mut at = FILE_HEADER_BYTES;
     while let Some(rest) = bytes.get(at..).filter(|rest| rest.len() >= FRAME_BYTES) {
-        let Ok(frame) = framing.read(at as u64, rest, PAYLOAD_MAX_BYTES) else {
+        let mut read = framings.iter().map(|framing| framing.read(at as u64, rest, PAYLOAD_MAX_BYTES));
+        let Some(frame) = read.find_map(Result::ok) else {
             at = at.saturating_add(1);
             continue;
         };

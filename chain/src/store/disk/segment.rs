@@ -2,7 +2,10 @@
 //! (`docs/storage.md`, "Files" and "Records").
 //!
 //! A record is `len u32 | kind u8 | payload | check [8]`; the check covers the file's identity, the record's offset
-//! in it, and every byte of the record, so that no byte can change and no record can be moved unseen.
+//! in it, and every byte of the record, so that no byte can change and no record can be moved unseen. It tells what a disk
+//! did. What somebody changed who can write a check as well, ids, links and signatures tell (decision 0052).
+
+use twox_hash::XxHash64;
 
 use crate::{
     hash::{Beginning, Context, hash_prefix},
@@ -12,10 +15,14 @@ use crate::{
     transaction::{HEADER_MAX_BYTES, body_hash_in as body_hash},
 };
 
-/// Format of these files but for those of bodies and runs. A file of a later format is left alone.
+/// Format of these files but for those below. A file of a later format is left alone.
 pub(crate) const FORMAT: u32 = 1;
-/// Format of files of bodies. Those of format 1 are read, and written to, as they are.
-const BODIES_FORMAT: u32 = 2;
+/// Format of header segments. Those of format 1, whose records have another check, are read, and written to, as they are.
+const HEADERS_FORMAT: u32 = 2;
+/// Format of files of bodies. Those of formats 1 and 2 are read, and written to, as they are.
+const BODIES_FORMAT: u32 = 3;
+/// In which the check of a body is a hash, over the body's hash.
+const HASHED_BODIES_FORMAT: u32 = 2;
 /// Format of runs. Those of format 1, which have another filter, are read until they are made anew.
 const RUN_FORMAT: u32 = 2;
 /// Bytes of a file header.
@@ -68,11 +75,15 @@ pub(crate) fn body_head(id: &TxId, body: &[u8]) -> [u8; BODY_HEAD_BYTES] {
 pub(crate) enum FileKind {
     /// Header segment; its number is its first position.
     Headers,
+    /// The same in format 1, in which a check is a hash.
+    EarlierHeaders,
     /// Offsets of the records of one header segment; its number is that segment's first position.
     Offsets,
     /// A part of the bodies that go on one day; its number is day and part (`bodies::Part::number`).
     Bodies,
-    /// The same in format 1, in which the check of a body covers its bytes and not its hash.
+    /// The same in format 2, in which a check is a hash.
+    HashedBodies,
+    /// The same in format 1, in which that covers a body's bytes and not its hash.
     EarlierBodies,
     /// How far bodies have been dropped; its number is that of the first part that has not been.
     Dropped,
@@ -101,9 +112,9 @@ pub(crate) enum FileKind {
 impl FileKind {
     const fn magic(self) -> [u8; 8] {
         match self {
-            FileKind::Headers => *b"qasedakh",
+            FileKind::Headers | FileKind::EarlierHeaders => *b"qasedakh",
             FileKind::Offsets => *b"qasedako",
-            FileKind::Bodies | FileKind::EarlierBodies => *b"qasedakb",
+            FileKind::Bodies | FileKind::HashedBodies | FileKind::EarlierBodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedakc",
             FileKind::Run | FileKind::EarlierRun => *b"qasedakr",
@@ -119,7 +130,9 @@ impl FileKind {
 
     const fn format(self) -> u32 {
         match self {
+            FileKind::Headers => HEADERS_FORMAT,
             FileKind::Bodies => BODIES_FORMAT,
+            FileKind::HashedBodies => HASHED_BODIES_FORMAT,
             FileKind::Run => RUN_FORMAT,
             _ => FORMAT,
         }
@@ -127,11 +140,13 @@ impl FileKind {
 
     /// The kind that a file of this kind is in another format, if there ever was that.
     fn in_format(self, format: u32) -> Option<Self> {
-        match self {
-            FileKind::Bodies if format == FORMAT => Some(FileKind::EarlierBodies),
-            FileKind::Run if format == FORMAT => Some(FileKind::EarlierRun),
-            kind => (format == kind.format()).then_some(kind),
-        }
+        let earlier: &[Self] = match self {
+            FileKind::Headers => &[FileKind::EarlierHeaders],
+            FileKind::Bodies => &[FileKind::HashedBodies, FileKind::EarlierBodies],
+            FileKind::Run => &[FileKind::EarlierRun],
+            _ => &[],
+        };
+        [self].iter().chain(earlier).find(|kind| kind.format() == format).copied()
     }
 }
 
@@ -221,8 +236,32 @@ impl FileHeader {
 
     /// The framing of this file's records.
     pub(crate) fn framing(&self) -> Framing {
-        let identity = Beginning::new(Context::Record, &self.identity());
-        Framing { identity, ledger: self.ledger, kind: self.kind }
+        let identity = self.identity();
+        let checks = match self.kind {
+            FileKind::Headers | FileKind::Bodies => Checks::Sums(identity),
+            _ => Checks::Hashes(Beginning::new(Context::Record, &identity)),
+        };
+        Framing { checks, ledger: self.ledger, kind: self.kind }
+    }
+}
+
+/// How the checks of a file's records are made; both begin with the file's identity.
+#[derive(Clone)]
+enum Checks {
+    /// The first 8 bytes of a hash.
+    Hashes(Beginning),
+    /// XXH64 (xxHash's specification, "XXH64 algorithm description"), little-endian, with a seed that follows from
+    /// identity and offset.
+    Sums([u8; IDENTITY_BYTES]),
+}
+
+impl Checks {
+    /// The check over the identity, an offset, and bytes that stand there.
+    fn over(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
+        match self {
+            Self::Hashes(identity) => identity.hash_prefix(&[&offset.to_le_bytes(), covered]),
+            Self::Sums(identity) => XxHash64::oneshot(XxHash64::oneshot(offset, identity), covered).to_le_bytes(),
+        }
     }
 }
 
@@ -266,8 +305,7 @@ impl<'a> Fields<'a> {
 /// Writes and reads records of one file.
 #[derive(Clone)]
 pub(crate) struct Framing {
-    /// What all its checks begin with.
-    identity: Beginning,
+    checks: Checks,
     ledger: LedgerId,
     kind: FileKind,
 }
@@ -289,7 +327,7 @@ impl Frame<'_> {
 impl Framing {
     /// The check over the identity, an offset, and bytes that stand there.
     pub(crate) fn check(&self, offset: u64, covered: &[u8]) -> [u8; CHECK_BYTES] {
-        self.identity.hash_prefix(&[&offset.to_le_bytes(), covered])
+        self.checks.over(offset, covered)
     }
 
     /// The bytes of a record that will stand at `offset` of the file.
@@ -315,14 +353,16 @@ impl Framing {
     /// hashed here.
     pub(crate) fn body_check(&self, offset: u64, covered: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
         match covered.split_first_chunk::<BODY_HEAD_BYTES>() {
-            Some((head, _)) if self.kind == FileKind::Bodies => self.check_by_hash(offset, head, body_hash),
+            Some((head, _)) if self.kind != FileKind::EarlierBodies => self.check_by_hash(offset, head, body_hash),
             _ => self.check(offset, covered),
         }
     }
 
     /// The check of a body's record: over what stands before the body, and the body's hash.
-    fn check_by_hash(&self, offset: u64, head: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
-        self.identity.hash_prefix(&[&offset.to_le_bytes(), head, body_hash])
+    fn check_by_hash(&self, offset: u64, head: &[u8; BODY_HEAD_BYTES], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
+        let mut covered = [0; BODY_HEAD_BYTES + 32];
+        covered.iter_mut().zip(head.iter().chain(body_hash)).for_each(|(to, from)| *to = *from);
+        self.checks.over(offset, &covered)
     }
 
     /// Reads the record of a body of `len` bytes, which is all of `bytes` and stands at `offset` of the file. Gives the id
@@ -335,7 +375,7 @@ impl Framing {
     ) -> Result<([u8; 32], &'a [u8]), &'static str> {
         const OTHER: &str = "there is no body of this length here";
         let max = len.saturating_add(32);
-        if self.kind != FileKind::Bodies {
+        if self.kind == FileKind::EarlierBodies {
             let frame = self.read(offset, bytes, max)?;
             let (id, body) = frame.payload.split_first_chunk().filter(|_| frame.kind == KIND_BODY).ok_or(OTHER)?;
             return Ok((*id, body));
@@ -475,3 +515,7 @@ impl<'a> Entry<'a> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "segment/tests.rs"]
+mod tests;

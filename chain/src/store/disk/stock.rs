@@ -19,8 +19,12 @@ pub(super) fn refuse_newer(dir: &Path, ledger: LedgerId) -> Result<(), StoreErro
         paths.extend(named.map(|name| dir.join(folder).join(name)));
     }
     for path in paths {
-        let kind =
-            if path.extension().is_some_and(|ending| ending == "run") { FileKind::Run } else { FileKind::Headers };
+        let kind = match path.extension().and_then(|ending| ending.to_str()) {
+            Some("run") => FileKind::Run,
+            Some("seg") => FileKind::Headers,
+            // All others have one format.
+            _ => FileKind::Offsets,
+        };
         // What cannot be read now says so when it is opened.
         let head = DiskFile::open(&path, false)
             .and_then(|file| file.map_or(Ok(Vec::new()), |file| file.read_at(0, FILE_HEADER_BYTES)));

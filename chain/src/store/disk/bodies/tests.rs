@@ -6,11 +6,14 @@
 use std::{fs, path::Path};
 
 use proptest::prelude::*;
+use twox_hash::XxHash64;
 
 use super::*;
 use crate::{
     hash::{Context, hash_prefix},
+    link::first_link,
     network::Network,
+    store::disk::segment::{FileHeader, FileKind},
 };
 
 const LOG_ID: [u8; 16] = [3; 16];
@@ -321,6 +324,31 @@ fn files_from_before_there_were_parts_are_read() {
     assert_eq!(fs::read(dir.path().join("bodies/dropped")).unwrap(), head(b"qasedakd", 8));
 }
 
+/// In format 2 the check of a body was a hash.
+#[test]
+fn files_whose_checks_are_hashes_go_on_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = Network::dev().ledger();
+    let link = first_link(ledger);
+    let part = FileHeader { kind: FileKind::HashedBodies, ledger, log_id: LOG_ID, number: 7, link };
+    let record = |offset: u64, n: u8| {
+        let head = [&537u32.to_le_bytes()[..], &[4], id(n).as_bytes()].concat();
+        let parts: [&[u8]; 4] = [&part.to_bytes()[..68], &offset.to_le_bytes(), &head, &hash_of(n, 505)];
+        let check: [u8; 8] = hash_prefix(Context::Record, &parts);
+        [&head[..], &[n; 505], &check].concat()
+    };
+    fs::create_dir(dir.path().join("bodies")).unwrap();
+    let path = dir.path().join("bodies/7.seg");
+    fs::write(&path, [part.to_bytes(), record(128, 1)].concat()).unwrap();
+    let mut bodies = open(dir.path());
+    let first = Place { day: 7, offset: 128 };
+    assert_eq!(bodies.read(first, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
+    let next = bodies.reserve(7, &id(2), &hash_of(2, 505), &body(2, 505)).unwrap();
+    flush(&mut bodies);
+    assert_eq!(fs::read(&path).unwrap()[678..], record(678, 2));
+    assert_eq!(open(dir.path()).read(next, &id(2), 505).unwrap(), Body::Present(vec![2; 505]));
+}
+
 /// The check of a body is over what stands before it and the hash that its header names, and so covers its every byte.
 #[test]
 fn a_body_is_checked_by_its_hash() {
@@ -332,9 +360,9 @@ fn a_body_is_checked_by_its_hash() {
     let bodies = open(dir.path());
     let path = dir.path().join("bodies/7.seg");
     let bytes = fs::read(&path).unwrap();
-    assert_eq!((bytes[8], bytes.len()), (2, 128 + 2 * 550));
+    assert_eq!((bytes[8], bytes.len()), (3, 128 + 2 * 550));
     let covered = [&537u32.to_le_bytes()[..], &[4], id(1).as_bytes(), &hash_of(1, 505)].concat();
-    let check: [u8; 8] = hash_prefix(Context::Record, &[&bytes[..68], &128u64.to_le_bytes(), &covered]);
+    let check = XxHash64::oneshot(XxHash64::oneshot(128, &bytes[..68]), &covered).to_le_bytes();
     let record = [&537u32.to_le_bytes()[..], &[4], id(1).as_bytes(), &[1; 505], &check].concat();
     assert_eq!(bytes[128..678], record);
     assert_eq!(bodies.read(place, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
