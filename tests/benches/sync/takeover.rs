@@ -12,17 +12,17 @@ use crate::{
 };
 
 /// Transactions of the ledgers that are taken over.
-const SIZES: [usize; 3] = [20_000, 60_000, 100_000];
+const SIZES: [usize; 4] = [20_000, 60_000, 100_000, 200_000];
 /// What part of the rate of ingest is asked of a takeover.
 const PART: f64 = 0.7;
-/// By how much the peaks may differ between the small ledger and the middle one, where caches and tables in memory still fill,
-/// and between that and the large one: 40,000 transactions more, 52 MB on the wire.
-const GROWTH_MIB: [f64; 2] = [16.0, 10.0];
+/// By how much the peaks may differ between the smallest ledger and the next, where caches and tables in memory still fill, and
+/// between others that follow one another: 40,000 and 100,000 transactions more, 52 and 130 MB on the wire.
+const GROWTH_MIB: [f64; 3] = [16.0, 10.0, 10.0];
 
 pub fn run() -> bool {
     let network = Network::dev();
-    let stamps = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stamps-100000.bin");
-    let wire = fixture::load_from(&network, SIZES[2], &stamps);
+    let stamps = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stamps-takeover.bin");
+    let wire = fixture::load_from(&network, SIZES[3], &stamps);
     let dir = scratch();
     let mut peaks = Vec::new();
     let mut met = true;
