@@ -239,7 +239,7 @@ impl FileHeader {
         let identity = self.identity();
         let checks = match self.kind {
             FileKind::Headers | FileKind::Bodies => Checks::Sums(identity),
-            _ => Checks::Hashes(Beginning::new(Context::Record, &identity)),
+            _ => Checks::Hashes(Box::new(Beginning::new(Context::Record, &identity))),
         };
         Framing { checks, ledger: self.ledger, kind: self.kind }
     }
@@ -249,7 +249,7 @@ impl FileHeader {
 #[derive(Clone)]
 enum Checks {
     /// The first 8 bytes of a hash.
-    Hashes(Beginning),
+    Hashes(Box<Beginning>),
     /// XXH64 (xxHash's specification, "XXH64 algorithm description"), little-endian, with a seed that follows from
     /// identity and offset.
     Sums([u8; IDENTITY_BYTES]),
