@@ -292,6 +292,24 @@ pub fn node_with_relay(home: &Path) -> (Node, Node) {
     (node, relay)
 }
 
+/// Files of bodies that hold any.
+pub fn body_files(node: &Node) -> Vec<PathBuf> {
+    let all = files(&node.data.join("dev/ledger/bodies"));
+    // A file header alone has 128 bytes.
+    let holds = |path: &PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 600);
+    all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg") && holds(path)).collect()
+}
+
+/// Changes a byte of the last body in each file of a node that is stopped.
+pub fn damage_bodies(node: &Node) {
+    for path in body_files(node) {
+        let mut bytes = fs::read(&path).expect("it can be read");
+        let at = bytes.len() - 100;
+        bytes[at] ^= 1;
+        fs::write(&path, bytes).expect("it can be written");
+    }
+}
+
 /// Waits until all nodes show the same digest and newest block, and returns it.
 pub fn wait_for_agreement(nodes: &[&Node], patience: Duration) -> (String, String, u64) {
     let mut last = Vec::new();

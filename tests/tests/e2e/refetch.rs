@@ -2,27 +2,9 @@
 
 use std::{fs, time::Duration};
 
-use crate::harness::{Node, copy, files, node_with_relay, run, wait_for, wait_for_agreement};
+use crate::harness::{Node, body_files, copy, damage_bodies, node_with_relay, run, wait_for, wait_for_agreement};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Files of bodies that hold any.
-fn body_files(node: &Node) -> Vec<std::path::PathBuf> {
-    let all = files(&node.data.join("dev/ledger/bodies"));
-    // A file header alone has 128 bytes.
-    let holds = |path: &std::path::PathBuf| fs::metadata(path).is_ok_and(|meta| meta.len() > 600);
-    all.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "seg") && holds(path)).collect()
-}
-
-/// The last byte but some of each file lies in its last body.
-fn damage_bodies(node: &Node) {
-    for path in body_files(node) {
-        let mut bytes = fs::read(&path).unwrap();
-        let at = bytes.len() - 100;
-        bytes[at] ^= 1;
-        fs::write(&path, bytes).unwrap();
-    }
-}
 
 fn mended(node: &Node, id: &str, repaired: u64) {
     wait_for("the body", PATIENCE, || {
