@@ -37,7 +37,7 @@ pub enum Context {
     Proof,
     /// The digest itself, over the lanes' state.
     Digest,
-    /// Checksums of records and file headers on disk.
+    /// Checks on disk: of file headers, of columns, runs and journals, and of records in files of earlier formats.
     Record,
     /// Names that show on the wire (protocol and topic names), over the ledger.
     Wire,

@@ -153,16 +153,18 @@ async fn said(field: Arc<Field>, what: Said) -> Culprits {
     vec![Culprit::Rogue(Box::new(probe(Manners::identified(Reply::Bytes(words))).await.unwrap()))]
 }
 
-async fn push(field: &Field, rogue: &Rogue, what: Said) -> io::Result<()> {
-    let mut stream = rogue.open(PUSH).await?;
-    stream.write_all(&what(field, rogue)).await?;
-    stream.close().await
+/// Pushes once; `false` when there is no stream for it. Whether the victim reads to the end is its own affair.
+async fn push(field: &Field, rogue: &Rogue, what: Said) -> bool {
+    let Ok(mut stream) = rogue.open(PUSH).await else { return false };
+    stream.write_all(&what(field, rogue)).await.ok();
+    stream.close().await.ok();
+    true
 }
 
 async fn pushed(field: Arc<Field>, times: usize, what: Said) -> Culprits {
     let rogue = field.member(Manners::default()).await;
     for _ in 0..times {
-        if push(&field, &rogue, what).await.is_err() {
+        if !push(&field, &rogue, what).await {
             break;
         }
     }
@@ -175,7 +177,7 @@ async fn pushed_until_over(field: Arc<Field>, what: Said) -> Culprits {
     let rogue = field.member(Manners::default()).await;
     let mut fate = rogue.fate.clone();
     for _ in 0..100 {
-        push(&field, &rogue, what).await.ok();
+        push(&field, &rogue, what).await;
         if fate.ends_within(Duration::from_millis(100)).await {
             break;
         }
