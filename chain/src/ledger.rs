@@ -32,6 +32,7 @@ mod kept;
 mod keys;
 mod late;
 mod open;
+mod parents;
 mod paths;
 mod prove;
 mod retain;

@@ -21,7 +21,13 @@ fn open(network: Network) -> MemoryLedger {
     Ledger::open(network, MemoryStore::new()).unwrap()
 }
 
+/// Durable at once: nothing else becomes a parent.
 fn append(ledger: &mut MemoryLedger, transaction: &Transaction, now: Time, own: bool) {
+    append_only(ledger, transaction, now, own);
+    ledger.flush_now(now).unwrap();
+}
+
+fn append_only(ledger: &mut MemoryLedger, transaction: &Transaction, now: Time, own: bool) {
     let verified = verified(&ledger.network().clone(), transaction);
     ledger.append(verified, now, own).map_err(|error: AppendError| format!("{error:?}")).unwrap();
 }
@@ -86,6 +92,31 @@ proptest! {
         }
     }
 
+    /// Whatever is appended, made durable or not and lost in a crash: all parents that were ever drawn are still there.
+    #[test]
+    fn no_crash_takes_a_parent_that_was_drawn(
+        priorities in prop::collection::vec(any::<u64>(), POOL_LEN),
+        flushes in prop::collection::vec(any::<bool>(), POOL_LEN),
+        seed in any::<u64>(),
+    ) {
+        let network = Network::dev();
+        let (genesis, now) = (network.genesis(), after_pool());
+        let mut ledger = open(network.clone());
+        let mut drawn = BTreeSet::new();
+        for (transaction, flush) in topological(pool(), &priorities).into_iter().zip(flushes) {
+            append_only(&mut ledger, &transaction, now, false);
+            if flush {
+                ledger.flush_now(now).unwrap();
+            }
+            drawn.extend(draw(&mut ledger, now, seed));
+            let crashed = Ledger::open(network.clone(), ledger.store().crashed()).unwrap();
+            for id in &drawn {
+                prop_assert!(*id == genesis || crashed.position(id).unwrap().is_some(), "{} is gone", id);
+            }
+        }
+        prop_assert!(drawn.iter().any(|id| *id != genesis), "something became durable and was drawn");
+    }
+
     /// One to three ids, strictly ascending, all known and in the frontier: ready to stand in a core.
     #[test]
     fn drawn_parents_fit_into_a_core(len in 0usize..POOL_LEN, seed in any::<u64>()) {
@@ -107,6 +138,27 @@ fn genesis_is_the_parent_while_nothing_has_settled() {
     assert_eq!(draw(&mut ledger, Time::default(), 1), [Network::dev().genesis()]);
     append(&mut ledger, &pool()[0], after_pool(), false);
     assert_eq!(draw(&mut ledger, after_pool(), 1), [pool()[0].id()], "and no longer");
+}
+
+/// What is not durable is stood in for by its nearest ancestor that is: it could be gone when its child is sent.
+#[test]
+fn what_is_not_durable_is_no_parent_yet() {
+    let network = Network::dev();
+    let (genesis, now) = (network.genesis(), network.start().plus(7_200));
+    let mut ledger = open(network.clone());
+    let first = make(&network, 9_101, &[genesis], now.secs() - 120);
+    let second = make(&network, 9_102, &[first.id()], now.secs() - 60);
+    let third = make(&network, 9_103, &[second.id()], now.secs());
+    append_only(&mut ledger, &first, now, false);
+    assert_eq!(draw(&mut ledger, now, 1), [genesis]);
+    ledger.flush_now(now).unwrap();
+    append_only(&mut ledger, &second, now, false);
+    append_only(&mut ledger, &third, now, false);
+    let mut rng = StdRng::seed_from_u64(1);
+    let place = ledger.next_place(now, &mut rng).unwrap();
+    assert_eq!(place, (vec![first.id()], now), "third is not durable, nor is second");
+    ledger.flush_now(now).unwrap();
+    assert_eq!(draw(&mut ledger, now, 1), [third.id()]);
 }
 
 /// Ten tips, 3,000 draws of three: each comes up near 900 times. The bounds are 6 standard deviations (25) wide.

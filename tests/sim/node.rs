@@ -213,6 +213,27 @@ impl Node {
         // What reached the disk without having been acknowledged is as durable as the rest.
         let count = self.ledger.store().last_commit().map_or(0, |point| point.count);
         self.acknowledged(count);
+        self.can_still_send();
+    }
+
+    /// Own messages that wait name nothing that the crash took: nobody else might ever show that again.
+    fn can_still_send(&self) {
+        for (id, waiting) in &self.outbox {
+            for parent in waiting.transaction().core().parents() {
+                let node = self.number;
+                assert!(
+                    self.has_for_good(parent),
+                    "node {node}: its message {id} waits, and {parent} is gone, which it names"
+                );
+            }
+        }
+    }
+
+    /// Whether no crash could take this parent.
+    pub fn has_for_good(&self, parent: &TxId) -> bool {
+        let position = self.ledger.position(parent).unwrap();
+        let genesis = self.ledger.network().genesis();
+        *parent == genesis || position.is_some_and(|position| position.get() < self.durable.len() as u64)
     }
 
     /// Starts again.

@@ -397,6 +397,12 @@ impl World {
         let (parents, time) = node.ledger.next_place(system, &mut self.rng).unwrap();
         let clock = node.ledger.clock(system);
         assert!(time <= clock, "node {at}: its next message would be dated {time}, its clock shows {clock}");
+        for parent in &parents {
+            assert!(
+                node.has_for_good(parent),
+                "node {at}: its next message would name {parent}, which a crash could take"
+            );
+        }
         let draft = Draft { parents, time, lifetime_secs, body_len: 512, number: self.number() };
         let transaction = maker::made_up(&self.network, &draft);
         let verified = self.oracle.paid(&transaction);

@@ -4,8 +4,6 @@
 //! on `main`, known to be held by two peers. So no one can push a sender's time forward, and no spy can hand
 //! one victim a tip to be recognised by.
 
-use rand_core::Rng;
-
 use super::{Ledger, keys, tips::Tips};
 use crate::{
     ids::{Position, TxId},
@@ -14,8 +12,6 @@ use crate::{
     transaction::Core,
 };
 
-/// How many parents a new transaction names when the frontier has more.
-pub const PARENTS_DRAWN: usize = 3;
 /// How many waiting transactions are settled in one go.
 const SETTLE_PAGE: usize = 1_024;
 
@@ -154,47 +150,8 @@ impl<S: Store> Ledger<S> {
         core.time().max(arrival.plus(self.network.settle_secs()))
     }
 
-    /// Parents and time for a new transaction: [`draw_parents`](Self::draw_parents), and the own clock to the minute,
-    /// or the newest parent's time should the system's clock have been set back since that one settled.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store fails.
-    pub fn next_place(&mut self, system: Time, rng: &mut dyn Rng) -> Result<(Vec<TxId>, Time), StoreError> {
-        let parents = self.draw_parents(system, rng)?;
-        let newest = parents.iter().filter_map(|id| self.tips.time_of(id)).max();
-        let clock = self.clock(system).rounded_down();
-        Ok((parents, newest.map_or(clock, |newest| newest.max(clock))))
-    }
-
     /// How many tips the frontier has.
     pub fn frontier_len(&self) -> usize {
         self.tips.len()
     }
-
-    /// Parents for a new transaction: the whole frontier up to three, or three of it drawn uniformly; genesis when
-    /// nothing has settled. Ascending, as a core wants them.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the store fails.
-    pub fn draw_parents(&mut self, system: Time, rng: &mut dyn Rng) -> Result<Vec<TxId>, StoreError> {
-        self.settle(system)?;
-        let mut tips = self.tips.ids();
-        if tips.is_empty() {
-            return Ok(vec![self.network.genesis()]);
-        }
-        // The first steps of a Fisher-Yates shuffle.
-        for at in 0..PARENTS_DRAWN.min(tips.len()) {
-            let other = at.saturating_add(draw_below(rng, tips.len().saturating_sub(at)));
-            tips.swap(at, other);
-        }
-        tips.truncate(PARENTS_DRAWN);
-        tips.sort_unstable();
-        Ok(tips)
-    }
-}
-
-/// A number below `bound`, by Lemire's multiplication; its bias, below `bound` / 2^64, is nothing here.
-fn draw_below(rng: &mut dyn Rng, bound: usize) -> usize {
-    let product = u128::from(rng.next_u64()).saturating_mul(bound as u128);
-    usize::try_from(product >> 64).unwrap_or(0)
 }
