@@ -13,8 +13,10 @@
 //! | [`peer_key`] | the file that says who this node is to others |
 //! | [`stamping`] | proof of work on all cores, off the async threads |
 //! | [`harden`] | no core dumps; what is said where keys cannot be locked in memory |
+//! | [`allocator`] | what the C library's allocator is told, so that a node takes little memory |
 //! | [`config`], [`paths`], [`passphrase`], [`logging`], [`failure`] | configuration, files, secrets from people, log lines, how commands fail |
 
+pub mod allocator;
 pub mod api;
 pub mod cli;
 pub mod config;

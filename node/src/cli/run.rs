@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
+    allocator,
     config::{self, Config},
     failure::{Failure, Outcome},
     finder,
@@ -40,6 +41,7 @@ struct Ready {
 }
 
 pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
+    allocator::begin_anew_with_settings();
     let file = config::read_file(context.paths.data())?;
     let config = Config::resolve(&context.network, file, |name| std::env::var(name).ok(), flags)?;
     logging::start(&config.log)?;

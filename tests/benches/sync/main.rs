@@ -19,6 +19,9 @@ mod node;
 #[path = "../ledger/pipeline.rs"]
 mod pipeline;
 mod reconcile;
+#[allow(dead_code)]
+#[path = "../shared/report.rs"]
+mod report;
 mod takeover;
 
 fn main() {

@@ -6,6 +6,7 @@
 // Tests say by panicking that something is wrong.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+mod allocator;
 mod audit;
 mod bad_input;
 mod catch_up;
