@@ -162,32 +162,39 @@ impl CheckedFile {
         self.len
     }
 
-    /// Reads content, once its pieces' checks are right.
+    /// Reads content, once the checks of all pieces that it is in are right.
     pub(super) fn read(&self, from: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        self.check(&self.read_unchecked(from, len)?)
-    }
-
-    /// Reads content with all pieces that it is in, and leaves their checks for later.
-    pub(super) fn read_unchecked(&self, from: u64, len: usize) -> Result<Unchecked, StoreError> {
         let (first, skip) = (from / DATA_BYTES as u64, (from % DATA_BYTES as u64) as usize);
         let pieces = skip.saturating_add(len).div_ceil(DATA_BYTES);
         let bytes = self.file.read_at(piece_at(first), pieces.saturating_mul(PIECE_BYTES))?;
-        Ok(Unchecked { first, skip, len, bytes })
-    }
-
-    /// The content, once the checks of its pieces are right.
-    pub(super) fn check(&self, unchecked: &Unchecked) -> Result<Vec<u8>, StoreError> {
-        for (nth, piece) in (unchecked.first..).zip(unchecked.bytes.chunks(PIECE_BYTES)) {
+        let mut content = Vec::with_capacity(bytes.len());
+        for (nth, piece) in (first..).zip(bytes.chunks(PIECE_BYTES)) {
             let (data, check) = split(piece);
             if self.identity.check(nth, data) != check {
                 return Err(damaged(self.path(), piece_at(nth), "a part of it fails its check"));
             }
+            content.extend_from_slice(data);
         }
-        let content = unchecked.content();
-        if content.len() < unchecked.len {
-            return Err(damaged(self.path(), piece_at(unchecked.first), "the file is cut short"));
+        content.truncate(skip.saturating_add(len));
+        content.drain(..skip.min(content.len()));
+        if content.len() < len {
+            return Err(damaged(self.path(), piece_at(first), "the file is cut short"));
         }
         Ok(content)
+    }
+
+    /// Reads content and nothing else, so without the checks: for what confirms itself. It is shorter where the file is.
+    pub(super) fn read_unchecked(&self, from: u64, len: usize) -> Result<Vec<u8>, StoreError> {
+        let end = from.saturating_add(len as u64).min(self.len);
+        let stored = usize::try_from(stored_at(end).saturating_sub(stored_at(from))).unwrap_or(usize::MAX);
+        let mut bytes = self.file.read_at(stored_at(from), stored)?;
+        let mut check = DATA_BYTES.saturating_sub((from % DATA_BYTES as u64) as usize);
+        while check < bytes.len() {
+            bytes.drain(check..check.saturating_add(CHECK_BYTES).min(bytes.len()));
+            check = check.saturating_add(DATA_BYTES);
+        }
+        bytes.truncate(usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
+        Ok(bytes)
     }
 }
 
@@ -196,28 +203,49 @@ fn piece_at(nth: u64) -> u64 {
     nth.saturating_mul(PIECE_BYTES as u64).saturating_add(FILE_HEADER_BYTES as u64)
 }
 
+/// Where content stands in the file.
+fn stored_at(content: u64) -> u64 {
+    piece_at(content / DATA_BYTES as u64).saturating_add(content % DATA_BYTES as u64)
+}
+
 /// Content and check of a piece.
 fn split(piece: &[u8]) -> (&[u8], &[u8]) {
     piece.split_at_checked(piece.len().saturating_sub(CHECK_BYTES)).unwrap_or_default()
 }
 
-/// Pieces as they stand in a file.
-pub(super) struct Unchecked {
-    first: u64,
-    /// Content of the first piece before what is wanted.
-    skip: usize,
-    /// Bytes that are wanted.
-    len: usize,
-    bytes: Vec<u8>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Unchecked {
-    /// What was wanted of them; less where the file ends before.
-    pub(super) fn content(&self) -> Vec<u8> {
-        let mut content = Vec::with_capacity(self.bytes.len());
-        self.bytes.chunks(PIECE_BYTES).for_each(|piece| content.extend_from_slice(split(piece).0));
-        content.truncate(self.skip.saturating_add(self.len));
-        content.drain(..self.skip.min(content.len()));
-        content
+    /// Any part of the content reads alike with the checks and without, and no part behind a changed byte passes the checks.
+    #[test]
+    fn any_part_is_read_with_checks_and_without() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pieces");
+        let ledger = crate::network::Network::dev().ledger();
+        let identity = Identity { kind: FileKind::Run, ledger, log_id: [7; 16], first: 3, end: 9 };
+        let content: Vec<u8> = (0..3 * DATA_BYTES as u32 + 100).map(|n| ((n * 31) >> 3) as u8).collect();
+        let mut writer = CheckedWriter::create(&path, identity).unwrap();
+        content.chunks(77).for_each(|part| writer.push(part).unwrap());
+        writer.finish(&path).unwrap();
+        let file = CheckedFile::open(&path, identity, None).unwrap();
+        assert_eq!(file.len(), content.len() as u64);
+        for from in (0..content.len()).step_by(41).chain([DATA_BYTES - 1, DATA_BYTES, 3 * DATA_BYTES]) {
+            for len in [0, 1, 13, DATA_BYTES - 1, DATA_BYTES, DATA_BYTES + 1, 2 * DATA_BYTES + 8] {
+                let there = &content[from..content.len().min(from + len)];
+                assert_eq!(file.read_unchecked(from as u64, len).unwrap(), there, "{len} from {from}");
+                match file.read(from as u64, len) {
+                    Ok(read) => assert_eq!(read, there, "{len} from {from}"),
+                    Err(_) => assert!(there.len() < len, "{len} from {from}"),
+                }
+            }
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[FILE_HEADER_BYTES + PIECE_BYTES + 5] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let file = CheckedFile::open(&path, identity, None).unwrap();
+        assert!(file.read(0, DATA_BYTES).is_ok() && file.read(2 * DATA_BYTES as u64, 9).is_ok());
+        assert!(file.read(DATA_BYTES as u64 + 500, 1).is_err(), "the check is over all of a piece");
+        assert_ne!(file.read_unchecked(DATA_BYTES as u64, 9).unwrap(), content[DATA_BYTES..DATA_BYTES + 9]);
     }
 }

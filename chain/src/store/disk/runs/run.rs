@@ -18,7 +18,7 @@ use crate::{
     store::{
         OrderKey, StoreError,
         disk::{
-            checked::{CheckedFile, Identity, Unchecked},
+            checked::{CheckedFile, Identity},
             log::{LogView, damaged},
             segment::{Fields, FileKind},
         },
@@ -166,6 +166,17 @@ impl Facts {
         parts.concat()
     }
 
+    /// Whether the log has other records at the ends. One that is damaged there is no reason to lose the run too.
+    fn differ_from(&self, log: &LogView) -> bool {
+        let ends = [self.first, self.end.saturating_sub(1)];
+        // Whoever opens a ledger of which nothing is in memory waits for each read: two are enough to see that all is well.
+        if matches!(log.ids_unchecked(&ends), Ok(Some(found)) if found == self.ids) {
+            return false;
+        }
+        let differs = |(at, id): (u64, TxId)| matches!(log.ids_at(&[at]), Ok(found) if found != [id]);
+        ends.into_iter().zip(self.ids).any(differs)
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (first, end, tagged) = (fields.u64()?, fields.u64()?, fields.u64()?);
@@ -209,10 +220,7 @@ impl Run {
         if (facts.first, facts.end) != (identity.first, identity.end) {
             return Err(wrong("it covers other positions than its name says"));
         }
-        // A record that is damaged there is no reason to lose the run too.
-        let differs = |at: u64, id: TxId| matches!(log.ids_at(&[at]), Ok(found) if found != [id]);
-        let [first, last] = facts.ids;
-        if differs(facts.first, first) || differs(facts.end.saturating_sub(1), last) {
+        if facts.differ_from(log) {
             return Err(wrong("it was made from another log"));
         }
         let mut at = FACTS_BYTES as u64;
@@ -302,13 +310,13 @@ impl Run {
             return Ok(Some(Near::Many(start, end)));
         }
         let (at, len) = place::<NAME_BYTES>(self.ids, start, end.saturating_sub(start));
-        self.or_suspect(self.file.read_unchecked(at, len)).map(|entries| Some(Near::Few(entries)))
+        self.or_suspect(self.file.read_unchecked(at, len)).map(|entries| Some(Near::Few { at, len, entries }))
     }
 
     /// Positions of records whose ids may be this one, by entries whose checks are right.
     pub(super) fn candidates(&self, id: &TxId, near: &Near) -> Result<Vec<u64>, StoreError> {
         match near {
-            Near::Few(entries) => Ok(alike(&self.or_suspect(self.file.check(entries))?, id).collect()),
+            Near::Few { at, len, .. } => Ok(alike(&self.or_suspect(self.file.read(*at, *len))?, id).collect()),
             Near::Many(start, end) => {
                 let mut positions = Vec::new();
                 let mut entries = self.named(self.ids, (*start, *end), id.as_bytes(), 0)?;
@@ -381,19 +389,20 @@ fn alike(entries: &[u8], id: &TxId) -> impl Iterator<Item = u64> {
 
 /// The entries where an id must stand.
 pub(super) enum Near {
-    /// Few, as they stand in the file.
-    Few(Unchecked),
+    /// Few: where they are in the content, and what stands there.
+    Few { at: u64, len: usize, entries: Vec<u8> },
     /// Between which two places they are: so many that somebody must have chosen ids that begin alike.
     Many(u64, u64),
 }
 
 impl Near {
     /// Positions of records whose ids may be this one, by entries whose checks nobody has looked at.
-    pub(super) fn guesses(&self, id: &TxId) -> Vec<u64> {
-        match self {
-            Self::Few(entries) => alike(&entries.content(), id).collect(),
-            Self::Many(..) => Vec::new(),
-        }
+    pub(super) fn guesses(&self, id: &TxId) -> impl Iterator<Item = u64> {
+        let entries = match self {
+            Self::Few { entries, .. } => entries.as_slice(),
+            Self::Many(..) => &[],
+        };
+        alike(entries, id)
     }
 }
 
