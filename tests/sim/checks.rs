@@ -140,7 +140,12 @@ impl World {
     pub fn have_every_message(&self) -> Result<(), String> {
         for node in self.honest() {
             if !node.outbox.is_empty() {
-                return Err(format!("node {} still has {} in its outbox", node.number, node.outbox.len()));
+                let where_they_are: String = node.outbox.keys().map(|id| self.whereabouts(id)).collect();
+                return Err(format!(
+                    "node {} still has {} in its outbox{where_they_are}",
+                    node.number,
+                    node.outbox.len()
+                ));
             }
             self.has_every_message(node)?;
         }
@@ -177,6 +182,21 @@ impl World {
         "other digests over the same transactions".to_owned()
     }
 
+    /// For whoever looks for what went wrong: which nodes have a transaction, and which of them its parents.
+    fn whereabouts(&self, id: &TxId) -> String {
+        let at = |id: &TxId| {
+            let has = |node: &&Node| node.ledger.position(id).unwrap().is_some();
+            let name = |node: &Node| format!("{}{}", if node.is_honest() { "" } else { "liar " }, node.number);
+            self.nodes.iter().filter(has).map(name).collect::<Vec<_>>()
+        };
+        let waits = |node: &&Node| node.outbox.contains_key(id);
+        let outboxes: Vec<usize> = self.nodes.iter().filter(waits).map(|node| node.number).collect();
+        let parents = self.oracle.sound().get(id).map_or(&[][..], |sound| sound.transaction.core().parents());
+        let parents = parents.iter().filter(|parent| **parent != self.network.genesis());
+        let parents: String = parents.map(|parent| format!("; its parent {parent} is at {:?}", at(parent))).collect();
+        format!(", which is at {:?}, in the outboxes of {outboxes:?}{parents}", at(id))
+    }
+
     fn has_every_message(&self, node: &Node) -> Result<(), String> {
         let now = node.ledger.clock(node.now(self.now_ms).system);
         for (id, sound) in self.oracle.sound() {
@@ -184,7 +204,7 @@ impl World {
                 continue;
             }
             let Some(position) = node.ledger.position(id).unwrap() else {
-                return Err(format!("node {} lacks the message {id}", node.number));
+                return Err(format!("node {} lacks the message {id}{}", node.number, self.whereabouts(id)));
             };
             let record = node.ledger.record(position).unwrap().unwrap();
             let body_day = retention::body_day(record.header.core(), record.arrival);
