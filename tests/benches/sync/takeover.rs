@@ -59,8 +59,8 @@ fn take_over(given: &Path, count: usize) -> (f64, f64) {
     let server = runtime.block_on(Node::start(given, &[]));
     let exe = std::env::current_exe().unwrap();
     let mut child = Command::new(exe);
-    // As `qasedak run` has them.
-    child.envs(qasedak::allocator::settings());
+    // As `qasedak run` has them on two cores (decision 0054).
+    child.envs([("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_ARENA_MAX", "4")]);
     child.arg("child-takeover").arg(taken.path()).arg(server.address().to_string()).arg(count.to_string());
     let output = child.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
