@@ -6,12 +6,13 @@
 /// The settings, by the name under which glibc reads them (mallopt(3)). A block of 128 KiB or more is a mapping of its own,
 /// which goes when it is freed: left alone, glibc keeps all that is smaller than the largest one that was ever freed, up to
 /// 32 MiB. And two arenas for each core in place of eight, each of which keeps what it has once needed.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn settings() -> [(&'static str, String); 2] {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     [("MALLOC_MMAP_THRESHOLD_", "131072".to_owned()), ("MALLOC_ARENA_MAX", cores.saturating_mul(2).max(4).to_string())]
 }
 
-/// Begins the program anew with the [`settings`], in the same process, unless one of them is there: because this was done, or
+/// Begins the program anew with these settings, in the same process, unless one of them is there: because this was done, or
 /// because somebody has chosen otherwise. Where that cannot be done, all goes on as it is, and takes more memory. To be
 /// called before anything was read, opened or started.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
