@@ -13,8 +13,8 @@ fn settings() -> [(&'static str, String); 2] {
 }
 
 /// Begins the program anew with these settings, in the same process, unless one of them is there: because this was done, or
-/// because somebody has chosen otherwise. Where that cannot be done, all goes on as it is, and takes more memory. To be
-/// called before anything was read, opened or started.
+/// because somebody has chosen otherwise. Where that cannot be done, all goes on as it is, and takes more memory; but
+/// SIGPIPE ends the process then, until it is caught. To be called before anything was read, opened or started.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 pub fn begin_anew_with_settings() {
     use std::{env, os::unix::process::CommandExt, path::Path, process::Command};

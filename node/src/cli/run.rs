@@ -10,6 +10,8 @@ use std::{
 use qasedak_p2p::{driver::DriverError, engine::status::Syncing};
 use qasedak_wallet::Wallet;
 use serde::Serialize;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Context, args::RunArgs, init, progress::Bar};
 use crate::{
@@ -63,6 +65,7 @@ pub(super) fn run(context: &Context, flags: &RunArgs) -> Outcome {
 async fn run_node(context: &Context, options: Options) -> Outcome {
     // Signals are caught from here on, so that one that comes during the start is not lost.
     let stop = stop_signal()?;
+    outlive_broken_streams()?;
     let running = node::start(options).await?;
     let node = running.node();
     let ready = Ready {
@@ -154,12 +157,24 @@ fn text(ready: &Ready) -> String {
     format!("running on network {} as {who}\n{listen}{finds}Ctrl-C stops it.", ready.network)
 }
 
+/// Has the process outlive a stream that its reader has closed, as Rust's programs do: writing gives an error. Trying to begin
+/// anew takes that back, and where it failed a peer that hangs up would end the node.
+fn outlive_broken_streams() -> Outcome {
+    // What is caught once stays caught.
+    #[cfg(unix)]
+    drop(catch(SignalKind::pipe())?);
+    Ok(())
+}
+
+#[cfg(unix)]
+fn catch(kind: SignalKind) -> Outcome<Signal> {
+    signal(kind).map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))
+}
+
 /// Ends when the process is asked to stop.
 fn stop_signal() -> Outcome<impl Future<Output = ()>> {
     #[cfg(unix)]
     {
-        use tokio::signal::unix::{SignalKind, signal};
-        let catch = |kind| signal(kind).map_err(|error| Failure::failed(format!("cannot catch signals: {error}")));
         let (mut interrupt, mut terminate) = (catch(SignalKind::interrupt())?, catch(SignalKind::terminate())?);
         Ok(async move {
             tokio::select! {

@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p qasedak-tests --bench sync` runs everything; a word behind `--` (`reconcile`, `takeover`) runs that part
 //! alone. Bytes are those of the sync protocol's frames in both directions, without what TCP, Noise and Yamux add. Each
-//! figure stands beside what was asked. The first run searches for 180,000 stamps, which takes some ten minutes, and
+//! figure stands beside what was asked. The first run searches for 200,000 stamps, which takes some ten minutes, and
 //! keeps them below the target directory, part by part.
 
 // A benchmark says by panicking that something is wrong.
