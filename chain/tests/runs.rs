@@ -231,6 +231,27 @@ fn runs_stay_few_and_a_lost_one_is_made_anew() {
     assert!(!copy.exists());
 }
 
+/// Where records come so fast that with each merge that ends another table waits, the longer runs are merged too.
+#[test]
+fn runs_stay_few_when_upkeep_is_always_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = small_store(dir.path());
+    for nth in 0..300 {
+        stage(&mut store, record(nth, nth));
+        if nth % 3 == 2 {
+            flush_alone(&mut store);
+            for _ in 0..3 {
+                if let Some(step) = store.upkeep() {
+                    step.run();
+                    store.upkept();
+                }
+            }
+        }
+    }
+    let runs = fs::read_dir(dir.path().join("runs")).unwrap().count();
+    assert!(runs <= 12, "{runs} runs of 100 tables");
+}
+
 /// An id that is read without its record's check may be wrong, and where the run shows that it is, the damage is told.
 #[test]
 fn of_a_damaged_record_the_places_may_name_another_id() {

@@ -258,8 +258,7 @@ impl Runs {
         if let Some(merging) = &self.merging {
             return Some(Step::Merge(Arc::clone(merging)));
         }
-        let from = self.to_merge()?;
-        Some(Step::BeginMerge(self.runs.get(from..)?.to_vec()))
+        Some(Step::BeginMerge(self.to_merge()?.to_vec()))
     }
 
     /// A run in the form of an earlier version is made anew of itself.
@@ -268,13 +267,17 @@ impl Runs {
         Some(Step::BeginMerge(vec![Arc::clone(earlier)]))
     }
 
-    /// The first of the last runs that are to become one: those that are no larger than the last, by powers of four.
-    fn to_merge(&self) -> Option<usize> {
+    /// Neighbouring runs that are to become one, none of them larger than the last of them by powers of four. The newest
+    /// first: they are the shortest. But older ones do not wait for there to be no newer ones, which may never be.
+    fn to_merge(&self) -> Option<&[Arc<Run>]> {
         let unit = self.builder.memtable_records.max(1) as u64;
         let size = |run: &Arc<Run>| (run.facts.count() / unit).checked_ilog2().unwrap_or_default() / 2;
-        let last = size(self.runs.last()?);
-        let alike = self.runs.iter().rev().take_while(|run| size(run) <= last).count();
-        (alike >= FAN_IN).then(|| self.runs.len().saturating_sub(alike))
+        (FAN_IN..=self.runs.len()).rev().find_map(|end| {
+            let runs = self.runs.get(..end)?;
+            let last = size(runs.last()?);
+            let alike = runs.iter().rev().take_while(|run| size(run) <= last).count();
+            runs.get(end.saturating_sub(alike)..).filter(|_| alike >= FAN_IN)
+        })
     }
 
     /// Takes over what a step has come to.
