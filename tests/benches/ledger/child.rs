@@ -226,7 +226,7 @@ fn remove_set_aside(dir: &Path) {
 }
 
 /// Look-ups of ids that nothing was read of before, against reads of as many bytes at random places: of files that are in
-/// the system's memory, and with all of them put out of it before each.
+/// the system's memory and in use, and with all of them put out of it before each.
 fn get(
     ledger: &Ledger<DiskStore>,
     (warm, cold): (&[TxId], &[TxId]),
@@ -259,8 +259,9 @@ fn get(
     let evict = || cached.evict();
     add_all(["get cold p50 limit", "get cold p99 limit"], raw::read_at(longest, &offsets(cold), 400, evict));
     add_all(["get cold p50", "get cold p99"], look_up(cold, &evict));
-    read_all(headers);
-    read_all(&cached.paths);
+    // Twice all of them, so that the system counts every page as in use: it moves a page when it is used for the second time,
+    // some thirty at once, and who comes then waits. So limit and ledger find the same.
+    (0..2).for_each(|_| drop(read_all(&cached.paths)));
     add_all(["get p50 limit", "get p99 limit"], raw::read_at(longest, &offsets(warm), 400, || {}));
     add_all(["get p50", "get p99"], look_up(warm, &|| {}));
 }
