@@ -106,7 +106,7 @@ pub struct DiskOptions {
 
 impl Default for DiskOptions {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, memtable_records: 16_384, overlay_entries: 4_096 }
+        Self { segment_bytes: SEGMENT_BYTES, memtable_records: 8_192, overlay_entries: 4_096 }
     }
 }
 

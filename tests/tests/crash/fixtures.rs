@@ -21,7 +21,7 @@ use qasedak_chain::{
     stamp,
     store::{
         Outbox,
-        disk::{DiskOutbox, DiskStore},
+        disk::{DiskOptions, DiskOutbox, DiskStore},
     },
 };
 use qasedak_wallet::{
@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use crate::line::{dev, make, time};
 
 /// The format that this version writes.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 pub const PASSPHRASE: &str = "fixture";
 const LOG_ID: [u8; 16] = [0x51; 16];
 /// Transactions of the ledger that are no messages.
@@ -69,7 +69,8 @@ fn make_fixture() {
     let mut rng = StdRng::seed_from_u64(1);
     let phrase = Phrase::from_entropy(&[0x42; 32]).unwrap();
     let (ledger_dir, wallet_dir) = (home.path().join("ledger"), home.path().join("wallet"));
-    let store = DiskStore::open_with_segments(&ledger_dir, &dev(), LOG_ID, 8_000).unwrap();
+    let options = DiskOptions { segment_bytes: 8_000, memtable_records: 16, ..DiskOptions::default() };
+    let store = DiskStore::open_with(&ledger_dir, &dev(), LOG_ID, options, &mut |_, _| {}).unwrap();
     let mut ledger = Ledger::open(dev(), store).unwrap();
     let mut last = dev().genesis();
     for nth in 0..PLAIN {
@@ -169,6 +170,7 @@ fn a_ledger_of_every_released_format_opens_and_verifies() {
         assert_eq!(expected["bodies"], bodies);
         let store = DiskStore::open(&dir, &dev(), [0; 16]).unwrap();
         assert_eq!(store.log_id(), LOG_ID);
+        assert_eq!(store.notices(), [], "nothing of format {format} is lacking or unsound");
         let mut ledger = Ledger::open(dev(), store).unwrap();
         let summary = ledger.summary();
         assert_eq!(expected["transactions"], summary.count);

@@ -59,7 +59,7 @@ impl Blocks {
 
     /// What is kept of a block.
     pub(super) fn kept(&self, number: u64) -> Option<Kept> {
-        let file = CheckedFile::open(&self.path(number), self.identity(number), None).ok()?;
+        let file = CheckedFile::open(&self.path(number), self.identity(number)).ok()?;
         Some(Kept::new(move |offset, len| file.read(offset, len).ok()))
     }
 

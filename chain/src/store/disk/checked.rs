@@ -1,14 +1,14 @@
 //! Files in checked pieces: what a run, and what is kept of a block, is written in and read from (`docs/storage.md`,
 //! "Runs" and "Blocks").
 //!
-//! Behind the file header, the content stands in pieces of 984 bytes, the last one shorter, each followed by a check over
-//! log, two numbers that tell the file from others, number of the piece and content. So any part is read and checked
-//! without the rest.
+//! Behind the file header, the content stands in pieces of 984 bytes, the last one shorter, each followed by a sum over the
+//! file's identity, number of the piece and content. So any part is read and checked without the rest.
 
 use std::path::Path;
 
+use twox_hash::XxHash64;
+
 use crate::{
-    hash::{Context, hash_prefix},
     ids::LedgerId,
     link::first_link,
     store::{
@@ -16,13 +16,13 @@ use crate::{
         disk::{
             files::{self, DiskFile},
             log::damaged,
-            segment::{FILE_HEADER_BYTES, FileHeader, FileKind},
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, IDENTITY_BYTES},
         },
     },
 };
 
 const CHECK_BYTES: usize = 8;
-/// Content of a piece: with what else its check covers, the 1,024 bytes that BLAKE3 takes in one go.
+/// Content of a piece.
 const DATA_BYTES: usize = 984;
 const PIECE_BYTES: usize = DATA_BYTES + CHECK_BYTES;
 /// Bytes that are gathered before they are written.
@@ -41,21 +41,33 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    fn header(&self) -> Vec<u8> {
+    fn header(&self) -> FileHeader {
         let link = first_link(self.ledger);
-        FileHeader { kind: self.kind, ledger: self.ledger, log_id: self.log_id, number: self.first, link }.to_bytes()
+        FileHeader { kind: self.kind, ledger: self.ledger, log_id: self.log_id, number: self.first, link }
     }
 
-    fn check(&self, nth: u64, data: &[u8]) -> [u8; CHECK_BYTES] {
-        let (first, end) = (self.first.to_le_bytes(), self.end.to_le_bytes());
-        hash_prefix(Context::Record, &[&self.log_id, &first, &end, &nth.to_le_bytes(), data])
+    fn checks(&self) -> Checks {
+        let mut covered = [0; IDENTITY_BYTES + 8];
+        let bytes = self.header().identity().into_iter().chain(self.end.to_le_bytes());
+        covered.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        Checks(covered)
+    }
+}
+
+/// The checks of a file's pieces: XXH64 with a seed that follows from the file and the number of the piece.
+#[derive(Debug)]
+struct Checks([u8; IDENTITY_BYTES + 8]);
+
+impl Checks {
+    fn over(&self, nth: u64, data: &[u8]) -> [u8; CHECK_BYTES] {
+        XxHash64::oneshot(XxHash64::oneshot(nth, &self.0), data).to_le_bytes()
     }
 }
 
 /// Writes a file in checked pieces.
 pub(super) struct CheckedWriter {
     file: DiskFile,
-    identity: Identity,
+    checks: Checks,
     at: u64,
     nth: u64,
     /// Content of the piece that is being filled.
@@ -68,8 +80,8 @@ impl CheckedWriter {
     /// Begins the file, under another name until it is whole.
     pub(super) fn create(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let file = files::create_unfinished(path)?;
-        let (piece, out) = (Vec::with_capacity(DATA_BYTES), identity.header());
-        Ok(Self { file, identity, at: 0, nth: 0, piece, out })
+        let (piece, out) = (Vec::with_capacity(DATA_BYTES), identity.header().to_bytes());
+        Ok(Self { file, checks: identity.checks(), at: 0, nth: 0, piece, out })
     }
 
     /// Appends content.
@@ -88,7 +100,7 @@ impl CheckedWriter {
 
     fn end_piece(&mut self) -> Result<(), StoreError> {
         self.out.extend_from_slice(&self.piece);
-        self.out.extend_from_slice(&self.identity.check(self.nth, &self.piece));
+        self.out.extend_from_slice(&self.checks.over(self.nth, &self.piece));
         self.piece.clear();
         self.nth = self.nth.saturating_add(1);
         if self.out.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
@@ -131,31 +143,25 @@ impl CheckedWriter {
 #[derive(Debug)]
 pub(super) struct CheckedFile {
     file: DiskFile,
-    identity: Identity,
+    checks: Checks,
     /// Bytes of content.
     len: u64,
 }
 
 impl CheckedFile {
-    /// Opens a file, and checks its header. It may be of an earlier kind, if there is one.
-    pub(super) fn open(path: &Path, identity: Identity, earlier: Option<FileKind>) -> Result<Self, StoreError> {
+    /// Opens a file, and checks its header.
+    pub(super) fn open(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let file = DiskFile::open(path, false)?.ok_or_else(|| damaged(path, 0, "the file is missing"))?;
-        let (header, kinds) = (file.read_at(0, FILE_HEADER_BYTES)?, [Some(identity.kind), earlier]);
-        let identities = kinds.into_iter().flatten().map(|kind| Identity { kind, ..identity });
-        let Some(identity) = identities.into_iter().find(|identity| identity.header() == header) else {
+        if file.read_at(0, FILE_HEADER_BYTES)? != identity.header().to_bytes() {
             return Err(damaged(path, 0, "the file header is not that of its log, kind and place"));
-        };
+        }
         let bytes = file.len()?.saturating_sub(FILE_HEADER_BYTES as u64);
         let checks = bytes.div_ceil(PIECE_BYTES as u64).saturating_mul(CHECK_BYTES as u64);
-        Ok(Self { file, identity, len: bytes.saturating_sub(checks) })
+        Ok(Self { file, checks: identity.checks(), len: bytes.saturating_sub(checks) })
     }
 
     pub(super) fn path(&self) -> &Path {
         self.file.path()
-    }
-    /// Its kind, or the earlier one.
-    pub(super) fn kind(&self) -> FileKind {
-        self.identity.kind
     }
     /// Bytes of content.
     pub(super) fn len(&self) -> u64 {
@@ -170,7 +176,7 @@ impl CheckedFile {
         let mut content = Vec::with_capacity(bytes.len());
         for (nth, piece) in (first..).zip(bytes.chunks(PIECE_BYTES)) {
             let (data, check) = split(piece);
-            if self.identity.check(nth, data) != check {
+            if self.checks.over(nth, data) != check {
                 return Err(damaged(self.path(), piece_at(nth), "a part of it fails its check"));
             }
             content.extend_from_slice(data);
@@ -228,7 +234,7 @@ mod tests {
         let mut writer = CheckedWriter::create(&path, identity).unwrap();
         content.chunks(77).for_each(|part| writer.push(part).unwrap());
         writer.finish(&path).unwrap();
-        let file = CheckedFile::open(&path, identity, None).unwrap();
+        let file = CheckedFile::open(&path, identity).unwrap();
         assert_eq!(file.len(), content.len() as u64);
         for from in (0..content.len()).step_by(41).chain([DATA_BYTES - 1, DATA_BYTES, 3 * DATA_BYTES]) {
             for len in [0, 1, 13, DATA_BYTES - 1, DATA_BYTES, DATA_BYTES + 1, 2 * DATA_BYTES + 8] {
@@ -243,7 +249,7 @@ mod tests {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[FILE_HEADER_BYTES + PIECE_BYTES + 5] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        let file = CheckedFile::open(&path, identity, None).unwrap();
+        let file = CheckedFile::open(&path, identity).unwrap();
         assert!(file.read(0, DATA_BYTES).is_ok() && file.read(2 * DATA_BYTES as u64, 9).is_ok());
         assert!(file.read(DATA_BYTES as u64 + 500, 1).is_err(), "the check is over all of a piece");
         assert_ne!(file.read_unchecked(DATA_BYTES as u64, 9).unwrap(), content[DATA_BYTES..DATA_BYTES + 9]);

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{
     files::{self, DiskFile},
     notice::{Notice, Notices},
-    segment::{FILE_HEADER_BYTES, FileHeader, HeaderFault, is_earlier_scan},
+    segment::{EARLIER, FILE_HEADER_BYTES, FileHeader, HeaderFault, is_earlier_scan},
 };
 use crate::store::StoreError;
 
@@ -28,6 +28,7 @@ pub(super) fn open(path: &Path, header: FileHeader, expected: bool, notices: &No
     let why = match FileHeader::parse(header.kind, header.ledger, &bytes) {
         Err(newer @ HeaderFault::Newer(_)) => return Err(newer.into_error(path)),
         Err(HeaderFault::Damaged(what) | HeaderFault::Foreign(what)) => what,
+        Err(HeaderFault::Earlier) => EARLIER.to_owned(),
         Ok(_) => "its header is that of another log or place".to_owned(),
     };
     let path_text = path.display().to_string();

@@ -300,7 +300,6 @@ impl DiskStore {
         if point.count != self.len() {
             return Err(self.cannot_flush("the commit point does not count the records that are here"));
         }
-        self.runs.end_table();
         let outcome = Arc::<Mutex<Outcome>>::default();
         let groups = self.recent.close();
         let index = if self.index.is_urgent() { self.take_trees() } else { None };

@@ -82,9 +82,28 @@ impl LogView {
     pub(super) fn read(&self, position: Position) -> Result<Option<Stored>, StoreError> {
         let at = position.get();
         match self.segment_of(at).filter(|_| at < self.len) {
-            Some(segment) => self.mending(segment, || read_record(segment, at)).map(Some),
+            Some(segment) => self.mending(segment, || read_record(segment, at, offset_of(segment, at)?)).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Reads the record that is said to begin at a byte of its segment; `None` where it does not.
+    pub(super) fn read_at(&self, position: u64, at: u64) -> Option<Stored> {
+        let segment = self.segment_of(position).filter(|_| position < self.len)?;
+        read_record(segment, position, at).ok()
+    }
+
+    /// Where the records at the positions `from..end`, all durable, begin in their segments.
+    pub(super) fn offsets(&self, from: u64, end: u64) -> Result<Vec<u32>, StoreError> {
+        let mut offsets = Vec::new();
+        let mut next = from;
+        while let Some(segment) = self.segment_of(next).filter(|_| next < end.min(self.len)) {
+            let after = self.segments.partition_point(|segment| segment.first <= next);
+            let to = self.segments.get(after).map_or(end, |segment| segment.first.min(end));
+            offsets.extend(self.mending(segment, || offsets_of(segment, next, to))?);
+            next = to;
+        }
+        Ok(offsets)
     }
 
     /// Reads by an offset; where that fails the offset may be what is wrong, and offsets can be made anew. Damage of the
@@ -286,11 +305,18 @@ fn places_of(segment: &Segment, positions: &[u64]) -> Result<Option<Vec<(u64, u6
     Ok(positions.iter().map(place).collect())
 }
 
+/// Offsets of the records at the positions `from..end` of one segment.
+fn offsets_of(segment: &Segment, from: u64, end: u64) -> Result<Vec<u32>, StoreError> {
+    let (at, count) = (column_at(segment, from), usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX));
+    let bytes = segment.offsets.read_at(at, count.saturating_mul(OFFSET_BYTES))?;
+    let offsets: Vec<u32> = bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+    let is_whole = offsets.len() == count;
+    is_whole.then_some(offsets).ok_or_else(|| damaged(segment.offsets.path(), at, "the offset column is too short"))
+}
+
 fn offset_of(segment: &Segment, position: u64) -> Result<u64, StoreError> {
-    let at = column_at(segment, position);
-    let bytes = segment.offsets.read_at(at, OFFSET_BYTES)?;
-    let offset = bytes.first_chunk().map(|bytes| u64::from(u32::from_le_bytes(*bytes)));
-    offset.ok_or_else(|| damaged(segment.offsets.path(), at, "the offset column is too short"))
+    let offsets = offsets_of(segment, position, position.saturating_add(1))?;
+    Ok(offsets.first().copied().unwrap_or_default().into())
 }
 
 fn read_transaction<'a>(
@@ -318,8 +344,7 @@ fn id_unchecked(bytes: &[u8], position: u64) -> Option<TxId> {
     (kind == KIND_TRANSACTION && at == position).then(|| fields.take().map(TxId::from_bytes))?
 }
 
-fn read_record(segment: &Segment, position: u64) -> Result<Stored, StoreError> {
-    let at = offset_of(segment, position)?;
+fn read_record(segment: &Segment, position: u64, at: u64) -> Result<Stored, StoreError> {
     let bytes = segment.file.read_at(at, PAYLOAD_MAX_BYTES + FRAME_BYTES)?;
     let entry = read_transaction(segment, position, at, &bytes)?;
     stored(&entry).map_err(|what| damaged(segment.file.path(), at, &what))

@@ -45,7 +45,7 @@ const FAN_IN: usize = 4;
 const PAGE: usize = 4_096;
 
 /// Entries that one step of a merge takes, so that it ends soon, for each record of a full table.
-const SLICE: usize = 4;
+const SLICE: usize = 8;
 /// So many full tables wait at most, before a flush makes runs of them by itself.
 const WAITING_MAX: usize = 3;
 
@@ -130,6 +130,7 @@ impl Runs {
     fn open_files(&mut self, log: &LogView, progress: &mut dyn FnMut(u64, u64)) -> Result<(), StoreError> {
         let names = files::names(&self.builder.dir)?;
         let mut ranges: Vec<(u64, u64)> = names.iter().filter_map(|name| range_of(name)).collect();
+        self.remove_earlier(&mut ranges)?;
         // Of those with one start, the longest first.
         ranges.sort_unstable_by_key(|(first, end)| (*first, u64::MAX.saturating_sub(*end)));
         for (first, end) in ranges {
@@ -163,6 +164,22 @@ impl Runs {
         Ok(())
     }
 
+    /// Removes runs that an earlier version made. They follow from the log like all others, and are made anew from it.
+    fn remove_earlier(&self, ranges: &mut Vec<(u64, u64)>) -> Result<(), StoreError> {
+        let all = std::mem::take(ranges);
+        for (first, end) in all.iter().copied() {
+            if self.builder.is_earlier(first, end)? {
+                files::remove(&self.builder.path(first, end))?;
+            } else {
+                ranges.push((first, end));
+            }
+        }
+        if ranges.len() < all.len() {
+            self.builder.notices.add(Notice::Upgraded { path: self.builder.dir.display().to_string() });
+        }
+        Ok(())
+    }
+
     fn set_aside(&self, path: &Path, why: &str) -> Result<(), StoreError> {
         if let Some(kept_as) = set_aside(path)? {
             self.builder.notices.set_aside(path, &kept_as, why);
@@ -186,9 +203,8 @@ impl Runs {
             let room = self.builder.memtable_records.saturating_sub(self.table.len()).min(PAGE);
             let end = self.table.end().saturating_add(room as u64).min(log.len);
             // One by one: to gather them costs more than to index them.
-            log.each_record(self.table.end(), end, &mut |stored| self.table.push(&stored.record))?;
+            log.each_record(self.table.end(), end, &mut |stored| self.push(&stored.record))?;
             progress(self.table.end(), log.len);
-            self.end_table();
             while let Some(step) = self.next_step(log) {
                 let done = RunJob { builder: Arc::clone(&self.builder), step }.run(log)?;
                 self.done(done);
@@ -213,22 +229,19 @@ impl Runs {
         self.builder.memtable_records
     }
 
-    /// Indexes the next record.
+    /// Indexes the next record. A table that is full with it is set aside, so that a run is made of it once its records are
+    /// durable.
     pub(super) fn push(&mut self, record: &Record) {
         self.table.push(record);
+        if self.table.len() >= self.builder.memtable_records {
+            let next = self.builder.new_table(self.table.end());
+            self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
+        }
     }
 
     /// Records that are indexed in memory alone.
     pub(super) fn in_memory(&self) -> usize {
         self.full.iter().map(|full| full.len()).fold(self.table.len(), usize::saturating_add)
-    }
-
-    /// Sets the table aside if it is full, so that a run is made of it once its records are durable.
-    pub(super) fn end_table(&mut self) {
-        if self.table.len() >= self.builder.memtable_records {
-            let next = self.builder.new_table(self.table.end());
-            self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
-        }
     }
 
     /// What a flush is to do by itself, since nobody does it beside the flushes.
@@ -239,7 +252,7 @@ impl Runs {
 
     /// What is to be done next now that the log has come to `log`, if anything.
     pub(super) fn next_job(&mut self, log: &LogView) -> Option<RunJob> {
-        let step = self.next_step(log).or_else(|| self.renewal())?;
+        let step = self.next_step(log)?;
         Some(RunJob { builder: Arc::clone(&self.builder), step })
     }
 
@@ -259,12 +272,6 @@ impl Runs {
             return Some(Step::Merge(Arc::clone(merging)));
         }
         Some(Step::BeginMerge(self.to_merge()?.to_vec()))
-    }
-
-    /// A run in the form of an earlier version is made anew of itself.
-    fn renewal(&self) -> Option<Step> {
-        let earlier = self.runs.iter().find(|run| run.is_earlier())?;
-        Some(Step::BeginMerge(vec![Arc::clone(earlier)]))
     }
 
     /// Neighbouring runs that are to become one, none of them larger than the last of them by powers of four. The newest
@@ -299,10 +306,7 @@ impl Runs {
                 let first = self.runs.iter().position(|run| old.first().is_some_and(|old| Arc::ptr_eq(run, old)));
                 if let Some(first) = first {
                     let range = first..first.saturating_add(old.len()).min(self.runs.len());
-                    let new = Arc::new(new);
-                    let gone: Vec<Arc<Run>> = self.runs.splice(range, [Arc::clone(&new)]).collect();
-                    // One that was made anew of itself has taken the place of its file already.
-                    self.gone.extend(gone.into_iter().filter(|run| run.path() != new.path()));
+                    self.gone.extend(self.runs.splice(range, [Arc::new(new)]));
                 }
             }
         }

@@ -25,8 +25,12 @@ const HEADERS_FORMAT: u32 = 2;
 const BODIES_FORMAT: u32 = 3;
 /// In which the check of a body is a hash, over the body's hash.
 const HASHED_BODIES_FORMAT: u32 = 2;
-/// Format of runs. Those of format 1, which have another filter, are read until they are made anew.
-const RUN_FORMAT: u32 = 2;
+/// Format of runs. Those of earlier formats are made anew from the log when the store is opened.
+const RUN_FORMAT: u32 = 3;
+/// Format of what is kept of blocks. What has another one is made anew when it is asked for.
+const BLOCK_FORMAT: u32 = 2;
+/// What is wrong with a file in a form that is not read any more.
+pub(super) const EARLIER: &str = "the file is in the form of an earlier version";
 /// Bytes of a file header.
 pub(crate) const FILE_HEADER_BYTES: usize = 128;
 /// Bytes of a record beside its payload: len, kind and check.
@@ -36,7 +40,7 @@ pub(crate) const CHECK_BYTES: usize = 8;
 /// Magic of the scan column before its entries had checks. The next start makes it anew.
 const EARLIER_SCAN: [u8; 8] = *b"qasedaks";
 /// Bytes of a file header that identify the file: all up to and with its number.
-const IDENTITY_BYTES: usize = 68;
+pub(crate) const IDENTITY_BYTES: usize = 68;
 
 /// Kinds of records in header segments, of the one kind in body files, and of the one kind in `dropped`.
 pub(crate) const KIND_TRANSACTION: u8 = 1;
@@ -89,8 +93,6 @@ pub(crate) enum FileKind {
     Scan,
     /// Run of the index; its number is its first position.
     Run,
-    /// The same in format 1, with another filter.
-    EarlierRun,
     /// Tree column; its number is 0.
     Tree,
     /// What is kept of a block; its number is the block's.
@@ -115,7 +117,7 @@ impl FileKind {
             FileKind::Bodies | FileKind::HashedBodies | FileKind::EarlierBodies => *b"qasedakb",
             FileKind::Dropped => *b"qasedakd",
             FileKind::Scan => *b"qasedakc",
-            FileKind::Run | FileKind::EarlierRun => *b"qasedakr",
+            FileKind::Run => *b"qasedakr",
             FileKind::Tree => *b"qasedakt",
             FileKind::Block => *b"qasedakm",
             FileKind::Mark => *b"qasedakk",
@@ -132,6 +134,7 @@ impl FileKind {
             FileKind::Bodies => BODIES_FORMAT,
             FileKind::HashedBodies => HASHED_BODIES_FORMAT,
             FileKind::Run => RUN_FORMAT,
+            FileKind::Block => BLOCK_FORMAT,
             _ => FORMAT,
         }
     }
@@ -141,7 +144,6 @@ impl FileKind {
         let earlier: &[Self] = match self {
             FileKind::Headers => &[FileKind::EarlierHeaders],
             FileKind::Bodies => &[FileKind::HashedBodies, FileKind::EarlierBodies],
-            FileKind::Run => &[FileKind::EarlierRun],
             _ => &[],
         };
         [self].iter().chain(earlier).find(|kind| kind.format() == format).copied()
@@ -168,6 +170,8 @@ pub(crate) enum HeaderFault {
     Foreign(String),
     /// A later version wrote it.
     Newer(String),
+    /// An earlier version wrote it, in a form that is not read any more.
+    Earlier,
 }
 
 impl HeaderFault {
@@ -175,13 +179,14 @@ impl HeaderFault {
         let path = path.display().to_string();
         match self {
             Self::Damaged(what) => StoreError::Damaged { path, offset: 0, what },
+            Self::Earlier => StoreError::Damaged { path, offset: 0, what: EARLIER.to_owned() },
             Self::Foreign(what) | Self::Newer(what) => StoreError::Foreign { path, what },
         }
     }
 }
 
 impl FileHeader {
-    fn identity(&self) -> [u8; IDENTITY_BYTES] {
+    pub(crate) fn identity(&self) -> [u8; IDENTITY_BYTES] {
         let parts: [&[u8]; 5] = [
             &self.kind.magic(),
             &self.kind.format().to_le_bytes(),
@@ -223,7 +228,11 @@ impl FileHeader {
             return Err(damaged("the file is of another kind"));
         }
         let Some(kind) = kind.in_format(format) else {
-            return Err(damaged("the file has a format that never was"));
+            return Err(if format == 0 {
+                damaged("the file has a format that never was")
+            } else {
+                HeaderFault::Earlier
+            });
         };
         if LedgerId::from_bytes(found) != ledger {
             let what = "belongs to another network; choose that one with --network, or another directory with --data";

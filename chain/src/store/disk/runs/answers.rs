@@ -168,10 +168,9 @@ fn find_in_run(run: &Run, id: &TxId, log: &LogView) -> Result<Option<(Found, Sto
     };
     // A record that has the id needs nobody's word. The check of what led to it is for ids that are not found, and costs as
     // much as all the rest.
-    for position in near.guesses(id) {
-        let stored = log.read(Position::new(position)).ok().flatten();
-        if let Some(stored) = stored.filter(|stored| stored.record.id == *id) {
-            return Ok(Some((found(&stored.record, position), stored)));
+    for lead in near.guesses(id) {
+        if let Some(stored) = log.read_at(lead.position, lead.offset).filter(|stored| stored.record.id == *id) {
+            return Ok(Some((found(&stored.record, lead.position), stored)));
         }
     }
     for position in run.candidates(id, &near)? {

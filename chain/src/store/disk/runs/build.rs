@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use super::{
     filter::Filter,
     merge::Merging,
-    run::{Facts, Fan, Name, OrderEntry, Run, name, order_entry},
+    run::{Facts, Fan, IdEntry, Name, OrderEntry, Run, id_entry, name, order_entry},
 };
 use crate::{
     ids::{LedgerId, TxId},
@@ -13,11 +13,11 @@ use crate::{
         StoreError,
         disk::{
             checked::{CheckedWriter, Identity},
-            files,
+            files::{self, DiskFile},
             log::LogView,
             memtable::MemTable,
             notice::Notices,
-            segment::FileKind,
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, HeaderFault},
         },
     },
 };
@@ -50,7 +50,9 @@ impl Builder {
 
     /// The run of all records in a table, which must be durable.
     pub(super) fn of_table(&self, table: &MemTable, log: &LogView) -> Result<Run, StoreError> {
-        let mut ids: Vec<Name> = table.ids().map(|(id, position)| name(id.as_bytes(), position)).collect();
+        let offsets = log.offsets(table.first(), table.end())?;
+        let mut ids: Vec<IdEntry> =
+            table.ids().zip(offsets).map(|((id, position), offset)| id_entry(id, position, offset)).collect();
         let mut tags: Vec<Name> = table.tags().iter().map(|(tag, position)| name(tag, *position)).collect();
         ids.sort_unstable();
         tags.sort_unstable();
@@ -103,6 +105,13 @@ impl Builder {
         Ok(merged)
     }
 
+    /// Whether the run of a range has the form of an earlier version.
+    pub(super) fn is_earlier(&self, first: u64, end: u64) -> Result<bool, StoreError> {
+        let file = DiskFile::open(&self.path(first, end), false)?;
+        let head = file.map_or(Ok(Vec::new()), |file| file.read_at(0, FILE_HEADER_BYTES))?;
+        Ok(matches!(FileHeader::parse(FileKind::Run, self.ledger, &head), Err(HeaderFault::Earlier)))
+    }
+
     pub(super) fn open(&self, first: u64, end: u64, log: &LogView) -> Result<Run, StoreError> {
         Run::open(&self.path(first, end), self.identity(first, end), log)
     }
@@ -127,7 +136,7 @@ impl RunWriter {
         Ok(Self { path, blocks, id_fan, tag_fan, filter: Filter::new(facts.count()), facts })
     }
 
-    pub(super) fn push_id(&mut self, entry: &Name) -> Result<(), StoreError> {
+    pub(super) fn push_id(&mut self, entry: &IdEntry) -> Result<(), StoreError> {
         self.id_fan.add(entry);
         self.filter.add(entry);
         self.blocks.push(entry)

@@ -17,8 +17,6 @@ const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The bit in the first word is chosen by the six highest bits, that in the next word by the six that follow.
 const FIRST_SHIFT: u32 = 58;
 const BITS: u32 = 6;
-/// Bits that stand for an id in the filters of format 1.
-const EARLIER_HASHES: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xc2b2_ae3d_27d4_eb4f, 0x1656_67b1_9e37_79f9];
 
 /// A line of the processor's cache.
 #[repr(align(64))]
@@ -55,7 +53,13 @@ impl Filter {
         }
     }
 
-    fn may_have(&self, id: &[u8]) -> bool {
+    /// One of so many bytes, of which nothing has been read yet.
+    pub(super) fn to_be_read(bytes: u64) -> Self {
+        Self(Vec::with_capacity(usize::try_from(bytes).unwrap_or_default() / LINE_BYTES))
+    }
+
+    /// Whether an id may be in it.
+    pub(super) fn may_have(&self, id: &[u8]) -> bool {
         let missing = |Line(words): &Line| words.iter().zip(bits(id)).fold(0, |sum, (word, bit)| sum | (bit & !word));
         self.0.get(self.line(id)).is_some_and(|line| missing(line) == 0)
     }
@@ -69,8 +73,8 @@ impl Filter {
         })
     }
 
-    /// Adds lines behind those that are there.
-    fn push(&mut self, bytes: &[u8]) {
+    /// Adds lines that were read behind those that are there.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         let line = |line: &[u8; LINE_BYTES]| {
             let mut words = [0; WORDS];
             words.iter_mut().zip(line.as_chunks().0).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
@@ -84,52 +88,6 @@ impl Filter {
 fn bits(id: &[u8]) -> impl Iterator<Item = u64> {
     let spread = prefix(id).wrapping_mul(SPREAD);
     (0..WORDS as u32).map(move |nth| 1 << (spread >> FIRST_SHIFT.saturating_sub(nth.saturating_mul(BITS)) & 63))
-}
-
-/// The filter of a run that was read.
-#[derive(Debug)]
-pub(super) enum Known {
-    Lines(Filter),
-    /// That of format 1: a Bloom filter of eight bits and three hashes for each id, of which one unknown id in 30 passes.
-    Earlier(Vec<u8>),
-}
-
-impl Known {
-    /// One of so many bytes, of which nothing has been read yet.
-    pub(super) fn new(bytes: u64, is_earlier: bool) -> Self {
-        let bytes = usize::try_from(bytes).unwrap_or_default();
-        match is_earlier {
-            true => Self::Earlier(Vec::with_capacity(bytes)),
-            false => Self::Lines(Filter(Vec::with_capacity(bytes / LINE_BYTES))),
-        }
-    }
-
-    /// Adds what stands behind all that was read: whole lines.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Lines(filter) => filter.push(bytes),
-            Self::Earlier(earlier) => earlier.extend_from_slice(bytes),
-        }
-    }
-
-    /// Bytes that it has for so many ids.
-    pub(super) fn len(count: u64, is_earlier: bool) -> u64 {
-        if is_earlier { count } else { Filter::len(count) }
-    }
-
-    pub(super) fn may_have(&self, id: &[u8]) -> bool {
-        match self {
-            Self::Lines(filter) => filter.may_have(id),
-            Self::Earlier(bytes) => {
-                let bits = (bytes.len() as u128).saturating_mul(8);
-                EARLIER_HASHES.iter().all(|hash| {
-                    let hash = prefix(id).wrapping_mul(*hash);
-                    let bit = u128::from(hash ^ (hash >> 32)).saturating_mul(bits) >> 64;
-                    bytes.get((bit / 8) as usize).is_some_and(|byte| byte >> (bit % 8) & 1 != 0)
-                })
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -149,14 +107,13 @@ mod tests {
             (0..count).for_each(|nth| filter.add(&id(nth)));
             let bytes = filter.lines().collect::<Vec<_>>().concat();
             assert_eq!(bytes.len() as u64, Filter::len(count));
-            let mut known = Known::new(bytes.len() as u64, false);
+            let mut known = Filter::to_be_read(bytes.len() as u64);
             bytes.chunks(5 * LINE_BYTES).for_each(|part| known.push(part));
             assert!((0..count).all(|nth| known.may_have(&id(nth))), "{count}");
             let passed = (count..count + 100_000).filter(|nth| known.may_have(&id(*nth))).count();
             assert!(passed < 200, "{passed} of 100,000 pass a filter of {count}");
         }
-        assert!(!Known::new(0, false).may_have(&id(1)));
-        assert!(!Known::new(0, true).may_have(&id(1)));
+        assert!(!Filter::to_be_read(0).may_have(&id(1)));
     }
 
     /// Ids that somebody chose, all alike in their first bytes: they pass each other's filter, and nothing breaks.
@@ -164,7 +121,7 @@ mod tests {
     fn ids_that_begin_alike_are_one_to_it() {
         let mut filter = Filter::new(64);
         (0..64u64).for_each(|nth| filter.add(&[&[7; 8][..], &nth.to_le_bytes()].concat()));
-        let mut known = Known::new(0, false);
+        let mut known = Filter::to_be_read(0);
         filter.lines().for_each(|line| known.push(&line));
         assert!(known.may_have(&[7; 32]));
         assert!(!known.may_have(&[8; 32]));

@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use super::filter::Known;
+use super::filter::Filter;
 use crate::{
     ids::TxId,
     store::{
@@ -20,13 +20,15 @@ use crate::{
         disk::{
             checked::{CheckedFile, Identity},
             log::{LogView, damaged},
-            segment::{Fields, FileKind},
+            segment::Fields,
         },
     },
 };
 
-/// An id's first 8 bytes | position, 5 bytes; the same for tags.
+/// A tag's first 8 bytes | position, 5 bytes.
 pub(super) const NAME_BYTES: usize = 13;
+/// The same of an id, then where the record begins in its segment, 4 bytes.
+pub(super) const ID_BYTES: usize = 17;
 /// Time, 5 bytes | depth, 5 bytes | the id's first 4 bytes | position, 5 bytes.
 pub(super) const ORDER_BYTES: usize = 19;
 /// Bytes of a place in canonical order before its position.
@@ -45,8 +47,10 @@ const READ_MAX: u64 = 1_024;
 /// Bytes of a filter that are read in one go: whole lines.
 const FILTER_READ: usize = 64 * 1_024;
 
-/// An entry of ids or tags.
+/// An entry of a tag, and what stands first in that of an id.
 pub(super) type Name = [u8; NAME_BYTES];
+/// An entry of an id.
+pub(super) type IdEntry = [u8; ID_BYTES];
 /// A place in canonical order.
 pub(super) type OrderEntry = [u8; ORDER_BYTES];
 
@@ -65,6 +69,14 @@ fn five(number: u64) -> [u8; 5] {
 pub(super) fn name(of: &[u8], position: u64) -> Name {
     let mut entry = [0; NAME_BYTES];
     entry.iter_mut().zip(of.iter().take(8).copied().chain(five(position))).for_each(|(to, from)| *to = from);
+    entry
+}
+
+/// The entry of an id whose record begins at a byte of its segment.
+pub(super) fn id_entry(id: &TxId, position: u64, offset: u32) -> IdEntry {
+    let mut entry = [0; ID_BYTES];
+    let bytes = name(id.as_bytes(), position).into_iter().chain(offset.to_be_bytes());
+    entry.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     entry
 }
 
@@ -138,6 +150,22 @@ impl Fan {
     }
 }
 
+/// Where a record stands, by the word of an entry.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lead {
+    pub(super) position: u64,
+    /// Where it begins in its segment.
+    pub(super) offset: u64,
+}
+
+impl Lead {
+    fn of(entry: &IdEntry) -> Self {
+        let (name, offset) = entry.split_first_chunk::<NAME_BYTES>().unwrap_or((&[u8::MAX; NAME_BYTES], &[]));
+        let offset = offset.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        Self { position: position_of(name), offset: offset.into() }
+    }
+}
+
 /// What a run says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -204,7 +232,7 @@ pub(super) struct Run {
     tag_fan: Section,
     filter: Section,
     /// Fan-out and filter of the ids, and fan-out of the tags, once they were asked for.
-    names: OnceLock<(Fan, Known)>,
+    names: OnceLock<(Fan, Filter)>,
     tag_names: OnceLock<Fan>,
     /// It could not be read; the log answers in its place until it is made anew.
     suspect: AtomicBool,
@@ -214,7 +242,7 @@ impl Run {
     /// Opens the run of a range of positions: header, facts and length are checked, its ends are compared with the log. The
     /// rest is checked when it is read.
     pub(super) fn open(path: &Path, identity: Identity, log: &LogView) -> Result<Self, StoreError> {
-        let file = CheckedFile::open(path, identity, Some(FileKind::EarlierRun))?;
+        let file = CheckedFile::open(path, identity)?;
         let wrong = |what: &str| damaged(path, 0, what);
         let facts = Facts::parse(&file.read(0, FACTS_BYTES)?).ok_or_else(|| wrong("it says nothing of itself"))?;
         if (facts.first, facts.end) != (identity.first, identity.end) {
@@ -229,11 +257,11 @@ impl Run {
             at = at.saturating_add(count.saturating_mul(bytes as u64));
             Section { start, count }
         };
-        let (ids, tags) = (section(facts.count(), NAME_BYTES), section(facts.tagged, NAME_BYTES));
+        let (ids, tags) = (section(facts.count(), ID_BYTES), section(facts.tagged, NAME_BYTES));
         let order = section(facts.count(), ORDER_BYTES);
         let mut fan = |count| section(Fan::len(fan_bits(count)) as u64, 4);
         let (id_fan, tag_fan) = (fan(facts.count()), fan(facts.tagged));
-        let filter = section(Known::len(facts.count(), file.kind() == FileKind::EarlierRun), 1);
+        let filter = section(Filter::len(facts.count()), 1);
         if at != file.len() {
             return Err(wrong("it is longer or shorter than it should be"));
         }
@@ -244,13 +272,13 @@ impl Run {
 
     /// Fan-out and filter of the ids, which are read when an id is first asked for: who opens a ledger to look at something
     /// else needs no megabyte of each 400,000 records.
-    fn names(&self) -> Result<&(Fan, Known), StoreError> {
+    fn names(&self) -> Result<&(Fan, Filter), StoreError> {
         if let Some(names) = self.names.get() {
             return Ok(names);
         }
         let read = || {
             let fan = self.fan(self.id_fan, self.facts.count())?;
-            let mut filter = Known::new(self.filter.count, self.is_earlier());
+            let mut filter = Filter::to_be_read(self.filter.count);
             for from in (0..self.filter.count).step_by(FILTER_READ) {
                 let len = self.filter.count.saturating_sub(from).min(FILTER_READ as u64);
                 let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -293,11 +321,6 @@ impl Run {
         self.suspect.load(Ordering::Acquire)
     }
 
-    /// Whether it has the form of an earlier version.
-    pub(super) fn is_earlier(&self) -> bool {
-        self.file.kind() == FileKind::EarlierRun
-    }
-
     /// What stands where an id must stand; `None` where the filter does not know the id.
     pub(super) fn near(&self, id: &TxId) -> Result<Option<Near>, StoreError> {
         let (fan, filter) = self.names()?;
@@ -309,19 +332,23 @@ impl Run {
         if end.saturating_sub(start) > SEARCH {
             return Ok(Some(Near::Many(start, end)));
         }
-        let (at, len) = place::<NAME_BYTES>(self.ids, start, end.saturating_sub(start));
+        let (at, len) = place::<ID_BYTES>(self.ids, start, end.saturating_sub(start));
         self.or_suspect(self.file.read_unchecked(at, len)).map(|entries| Some(Near::Few { at, len, entries }))
     }
 
     /// Positions of records whose ids may be this one, by entries whose checks are right.
     pub(super) fn candidates(&self, id: &TxId, near: &Near) -> Result<Vec<u64>, StoreError> {
+        let position = |entry: &IdEntry| Lead::of(entry).position;
         match near {
-            Near::Few { at, len, .. } => Ok(alike(&self.or_suspect(self.file.read(*at, *len))?, id).collect()),
+            Near::Few { at, len, .. } => {
+                let entries = self.or_suspect(self.file.read(*at, *len))?;
+                Ok(alike(&entries, id).map(position).collect())
+            }
             Near::Many(start, end) => {
                 let mut positions = Vec::new();
-                let mut entries = self.named(self.ids, (*start, *end), id.as_bytes(), 0)?;
+                let mut entries = self.named::<ID_BYTES>(self.ids, (*start, *end), id.as_bytes(), 0)?;
                 while let Some(entry) = entries.next()?.filter(|entry| prefix(entry) == prefix(id.as_bytes())) {
-                    positions.push(position_of(&entry));
+                    positions.push(position(&entry));
                 }
                 Ok(positions)
             }
@@ -333,13 +360,13 @@ impl Run {
         self.named(self.tags, self.tag_names()?.range(tag), tag, from)
     }
 
-    fn named(
+    fn named<const N: usize>(
         &self,
         section: Section,
         (start, end): (u64, u64),
         of: &[u8],
         from: u64,
-    ) -> Result<Entries<'_, NAME_BYTES>, StoreError> {
+    ) -> Result<Entries<'_, N>, StoreError> {
         Entries::seek(self, section, start, end.min(section.count), &name(of, from))
     }
 
@@ -349,7 +376,7 @@ impl Run {
     }
 
     /// Ids, from the one at `nth` place on.
-    pub(super) fn ids_from(&self, nth: u64) -> Entries<'_, NAME_BYTES> {
+    pub(super) fn ids_from(&self, nth: u64) -> Entries<'_, ID_BYTES> {
         Entries::new(self, self.ids, nth, READ_MAX)
     }
     /// Tags, likewise.
@@ -381,10 +408,10 @@ fn place<const N: usize>(section: Section, nth: u64, count: u64) -> (u64, usize)
     (at, usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(N))
 }
 
-/// Positions in the entries of names that begin as an id does.
-fn alike(entries: &[u8], id: &TxId) -> impl Iterator<Item = u64> {
-    let begins_alike = |entry: &&Name| prefix(&entry[..]) == prefix(id.as_bytes());
-    entries.as_chunks::<NAME_BYTES>().0.iter().filter(begins_alike).map(|entry| position_of(entry))
+/// The entries of ids that begin as an id does.
+fn alike<'a>(entries: &'a [u8], id: &TxId) -> impl Iterator<Item = &'a IdEntry> {
+    let beginning = prefix(id.as_bytes());
+    entries.as_chunks::<ID_BYTES>().0.iter().filter(move |entry| prefix(&entry[..]) == beginning)
 }
 
 /// The entries where an id must stand.
@@ -396,13 +423,13 @@ pub(super) enum Near {
 }
 
 impl Near {
-    /// Positions of records whose ids may be this one, by entries whose checks nobody has looked at.
-    pub(super) fn guesses(&self, id: &TxId) -> impl Iterator<Item = u64> {
+    /// Where records stand whose ids may be this one, by entries whose checks nobody has looked at.
+    pub(super) fn guesses(&self, id: &TxId) -> impl Iterator<Item = Lead> {
         let entries = match self {
             Self::Few { entries, .. } => entries.as_slice(),
             Self::Many(..) => &[],
         };
-        alike(entries, id)
+        alike(entries, id).map(Lead::of)
     }
 }
 
