@@ -125,6 +125,13 @@ impl CheckedWriter {
         self.file.finish(path)
     }
 
+    /// The same, but the name becomes durable with whatever is made durable in its directory next.
+    pub(super) fn finish_content(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.write_rest()?;
+        self.file.sync()?;
+        self.file.finish_soon(path)
+    }
+
     /// The same without making anything durable: what a power cut leaves of it fails its checks.
     pub(super) fn finish_soon(&mut self, path: &Path) -> Result<(), StoreError> {
         self.write_rest()?;

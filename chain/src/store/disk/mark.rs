@@ -32,8 +32,10 @@ use crate::{
 /// end u64 | what the commit marker before it holds.
 const PAYLOAD_BYTES: usize = 8 + COMMIT_BYTES;
 const MARK_BYTES: usize = FILE_HEADER_BYTES + FRAME_BYTES + PAYLOAD_BYTES;
+/// So many full tables of records come before the mark is set anew.
+const TABLES: usize = 2;
 /// A store that is closed leaves at most this part of a full table behind the mark.
-const CLOSING: usize = 16;
+const CLOSING: usize = 8;
 
 /// Path of the mark, beside the directory of the header segments.
 fn path_of(headers: &Path) -> PathBuf {
@@ -125,9 +127,9 @@ impl DiskStore {
         read
     }
 
-    /// The mark that is to be written once a full table of records has come, if all columns are written.
+    /// The mark that is to be written once enough records have come, if all columns are written.
     pub(super) fn mark_due(&self) -> Option<MarkJob> {
-        self.mark_behind(self.runs.table_records())
+        self.mark_behind(self.runs.table_records().saturating_mul(TABLES))
     }
 
     /// The same when the store is closed.

@@ -1,6 +1,9 @@
 //! Making runs: from records in memory, from other runs, from the log.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     filter::Filter,
@@ -61,7 +64,9 @@ impl Builder {
         ids.iter().try_for_each(|entry| writer.push_id(entry))?;
         tags.iter().try_for_each(|entry| writer.push_tag(entry))?;
         table.order().try_for_each(|(key, position)| writer.push_order(&order_entry(key, *position)))?;
-        writer.finish(self, log)
+        // If its name is lost, nothing is: the tail of the log is indexed anew.
+        writer.end(CheckedWriter::finish_content)?;
+        writer.open(self, log)
     }
 
     fn facts(&self, first: u64, end: u64, tagged: u64, log: &LogView) -> Result<Facts, StoreError> {
@@ -154,14 +159,25 @@ impl RunWriter {
         self.blocks.sync()
     }
 
-    /// Ends the run, and opens it.
+    /// Ends the run in place of others, which may go then, and opens it.
     pub(super) fn finish(&mut self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
+        self.end(CheckedWriter::finish)?;
+        self.open(builder, log)
+    }
+
+    fn end(
+        &mut self,
+        finish: impl FnOnce(&mut CheckedWriter, &Path) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         self.blocks.push(&self.id_fan.to_bytes())?;
         self.blocks.push(&self.tag_fan.to_bytes())?;
         self.filter.lines().try_for_each(|line| self.blocks.push(&line))?;
-        self.blocks.finish(&self.path)?;
         // What is opened has its own: for a long run they would take a megabyte twice.
         (self.id_fan, self.tag_fan, self.filter) = (Fan::new(0), Fan::new(0), Filter::new(0));
+        finish(&mut self.blocks, &self.path)
+    }
+
+    fn open(&self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
         let run = builder.open(self.facts.first, self.facts.end, log)?;
         // Beside the flushes, and not by the look-up that comes first.
         run.wake();
