@@ -1,11 +1,11 @@
 //! Merging neighbouring runs into one, in slices: a merge of many records never has to be waited for, nor to end before
 //! the process does. What a slice wrote is made durable with it, so that no fsync ever has much to do.
 
-use std::{cmp::Ordering, sync::Arc, vec};
+use std::{sync::Arc, vec};
 
 use super::{
     build::{Builder, RunWriter},
-    run::{Entries, Facts, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_key, position_of},
+    run::{Entries, Facts, ORDER_BYTES, ORDER_KEY_BYTES, OrderEntry, Run, order_key, position_of, prefix},
 };
 use crate::{
     ids::TxId,
@@ -52,19 +52,19 @@ impl Merging {
         let from = || runs.iter().zip(taken.iter().copied());
         let whole = match part {
             Part::Ids => {
-                let mut merge = Merge(from().map(|(run, at)| run.ids_from(at)).collect());
+                let mut merge = Merge::new(from().map(|(run, at)| run.ids_from(at)).collect())?;
                 let whole = copy(max, || merge.next(), |entry| writer.push_id(entry))?;
                 *taken = merge.reached();
                 whole
             }
             Part::Tags => {
-                let mut merge = Merge(from().map(|(run, at)| run.tags_from(at)).collect());
+                let mut merge = Merge::new(from().map(|(run, at)| run.tags_from(at)).collect())?;
                 let whole = copy(max, || merge.next(), |entry| writer.push_tag(entry))?;
                 *taken = merge.reached();
                 whole
             }
             Part::Order => {
-                let merge = Merge(from().map(|(run, at)| run.order_from(at)).collect());
+                let merge = Merge::new(from().map(|(run, at)| run.order_from(at)).collect())?;
                 let mut merge = OrderMerge { from: merge, log, tied: Vec::new().into_iter() };
                 let whole = copy(max, || merge.next(), |entry| writer.push_order(entry))?;
                 // Those that only their whole ids tell apart are taken together.
@@ -108,31 +108,52 @@ fn copy<const N: usize>(
 }
 
 /// The entries of several runs, the least first.
-struct Merge<'a, const N: usize>(Vec<Entries<'a, N>>);
+struct Merge<'a, const N: usize>(Vec<Source<'a, N>>);
 
-impl<const N: usize> Merge<'_, N> {
-    fn peek(&mut self) -> Result<Option<([u8; N], usize)>, StoreError> {
-        let mut least: Option<([u8; N], usize)> = None;
-        for (nth, entries) in self.0.iter_mut().enumerate() {
-            if let Some(entry) = entries.peek()?
-                && least.is_none_or(|(least, _)| entry < least)
-            {
-                least = Some((entry, nth));
-            }
-        }
-        Ok(least)
+/// The entries of one run, with the next one ahead; what begins it, as a number, nearly always tells which is the least.
+struct Source<'a, const N: usize> {
+    entries: Entries<'a, N>,
+    next: Option<(u64, [u8; N])>,
+}
+
+impl<const N: usize> Source<'_, N> {
+    fn look_ahead(&mut self) -> Result<(), StoreError> {
+        self.next = self.entries.peek()?.map(|entry| (prefix(&entry), entry));
+        Ok(())
+    }
+}
+
+impl<'a, const N: usize> Merge<'a, N> {
+    fn new(all: Vec<Entries<'a, N>>) -> Result<Self, StoreError> {
+        let mut sources: Vec<_> = all.into_iter().map(|entries| Source { entries, next: None }).collect();
+        sources.iter_mut().try_for_each(Source::look_ahead)?;
+        Ok(Self(sources))
+    }
+
+    /// The least entry, and which run has it.
+    fn peek(&self) -> Option<([u8; N], usize)> {
+        let nexts = self.0.iter().enumerate().filter_map(|(nth, source)| Some((source.next?, nth)));
+        nexts.min().map(|((_, entry), nth)| (entry, nth))
     }
 
     fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
-        match self.peek()? {
-            Some((_, nth)) => self.0.get_mut(nth).map_or(Ok(None), Entries::next),
-            None => Ok(None),
-        }
+        let least = self.peek();
+        least.map_or(Ok(()), |(_, nth)| self.skip(nth))?;
+        Ok(least.map(|(entry, _)| entry))
+    }
+
+    /// Goes on behind the next entry of a run.
+    fn skip(&mut self, nth: usize) -> Result<(), StoreError> {
+        let Some(source) = self.0.get_mut(nth) else {
+            return Ok(());
+        };
+        source.entries.next()?;
+        source.look_ahead()
     }
 
     /// Entries of each run before the next one.
     fn reached(&self) -> Vec<u64> {
-        self.0.iter().map(Entries::reached).collect()
+        self.0.iter().map(|source| source.entries.reached()).collect()
     }
 }
 
@@ -153,17 +174,18 @@ impl OrderMerge<'_> {
             return Ok(None);
         };
         let key: [u8; ORDER_KEY_BYTES] = order_key(&entry);
-        let mut tied = vec![entry];
+        let mut tied = Vec::new();
         // Within one run tied entries need not ascend as bytes, but they stand together in every run.
-        while let Some((next, nth)) = self.from.peek()?
-            && order_key(&next).cmp(&key) == Ordering::Equal
+        while let Some((next, nth)) = self.from.peek()
+            && order_key(&next) == key
         {
             tied.push(next);
-            self.from.0.get_mut(nth).map_or(Ok(None), Entries::next)?;
+            self.from.skip(nth)?;
         }
-        if tied.len() == 1 {
+        if tied.is_empty() {
             return Ok(Some(entry));
         }
+        tied.push(entry);
         tied.sort_unstable_by_key(|entry| position_of(entry));
         let positions: Vec<u64> = tied.iter().map(|entry| position_of(entry)).collect();
         let mut by_id: Vec<(TxId, OrderEntry)> = self.log.ids_at(&positions)?.into_iter().zip(tied).collect();
