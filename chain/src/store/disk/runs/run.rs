@@ -134,15 +134,13 @@ impl Fan {
             *count = count.saturating_add(1);
         }
     }
-    /// Once all names are counted in: how many come before each value, and no more how many have it.
-    pub(super) fn sum(&mut self) {
-        self.counts.iter_mut().fold(0u32, |before, count| {
-            *count = count.saturating_add(before);
-            *count
-        });
-    }
+    /// The bytes, once all names are counted in.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        self.counts.iter().copied().flat_map(u32::to_le_bytes).collect()
+        let sums = self.counts.iter().scan(0u32, |sum, count| {
+            *sum = sum.saturating_add(*count);
+            Some(*sum)
+        });
+        sums.flat_map(u32::to_le_bytes).collect()
     }
     /// Between which entries the names with these leading bits stand.
     fn range(&self, name: &[u8]) -> (u64, u64) {
@@ -290,12 +288,6 @@ impl Run {
         };
         let names = self.or_suspect(read())?;
         Ok(self.names.get_or_init(|| names))
-    }
-
-    /// Takes what names are asked of from who has just written it.
-    pub(super) fn know(&self, ids: Fan, filter: Filter, tags: Fan) {
-        self.names.get_or_init(|| (ids, filter));
-        self.tag_names.get_or_init(|| tags);
     }
 
     /// Reads what an id is asked of, unless that was done. What fails is met again by who asks.
