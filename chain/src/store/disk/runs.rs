@@ -206,8 +206,8 @@ impl Runs {
             log.each_record(self.table.end(), end, &mut |stored| self.push(&stored.record))?;
             progress(self.table.end(), log.len);
             while let Some(step) = self.next_step(log) {
-                let done = RunJob { builder: Arc::clone(&self.builder), step }.run(log)?;
-                self.done(done);
+                let done = RunJob { builder: Arc::clone(&self.builder), step }.take_step(log)?;
+                self.done(RunDone(done));
             }
         }
         Ok(())
@@ -441,7 +441,12 @@ impl Runs {
 impl RunJob {
     /// Does the step. The log must have come as far as when it was asked for.
     pub(super) fn run(&self, log: &LogView) -> Result<RunDone, StoreError> {
-        self.take_step(log).map(RunDone)
+        let done = self.take_step(log)?;
+        if let Done::Made(new) | Done::Mended { new, .. } | Done::Merged { new, .. } = &done {
+            // Beside the flushes, and not by the look-up that comes first.
+            new.wake();
+        }
+        Ok(RunDone(done))
     }
 
     fn take_step(&self, log: &LogView) -> Result<Done, StoreError> {

@@ -66,7 +66,7 @@ impl Builder {
         table.order().try_for_each(|(key, position)| writer.push_order(&order_entry(key, *position)))?;
         // If its name is lost, nothing is: the tail of the log is indexed anew.
         writer.end(CheckedWriter::finish_content)?;
-        writer.open(self, log)
+        self.open(facts.first, facts.end, log)
     }
 
     fn facts(&self, first: u64, end: u64, tagged: u64, log: &LogView) -> Result<Facts, StoreError> {
@@ -162,7 +162,7 @@ impl RunWriter {
     /// Ends the run in place of others, which may go then, and opens it.
     pub(super) fn finish(&mut self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
         self.end(CheckedWriter::finish)?;
-        self.open(builder, log)
+        builder.open(self.facts.first, self.facts.end, log)
     }
 
     fn end(
@@ -175,12 +175,5 @@ impl RunWriter {
         // What is opened has its own: for a long run they would take a megabyte twice.
         (self.id_fan, self.tag_fan, self.filter) = (Fan::new(0), Fan::new(0), Filter::new(0));
         finish(&mut self.blocks, &self.path)
-    }
-
-    fn open(&self, builder: &Builder, log: &LogView) -> Result<Run, StoreError> {
-        let run = builder.open(self.facts.first, self.facts.end, log)?;
-        // Beside the flushes, and not by the look-up that comes first.
-        run.wake();
-        Ok(run)
     }
 }
