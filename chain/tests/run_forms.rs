@@ -41,6 +41,17 @@ fn are_found(store: &DiskStore, records: &[Record]) {
     assert_eq!(store.in_order(Time::default(), far, None, usize::MAX).unwrap(), order);
 }
 
+/// Fills a store with so many records, a flush for each.
+fn filled(dir: &Path, count: u64) -> Vec<Record> {
+    let mut store = small_store(dir);
+    let records: Vec<Record> = (0..count).map(|nth| record(nth, nth * 31)).collect();
+    for record in &records {
+        stage(&mut store, record.clone());
+        flush(&mut store);
+    }
+    records
+}
+
 /// Puts another format into the head of a run.
 fn make_earlier(path: &Path, format: u8) {
     let mut bytes = fs::read(path).unwrap();
@@ -62,13 +73,7 @@ fn run_files(dir: &Path) -> Vec<PathBuf> {
 fn runs_of_an_earlier_format_are_made_anew() {
     for format in [1, 2] {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = small_store(dir.path());
-        let records: Vec<Record> = (0..40).map(|nth| record(nth, nth * 31)).collect();
-        for record in &records {
-            stage(&mut store, record.clone());
-            flush(&mut store);
-        }
-        drop(store);
+        let records = filled(dir.path(), 40);
         let before = run_files(dir.path());
         assert!(before.len() > 2);
         before.iter().for_each(|run| make_earlier(run, format));
@@ -89,13 +94,7 @@ fn runs_of_an_earlier_format_are_made_anew() {
 #[test]
 fn a_look_up_goes_by_the_offset_in_the_run() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = small_store(dir.path());
-    let records: Vec<Record> = (0..40).map(|nth| record(nth, nth * 31)).collect();
-    for record in &records {
-        stage(&mut store, record.clone());
-        flush(&mut store);
-    }
-    drop(store);
+    let records = filled(dir.path(), 40);
     let column = dir.path().join("headers").join(format!("{:016x}.off", 0));
     let sound = fs::read(&column).unwrap();
     let store = small_store(dir.path());
@@ -138,13 +137,7 @@ fn ids_that_begin_alike_are_found() {
 #[test]
 fn a_changed_entry_hides_no_id() {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = small_store(dir.path());
-    let records: Vec<Record> = (0..12).map(|nth| record(nth, nth * 31)).collect();
-    for record in &records {
-        stage(&mut store, record.clone());
-        flush(&mut store);
-    }
-    drop(store);
+    let records = filled(dir.path(), 12);
     let run = fs::read_dir(dir.path().join("runs")).unwrap().next().unwrap().unwrap().path();
     let sound = fs::read(&run).unwrap();
     let entries = 128 + 88..128 + 88 + 17 * 12;

@@ -252,6 +252,36 @@ fn runs_stay_few_when_upkeep_is_always_behind() {
     assert!(runs <= 12, "{runs} runs of 100 tables");
 }
 
+/// A run is made of records whose offsets are written: a disk that did not take them for a while leaves nothing that passes
+/// for damage, and no offset that is not one.
+#[test]
+fn runs_wait_for_offsets_that_could_not_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = small_store(dir.path());
+    let records: Vec<Record> = (0..6).map(|nth| record(nth, nth)).collect();
+    let faults = Faults::below(&dir.path().join("headers").join(format!("{:016x}.off", 0)));
+    faults.fail_from(1, Failure::NoSpace);
+    for record in &records[..3] {
+        stage(&mut store, record.clone());
+    }
+    flush_alone(&mut store);
+    assert!(faults.hits() > 0);
+    faults.heal();
+    // Upkeep alone, before the next flush writes them.
+    while let Some(step) = store.upkeep() {
+        step.run();
+        store.upkept();
+    }
+    assert_eq!(store.notices(), []);
+    for record in &records[3..] {
+        stage(&mut store, record.clone());
+    }
+    flush(&mut store);
+    assert_eq!(fs::read_dir(dir.path().join("runs")).unwrap().count(), 2);
+    agree(&store, &records);
+    assert_eq!(store.notices(), []);
+}
+
 /// An id that is read without its record's check may be wrong, and where the run shows that it is, the damage is told.
 #[test]
 fn of_a_damaged_record_the_places_may_name_another_id() {

@@ -292,7 +292,7 @@ impl DiskStore {
             return Err(self.cannot_flush("an earlier flush is still under way"));
         }
         let (news, columns) = (self.has_news(), self.recent.len() > 0 || !self.late.is_empty());
-        let runs = self.runs.overdue(self.headers.view()).filter(|_| self.upkeep.is_none());
+        let runs = self.runs.overdue(self.headers.view()).filter(|_| self.upkeep.is_none() && self.takes_runs());
         self.collect_trees();
         if !news && !columns && runs.is_none() && !self.index.is_urgent() {
             return Ok(None);

@@ -95,9 +95,8 @@ impl LogView {
 
     /// Where the records at the positions `from..end`, all durable, begin in their segments.
     pub(super) fn offsets(&self, from: u64, end: u64) -> Result<Vec<u32>, StoreError> {
-        let mut offsets = Vec::new();
-        let mut next = from;
-        while let Some(segment) = self.segment_of(next).filter(|_| next < end.min(self.len)) {
+        let (mut offsets, mut next, end) = (Vec::new(), from, end.min(self.len));
+        while let Some(segment) = self.segment_of(next).filter(|_| next < end) {
             let after = self.segments.partition_point(|segment| segment.first <= next);
             let to = self.segments.get(after).map_or(end, |segment| segment.first.min(end));
             offsets.extend(self.mending(segment, || offsets_of(segment, next, to))?);

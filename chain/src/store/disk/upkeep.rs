@@ -74,7 +74,7 @@ impl DiskStore {
         }
         let log = self.headers.view().clone();
         let index = self.trees.take_if(|(count, _)| *count <= log.len).map(|(_, write)| write);
-        let runs = self.runs.next_job(&log);
+        let runs = if self.takes_runs() { self.runs.next_job(&log) } else { None };
         let mark = self.mark_due();
         if index.is_none() && runs.is_none() && mark.is_none() {
             return None;
@@ -88,6 +88,11 @@ impl DiskStore {
         });
         let work = Work { index, runs, mark, log, outcome, _lock: Arc::clone(&self.lock) };
         Some(Upkeep::new(move || work.run()))
+    }
+
+    /// Whether runs may be made: they take offsets from their columns, and some may wait to be written.
+    pub(super) fn takes_runs(&self) -> bool {
+        self.offsets.is_empty()
     }
 
     pub(super) fn end_upkeep(&mut self) {

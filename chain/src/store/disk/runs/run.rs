@@ -160,9 +160,8 @@ pub(super) struct Lead {
 
 impl Lead {
     fn of(entry: &IdEntry) -> Self {
-        let (name, offset) = entry.split_first_chunk::<NAME_BYTES>().unwrap_or((&[u8::MAX; NAME_BYTES], &[]));
-        let offset = offset.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        Self { position: position_of(name), offset: offset.into() }
+        let [name @ .., a, b, c, d] = entry;
+        Self { position: position_of(name), offset: u32::from_be_bytes([*a, *b, *c, *d]).into() }
     }
 }
 
