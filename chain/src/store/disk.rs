@@ -52,6 +52,7 @@ use crate::{
     time::Time,
 };
 
+mod ahead;
 mod blocks;
 pub(crate) mod bodies;
 mod checked;
@@ -221,6 +222,7 @@ impl DiskStore {
     ) -> Result<Self, StoreError> {
         files::make_dir(dir)?;
         let lock = files::lock(&dir.join("lock"))?;
+        ahead::of_opening(dir);
         stock::remove_unfinished(dir)?;
         let ledger = network.ledger();
         let (headers_dir, bodies_dir, scan_path) = (dir.join("headers"), dir.join("bodies"), dir.join("scan.col"));

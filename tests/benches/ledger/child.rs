@@ -1,5 +1,5 @@
-//! What is measured in processes of their own: writing a ledger, opening it, reading it; so that peak memory is that of
-//! one of these and of nothing else.
+//! What is measured in processes of their own: writing a ledger, opening it, reading it, making its index anew; so that
+//! peak memory is that of one of these and of nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -12,12 +12,11 @@ use qasedak_chain::{Ledger, Network, Position, TxId, rules::Verified, store::dis
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
-    ROUNDS,
     million::{MONTH, Million},
     pipeline::{self, Writer},
     proofs::{self, Proofs, STAMPED},
     raw::{self, Cached},
-    report::{median, quantile},
+    report::quantile,
 };
 
 /// Ids that are looked up in one round.
@@ -39,15 +38,16 @@ pub fn scratch() -> tempfile::TempDir {
 
 /// Runs as a child if that is what the arguments say.
 pub fn run(args: &[String]) -> bool {
-    let [role, dir, count] = args else {
+    let [role, dir, count, round] = args else {
         return false;
     };
-    let (dir, count) = (PathBuf::from(dir), count.parse().unwrap_or(0));
+    let (dir, count, round) = (PathBuf::from(dir), count.parse().unwrap_or(0), round.parse().unwrap_or(0));
     match role.as_str() {
         "child-write" => print_figures(&write(&dir, count)),
         "child-rate" => print_figures(&rate(&dir, count)),
         "child-open" => print_figures(&only_open(&dir)),
-        "child-read" => print_figures(&measure(&dir, count)),
+        "child-read" => print_figures(&read(&dir, count, round)),
+        "child-rebuild" => print_figures(&rebuild(&dir, count)),
         _ => return false,
     }
     true
@@ -58,9 +58,9 @@ fn print_figures(figures: &Figures) {
 }
 
 /// Runs a child, and gives what it measured.
-pub fn child(role: &str, dir: &Path, count: u64) -> Figures {
+pub fn child(role: &str, dir: &Path, count: u64, round: u64) -> Figures {
     let exe = std::env::current_exe().unwrap();
-    let output = Command::new(exe).arg(role).arg(dir).arg(count.to_string()).output().unwrap();
+    let output = Command::new(exe).arg(role).arg(dir).args([count.to_string(), round.to_string()]).output().unwrap();
     assert!(output.status.success(), "{role}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -137,7 +137,7 @@ fn rate(dir: &Path, count: u64) -> Figures {
 fn only_open(dir: &Path) -> Figures {
     let ledger = pipeline::open(&Network::dev(), dir);
     assert!(ledger.summary().count > 0);
-    Figures::from([("resident".into(), memory_mib("VmRSS")), ("peak".into(), memory_mib("VmHWM"))])
+    Figures::from([("resident".into(), memory_mib("VmRSS")), ("opening peak".into(), memory_mib("VmHWM"))])
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
@@ -168,49 +168,55 @@ pub fn bytes_of(paths: &[PathBuf]) -> u64 {
     paths.iter().map(|path| path.metadata().unwrap().len()).sum()
 }
 
-/// All figures of one ledger that is there already.
-fn measure(dir: &Path, count: u64) -> Figures {
+/// One round of opening and reading a ledger that is there already.
+fn read(dir: &Path, count: u64, round: u64) -> Figures {
     let network = Network::dev();
-    let mut samples: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    let mut figures = Figures::new();
+    let mut add = |name: &'static str, value| {
+        figures.insert(name.to_owned(), value);
+    };
     let headers = files(&dir.join("headers"), ".seg");
     let column = [dir.join("scan.col")];
     let proofs = Proofs::new(&network);
-    let ids = some_ids(&network, dir, ROUNDS * (LOOK_UPS + COLD_LOOK_UPS));
+    let ids = some_ids(&network, dir, LOOK_UPS + COLD_LOOK_UPS, round);
     // All but the bodies, of which nothing is read here.
     let all = files(dir, "").into_iter().filter(|path| !path.parent().unwrap().ends_with("bodies"));
     let cached = Cached::new(all.collect());
-    for ids in ids.chunks(LOOK_UPS + COLD_LOOK_UPS) {
-        let mut add = |name, value| samples.entry(name).or_default().push(value);
-        cached.evict();
-        add("open cold limit", read_all(&headers[headers.len() - 1..]));
-        cached.evict();
-        add("open cold", timed(|| drop(pipeline::open(&network, dir))).1);
-        add("open limit", read_all(&headers[headers.len() - 1..]));
-        let (mut ledger, taken) = timed(|| pipeline::open(&network, dir));
-        add("open", taken);
-        get(&ledger, ids.split_at(LOOK_UPS), &headers, &cached, &mut add);
-        scans(&ledger, count, &headers, &column, &mut add);
-        proofs.measure(&mut ledger, &mut add);
-        drop(ledger);
-    }
-    for _ in 0..ROUNDS {
-        let mut add = |name, value| samples.entry(name).or_default().push(value);
-        add("rebuild limit", read_all(&headers));
-        let store = DiskStore::open(dir, &network, [9; 16]).unwrap();
-        let (ledger, taken) = timed(|| Ledger::rebuild_index(network.clone(), store).unwrap());
-        add("rebuild", taken);
-        assert_eq!(ledger.summary().count, count);
-        drop(ledger);
-        remove_set_aside(dir);
-    }
-    let mut figures: Figures = samples.into_iter().map(|(name, values)| (name.to_owned(), median(values))).collect();
-    figures.insert("reading peak".to_owned(), memory_mib("VmHWM"));
+    cached.evict();
+    add("open cold limit", read_all(&headers[headers.len() - 1..]));
+    cached.evict();
+    add("open cold", timed(|| drop(pipeline::open(&network, dir))).1);
+    add("open limit", read_all(&headers[headers.len() - 1..]));
+    let (mut ledger, taken) = timed(|| pipeline::open(&network, dir));
+    add("open", taken);
+    get(&ledger, ids.split_at(LOOK_UPS), &headers, &cached, &mut add);
+    scans(&ledger, count, &headers, &column, &mut add);
+    proofs.measure(&mut ledger, &mut add);
+    drop(ledger);
+    add("reading peak", memory_mib("VmHWM"));
     figures
 }
 
-/// So many ids at random.
-fn some_ids(network: &Network, dir: &Path, many: usize) -> Vec<TxId> {
-    let (ledger, mut rng) = (pipeline::open(network, dir), StdRng::seed_from_u64(1));
+/// One round of making the index of a ledger anew.
+fn rebuild(dir: &Path, count: u64) -> Figures {
+    let network = Network::dev();
+    let limit = read_all(&files(&dir.join("headers"), ".seg"));
+    let store = DiskStore::open(dir, &network, [9; 16]).unwrap();
+    let (ledger, taken) = timed(|| Ledger::rebuild_index(network.clone(), store).unwrap());
+    assert_eq!(ledger.summary().count, count);
+    drop(ledger);
+    remove_set_aside(dir);
+    let peak = memory_mib("VmHWM");
+    Figures::from([
+        ("rebuild".to_owned(), taken),
+        ("rebuild limit".to_owned(), limit),
+        ("rebuilding peak".to_owned(), peak),
+    ])
+}
+
+/// So many ids at random, others in each round.
+fn some_ids(network: &Network, dir: &Path, many: usize, round: u64) -> Vec<TxId> {
+    let (ledger, mut rng) = (pipeline::open(network, dir), StdRng::seed_from_u64(round));
     let count = ledger.summary().count;
     (0..many).map(|_| ledger.record(Position::new(rng.next_u64() % count)).unwrap().unwrap().id).collect()
 }

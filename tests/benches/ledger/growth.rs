@@ -3,7 +3,12 @@
 //! Everything but the rebuild is to be flat or logarithmic. From 10,000 to 1,000,000 a logarithm grows by half, and from
 //! 100,000 on by a fifth: what grows by no more than that is taken for one. Both are asked, since what is bounded may grow
 //! up to its bound: a ledger of 10,000 is indexed in memory alone, and its log is a small part of one segment. The limit's
-//! growth stands beside: it takes part in what the machine's caches and disk do.
+//! growth stands beside: it takes part in what the machine's caches and disk do. In every round all sizes have their turn, so
+//! that a machine that grows slower in the course of minutes makes no ledger look as if it grew.
+
+use std::collections::BTreeMap;
+
+use tempfile::TempDir;
 
 use crate::{
     ROUNDS,
@@ -38,7 +43,7 @@ const fn figure(name: &'static str, key: &'static str, unit: Unit, asked: Asked)
     Figure { name, key, unit, asked, bounded: true }
 }
 
-const FIGURES: [Figure; 20] = [
+const FIGURES: [Figure; 21] = [
     figure("written, unchecked, upkeep included", "rate", Unit::Rate, Asked::Nothing),
     figure("open, index current", "open", Unit::Time, Asked::AtMost(1.0)),
     figure("open, index current, nothing in memory", "open cold", Unit::Time, Asked::AtMost(1.0)),
@@ -58,7 +63,8 @@ const FIGURES: [Figure; 20] = [
     figure("peak memory while writing", "peak", Unit::Mebibytes, Asked::AtMost(150.0)),
     figure("memory after opening", "resident", Unit::Mebibytes, Asked::AtMost(150.0)),
     figure("peak memory while opening", "opening peak", Unit::Mebibytes, Asked::AtMost(150.0)),
-    figure("peak memory while reading and rebuilding", "reading peak", Unit::Mebibytes, Asked::Nothing),
+    figure("peak memory while reading", "reading peak", Unit::Mebibytes, Asked::Nothing),
+    figure("peak memory while rebuilding", "rebuilding peak", Unit::Mebibytes, Asked::Nothing),
 ];
 
 impl Figure {
@@ -94,34 +100,59 @@ impl Figure {
     }
 }
 
-/// The figures of one size, each part measured by a process of its own.
-fn measure(size: u64) -> Figures {
-    let mut rates = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        let dir = child::scratch();
-        let of = child::child("child-rate", dir.path(), size);
-        rates.iter_mut().zip(["rate", "rate limit"]).for_each(|(rates, name)| rates.push(of[name]));
+/// A ledger that is measured, and what was so far, by name.
+struct Measured {
+    size: u64,
+    dir: TempDir,
+    samples: BTreeMap<String, Vec<f64>>,
+}
+
+impl Measured {
+    /// Writes the ledger.
+    fn write(size: u64) -> Self {
+        let mut measured = Self { size, dir: child::scratch(), samples: BTreeMap::new() };
+        measured.add("child-write", 0);
+        let on_disk = child::bytes_of(&child::files(measured.dir.path(), "")) as f64 / size as f64;
+        let wire = measured.samples["wire"][0];
+        measured.samples.insert("disk".to_owned(), vec![on_disk / wire]);
+        measured.add("child-open", 0);
+        measured
     }
-    let dir = child::scratch();
-    let mut all = child::child("child-write", dir.path(), size);
-    let [rate, limit] = rates.map(median);
-    let on_disk = child::bytes_of(&child::files(dir.path(), "")) as f64 / size as f64;
-    let disk = on_disk / all["wire"];
-    all.extend([("rate".to_owned(), rate), ("rate limit".to_owned(), limit), ("disk".to_owned(), disk)]);
-    let opened = child::child("child-open", dir.path(), size);
-    all.extend([("resident".to_owned(), opened["resident"]), ("opening peak".to_owned(), opened["peak"])]);
-    let read = child::child("child-read", dir.path(), size);
-    all.extend(read);
-    all
+
+    /// Has a process of its own measure a part of it.
+    fn add(&mut self, role: &str, round: u64) {
+        self.take(child::child(role, self.dir.path(), self.size, round));
+    }
+
+    /// Has another ledger of this size written, against the raw disk.
+    fn add_rate(&mut self, round: u64) {
+        self.take(child::child("child-rate", child::scratch().path(), self.size, round));
+    }
+
+    fn take(&mut self, figures: Figures) {
+        figures.into_iter().for_each(|(name, value)| self.samples.entry(name).or_default().push(value));
+    }
+
+    fn medians(self) -> Figures {
+        self.samples.into_iter().map(|(name, values)| (name, median(values))).collect()
+    }
 }
 
 /// All sizes, one line for each figure and size; then how each grows up to the largest.
 pub fn scale(report: &mut Report) {
-    let mut all = Vec::new();
-    for size in SIZES {
-        let figures = measure(size);
-        FIGURES.iter().for_each(|figure| figure.print(size, &figures, report));
-        all.push(figures);
+    let mut ledgers = SIZES.map(Measured::write);
+    // Making the index anew changes what the others read.
+    let parts: [fn(&mut Measured, u64); 3] = [
+        Measured::add_rate,
+        |ledger, round| ledger.add("child-read", round),
+        |ledger, round| ledger.add("child-rebuild", round),
+    ];
+    for part in parts {
+        (0..ROUNDS as u64).for_each(|round| ledgers.iter_mut().for_each(|ledger| part(ledger, round)));
+    }
+    let all = ledgers.map(Measured::medians);
+    for (size, figures) in SIZES.iter().zip(&all) {
+        FIGURES.iter().for_each(|figure| figure.print(*size, figures, report));
     }
     for small in 0..SIZES.len() - 1 {
         let (from, to) = (SIZES[small], SIZES[SIZES.len() - 1]);

@@ -103,6 +103,18 @@ impl DiskFile {
         self.read_at(offset, len)
     }
 
+    /// Tells the system that so many bytes from `offset` on will be read soon (`posix_fadvise`, POSIX.1-2024, with
+    /// `POSIX_FADV_WILLNEED`): it begins to bring them into memory, and nobody waits for that. A hint alone. Where there is
+    /// no such call, or it fails, reading takes longer, and nothing else is different.
+    pub(crate) fn will_need(&self, offset: u64, len: u64) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(len) = std::num::NonZeroU64::new(len) {
+            rustix::fs::fadvise(&self.file, offset, Some(len), rustix::fs::Advice::WillNeed).unwrap_or_default();
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let _ = (offset, len);
+    }
+
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors

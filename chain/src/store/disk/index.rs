@@ -22,6 +22,7 @@ use crate::store::{Change, Pair, Pairs, StoreError, Tree};
 
 mod db;
 
+pub(super) use db::ahead;
 use db::{Opened, Sled, Unfinished, fenced, within};
 
 /// Keys from here on are those of trees.

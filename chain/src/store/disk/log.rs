@@ -169,6 +169,19 @@ impl LogView {
         Ok(())
     }
 
+    /// Asks the system for the beginnings of records that are to be read soon: of all of them together, so that whoever reads
+    /// them waits once for their offsets and once for them, and not for each.
+    pub(super) fn will_need(&self, positions: impl Iterator<Item = u64>) {
+        let durable = positions.filter(|at| *at < self.len);
+        let known: Vec<(&Segment, u64)> = durable.filter_map(|at| Some((self.segment_of(at)?, at))).collect();
+        known.iter().for_each(|(segment, at)| segment.offsets.will_need(column_at(segment, *at), OFFSET_BYTES as u64));
+        for (segment, at) in known {
+            if let Ok(offset) = offset_of(segment, at) {
+                segment.file.will_need(offset, ID_END as u64);
+            }
+        }
+    }
+
     /// Ids of the records at ascending `positions`, all durable; those that stand close together are read in one go.
     pub(super) fn ids_at(&self, positions: &[u64]) -> Result<Vec<TxId>, StoreError> {
         let mut ids = Vec::with_capacity(positions.len());

@@ -15,7 +15,7 @@ use std::{
 
 use self::{
     answers::{Gathered, Head, Places},
-    build::Builder,
+    build::{Builder, range_of, set_aside},
     merge::Merging,
     run::{Run, order_entry, order_key, order_rank},
 };
@@ -131,6 +131,7 @@ impl Runs {
         let names = files::names(&self.builder.dir)?;
         let mut ranges: Vec<(u64, u64)> = names.iter().filter_map(|name| range_of(name)).collect();
         self.remove_earlier(&mut ranges)?;
+        log.will_need(ranges.iter().flat_map(|(first, end)| [*first, end.saturating_sub(1)]));
         // Of those with one start, the longest first.
         ranges.sort_unstable_by_key(|(first, end)| (*first, u64::MAX.saturating_sub(*end)));
         for (first, end) in ranges {
@@ -325,13 +326,22 @@ impl Runs {
         }
         // All of them with the first that is asked for, so that one look-up waits and not one for each run.
         self.runs.iter().for_each(|run| run.wake());
+        let glances = self.glances(id);
+        let is_vain = |nth: u32| glances.checked_shr(nth).is_some_and(|from| from & 1 == 0);
         // The oldest is the largest.
-        for run in &self.runs {
+        for (_, run) in (0..).zip(&self.runs).filter(|(nth, _)| !is_vain(*nth)) {
             if let Some((found, stored)) = answers::find(run, id, log)? {
                 return Ok(Some((found, Some(stored))));
             }
         }
         Ok(None)
+    }
+
+    /// Which runs may have an id, by a first look at their filters: a bit for each of the first 64. Hardly ever is a line of a
+    /// filter in the processor's cache: looked at in one go they come together, and not each when its run's turn has come.
+    fn glances(&self, id: &TxId) -> u64 {
+        let bit = |nth: u32, run: &Run| u64::from(run.glance(id)).checked_shl(nth).unwrap_or_default();
+        (0..).zip(&self.runs).fold(0, |bits, (nth, run)| bits | bit(nth, run))
     }
 
     /// Positions of a tag, ascending, from `from` on, at most `max`.
@@ -475,25 +485,4 @@ impl RunJob {
             }
         }
     }
-}
-
-/// First position and end of a run, from the name of its file.
-fn range_of(name: &str) -> Option<(u64, u64)> {
-    let (first, end) = name.strip_suffix(".run")?.split_once('-')?;
-    let (first, end) = (u64::from_str_radix(first, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
-    (first < end).then_some((first, end))
-}
-
-/// Renames a run that is of no use, and keeps it; `None` when there is no such file.
-fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let names = files::names(path.parent().unwrap_or(Path::new("")))?;
-    if !names.iter().any(|found| *found == name) {
-        return Ok(None);
-    }
-    let number = |found: &String| found.strip_prefix(&*name)?.strip_prefix(".damaged-")?.parse::<u64>().ok();
-    let next = names.iter().filter_map(number).max().unwrap_or_default().saturating_add(1);
-    let kept_as = path.with_file_name(format!("{name}.damaged-{next}"));
-    files::rename(path, &kept_as)?;
-    Ok(Some(kept_as))
 }

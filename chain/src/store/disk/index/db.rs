@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::store::{StoreError, disk::files::DiskFile};
+use crate::store::{
+    StoreError,
+    disk::files::{self, DiskFile},
+};
 
 /// Format of what is in sled. In the first one the state held all peaks of the tree.
 pub(super) const INDEX_FORMAT: u32 = 2;
@@ -29,9 +32,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(20);
 /// Between two looks at the lock.
 const LOCK_STEP: Duration = Duration::from_millis(2);
 
-/// Bytes of sled's file that are read ahead, at most, and in one go.
+/// Bytes of a file of sled's that are asked for ahead, at most.
 const AHEAD_BYTES: u64 = 4 * 1024 * 1024;
-const AHEAD_PIECE: usize = 256 * 1024;
 /// How long sled may take to close. What it did not write by then is derived from the log at the next start.
 const CLOSE_WAIT: Duration = Duration::from_secs(20);
 
@@ -112,14 +114,14 @@ fn open_once(path: &Path) -> sled::Result<sled::Db> {
     }
 }
 
-/// Brings the beginning of sled's file into the system's memory. sled reads it in hundreds of places, each of which would
-/// wait for the disk.
-fn read_ahead(path: &Path) -> Result<(), StoreError> {
-    let Some(file) = DiskFile::open(&path.join("db"), false)? else {
-        return Ok(());
-    };
-    let (end, mut piece) = (file.len()?.min(AHEAD_BYTES), vec![0; AHEAD_PIECE]);
-    (0..end).step_by(AHEAD_PIECE).try_for_each(|at| file.read_over(at, &mut piece))
+/// Asks the system for the beginning of sled's file, and for the small ones beside it. sled reads them in hundreds of places,
+/// each of which would wait for the disk.
+pub(in super::super) fn ahead(path: &Path) {
+    for name in files::names(path).unwrap_or_default() {
+        if let Ok(Some(file)) = DiskFile::open(&path.join(name), false) {
+            file.will_need(0, AHEAD_BYTES);
+        }
+    }
 }
 
 /// Opens sled, once the one before is gone: sled's threads let go of a closed one a little later than its last user does,
@@ -129,8 +131,7 @@ fn read_ahead(path: &Path) -> Result<(), StoreError> {
 ///
 /// [`StoreError::InUse`] when something holds its lock for longer, [`StoreError::Index`] when sled does not open it.
 pub(super) fn open(path: &Path) -> Result<Sled, StoreError> {
-    // What cannot be read sled comes upon too.
-    drop(read_ahead(path));
+    ahead(path);
     let mut waited = Duration::ZERO;
     open_waiting(path, || {
         waited += LOCK_STEP;

@@ -177,3 +177,24 @@ impl RunWriter {
         finish(&mut self.blocks, &self.path)
     }
 }
+
+/// First position and end of a run, from the name of its file.
+pub(super) fn range_of(name: &str) -> Option<(u64, u64)> {
+    let (first, end) = name.strip_suffix(".run")?.split_once('-')?;
+    let (first, end) = (u64::from_str_radix(first, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+    (first < end).then_some((first, end))
+}
+
+/// Renames a run that is of no use, and keeps it; `None` when there is no such file.
+pub(super) fn set_aside(path: &Path) -> Result<Option<PathBuf>, StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = files::names(path.parent().unwrap_or(Path::new("")))?;
+    if !names.iter().any(|found| *found == name) {
+        return Ok(None);
+    }
+    let number = |found: &String| found.strip_prefix(&*name)?.strip_prefix(".damaged-")?.parse::<u64>().ok();
+    let next = names.iter().filter_map(number).max().unwrap_or_default().saturating_add(1);
+    let kept_as = path.with_file_name(format!("{name}.damaged-{next}"));
+    files::rename(path, &kept_as)?;
+    Ok(Some(kept_as))
+}

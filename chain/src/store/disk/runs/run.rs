@@ -296,6 +296,11 @@ impl Run {
         }
     }
 
+    /// Whether it may have an id, by a first look at the filter. One that could not be read may have any.
+    pub(super) fn glance(&self, id: &TxId) -> bool {
+        self.is_suspect() || self.names.get().is_none_or(|(_, filter)| filter.glance(id.as_bytes()))
+    }
+
     /// The fan-out of the tags, likewise.
     fn tag_names(&self) -> Result<&Fan, StoreError> {
         if let Some(fan) = self.tag_names.get() {
