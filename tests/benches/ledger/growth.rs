@@ -16,6 +16,8 @@ use crate::{
     report::{Asked, Report, median},
 };
 
+/// Turns of reading in a round. What it measures takes micro- and milliseconds, and a machine that is shared has slow seconds.
+const TURNS: u64 = 3;
 /// Sizes of the ledgers.
 const SIZES: [u64; 3] = [10_000, 100_000, 1_000_000];
 
@@ -110,13 +112,10 @@ struct Measured {
 impl Measured {
     /// Writes the ledger.
     fn write(size: u64) -> Self {
-        let mut measured = Self { size, dir: child::scratch(), samples: BTreeMap::new() };
-        measured.add("child-write", 0);
-        let on_disk = child::bytes_of(&child::files(measured.dir.path(), "")) as f64 / size as f64;
-        let wire = measured.samples["wire"][0];
-        measured.samples.insert("disk".to_owned(), vec![on_disk / wire]);
-        measured.add("child-open", 0);
-        measured
+        let dir = child::scratch();
+        let wire = child::child("child-write", dir.path(), size, 0)["wire"];
+        let on_disk = child::bytes_of(&child::files(dir.path(), "")) as f64 / size as f64;
+        Self { size, dir, samples: BTreeMap::from([("disk".to_owned(), vec![on_disk / wire])]) }
     }
 
     /// Has a process of its own measure a part of it.
@@ -124,9 +123,9 @@ impl Measured {
         self.take(child::child(role, self.dir.path(), self.size, round));
     }
 
-    /// Has another ledger of this size written, against the raw disk.
-    fn add_rate(&mut self, round: u64) {
-        self.take(child::child("child-rate", child::scratch().path(), self.size, round));
+    /// The same of another ledger of this size, which the process writes.
+    fn add_of_another(&mut self, role: &str, round: u64) {
+        self.take(child::child(role, child::scratch().path(), self.size, round));
     }
 
     fn take(&mut self, figures: Figures) {
@@ -141,14 +140,17 @@ impl Measured {
 /// All sizes, one line for each figure and size; then how each grows up to the largest.
 pub fn scale(report: &mut Report) {
     let mut ledgers = SIZES.map(Measured::write);
-    // Making the index anew changes what the others read.
-    let parts: [fn(&mut Measured, u64); 3] = [
-        Measured::add_rate,
-        |ledger, round| ledger.add("child-read", round),
-        |ledger, round| ledger.add("child-rebuild", round),
+    let rounds = ROUNDS as u64;
+    let parts: [(u64, fn(&mut Measured, u64)); 5] = [
+        (rounds, |ledger, round| ledger.add_of_another("child-rate", round)),
+        (rounds, |ledger, round| ledger.add_of_another("child-write", round)),
+        (rounds, |ledger, round| ledger.add("child-open", round)),
+        (rounds * TURNS, |ledger, turn| ledger.add("child-read", turn)),
+        // Making the index anew changes what the others read.
+        (rounds, |ledger, round| ledger.add("child-rebuild", round)),
     ];
-    for part in parts {
-        (0..ROUNDS as u64).for_each(|round| ledgers.iter_mut().for_each(|ledger| part(ledger, round)));
+    for (turns, part) in parts {
+        (0..turns).for_each(|turn| ledgers.iter_mut().for_each(|ledger| part(ledger, turn)));
     }
     let all = ledgers.map(Measured::medians);
     for (size, figures) in SIZES.iter().zip(&all) {
