@@ -109,6 +109,9 @@ struct Measured {
     samples: BTreeMap<String, Vec<f64>>,
 }
 
+/// Measures a part of it, in a turn of that number.
+type Part = fn(&mut Measured, u64);
+
 impl Measured {
     /// Writes the ledger.
     fn write(size: u64) -> Self {
@@ -141,7 +144,7 @@ impl Measured {
 pub fn scale(report: &mut Report) {
     let mut ledgers = SIZES.map(Measured::write);
     let rounds = ROUNDS as u64;
-    let parts: [(u64, fn(&mut Measured, u64)); 5] = [
+    let parts: [(u64, Part); 5] = [
         (rounds, |ledger, round| ledger.add_of_another("child-rate", round)),
         (rounds, |ledger, round| ledger.add_of_another("child-write", round)),
         (rounds, |ledger, round| ledger.add("child-open", round)),
