@@ -24,20 +24,15 @@ mod victim;
 use std::path::PathBuf;
 
 use qasedak_chain::Network;
-use tokio::sync::Mutex;
 
 use cases::{answers, asks, gossip, patient, quic, reconciling, streams, transport};
 use field::Case;
 use judge::Bench;
 use stock::Stock;
 
-/// Held by the test whose turn it is: attacks of the other one would be felt in the deliveries that this one takes for calm.
-static TURN: Mutex<()> = Mutex::const_new(());
-
 /// Attacks that are over soon, one after the other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_bears_hostile_peers() {
-    let _turn = TURN.lock().await;
     let network = Network::dev();
     let below = [transport::cases(), quic::cases(), streams::cases()];
     let above = [asks::cases(&network), answers::cases(), reconciling::cases(), gossip::cases()];
@@ -51,7 +46,6 @@ async fn a_node_bears_hostile_peers() {
 /// Attacks that take their time, all at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_bears_patient_peers() {
-    let _turn = TURN.lock().await;
     let cases: Vec<Case> = patient::cases().into_iter().chain(quic::patient()).filter(is_chosen).collect();
     let mut bench = Bench::new(home(), Network::dev(), Stock::none()).await;
     bench.run_at_once(&cases).await;
