@@ -131,7 +131,6 @@ pub(in super::super) fn ahead(path: &Path) {
 ///
 /// [`StoreError::InUse`] when something holds its lock for longer, [`StoreError::Index`] when sled does not open it.
 pub(super) fn open(path: &Path) -> Result<Sled, StoreError> {
-    ahead(path);
     let mut waited = Duration::ZERO;
     open_waiting(path, || {
         waited += LOCK_STEP;
