@@ -132,7 +132,7 @@ impl Engine {
                 if own {
                     self.outbox.logged(followed, position, self.network.is_main());
                 }
-                self.came(turn, origin);
+                self.came(turn, origin, bytes);
                 true
             }
             Err(AppendError::Refused(Refusal::Rule(rule))) => {
@@ -159,16 +159,16 @@ impl Engine {
     }
 
     /// A transaction is in the ledger: judge the message that brought it, or see to it that other peers hear of it.
-    fn came<S: Store>(&mut self, turn: &mut Turn<'_, S>, origin: Option<Origin>) {
+    fn came<S: Store>(&mut self, turn: &mut Turn<'_, S>, origin: Option<Origin>, bytes: usize) {
         let Some(origin) = origin else {
             return;
         };
         self.peers.gained(origin.peer, origin.via, turn.now.elapsed_ms);
-        // What came otherwise than by gossip is not gossiped: peers are told that the digest changed, and pull.
-        if origin.waiter.is_none() {
-            self.untold = true;
-        }
-        self.judge(turn, Some(origin), Verdict::Accept);
+        let now_ms = turn.now.elapsed_ms;
+        let relays = origin.waiter.is_some_and(|waiter| self.peers.passes_on(waiter.from, bytes, now_ms));
+        // What is not gossiped from here, others pull: they are told that the digest changed.
+        self.untold |= !relays;
+        self.judge(turn, Some(origin), if relays { Verdict::Accept } else { Verdict::Ignore });
     }
 
     fn make_orphan<S: Store>(

@@ -47,6 +47,9 @@ const BACK_OFF_DOUBLINGS: u32 = 2;
 const SERVED: quota::Rate = quota::Rate { burst: 256 << 20, per_second: 16 << 20 };
 /// Bytes of gossip from a peer.
 const RELAYED: quota::Rate = quota::Rate { burst: 64 << 20, per_second: 4 << 20 };
+/// Bytes of gossip from a peer that are relayed to others. A burst of them is what an honest message waits behind, in the
+/// queue for each peer; the rest enters the ledger all the same, and others fetch it (decision 0057).
+const PASSED_ON: quota::Rate = quota::Rate { burst: 1 << 20, per_second: 1 << 20 };
 /// Transactions in gossip from a peer that are verified. A relay of an honest network passes on a few a second.
 const CHECKED: quota::Rate = quota::Rate { burst: 4_096, per_second: 512 };
 
@@ -70,6 +73,8 @@ pub(super) struct PeerState {
     pub(super) served: quota::Bucket,
     /// Bytes that it may still relay.
     pub(super) relayed: quota::Bucket,
+    /// Bytes of what it relayed that may still be relayed to others.
+    pub(super) passed_on: quota::Bucket,
     /// Transactions that may still be verified because it relayed them.
     pub(super) checked: quota::Bucket,
     /// What its reconciliations may still cost.
@@ -125,6 +130,7 @@ impl PeerState {
             bucket: Bucket::new(now_ms),
             served: quota::Bucket::full(SERVED, now_ms),
             relayed: quota::Bucket::full(RELAYED, now_ms),
+            passed_on: quota::Bucket::full(PASSED_ON, now_ms),
             checked: quota::Bucket::full(CHECKED, now_ms),
             work: quota::Bucket::full(WORK_OF_PEER, now_ms),
             lists_only: false,
@@ -253,6 +259,15 @@ impl Peers {
             session.gained = session.gained.saturating_add(1);
             session.gained_ms = now_ms;
         }
+    }
+    /// Whether a valid message of so many bytes is relayed to others, going by who relayed it here.
+    pub(super) fn passes_on(&mut self, from: Peer, bytes: usize, now_ms: u64) -> bool {
+        let Some(state) = self.get_mut(from) else {
+            return true;
+        };
+        let any = state.passed_on.has_any(now_ms);
+        state.passed_on.spend(if any { bytes as u64 } else { 0 });
+        any
     }
     /// One that this peer sent is good and waits for the budget: its session gets on.
     pub(super) fn got_on(&mut self, peer: Peer, via: Via, now_ms: u64) {

@@ -2,13 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
 use qasedak_chain::Network;
+use tokio::{runtime::Handle, sync::MutexGuard};
 
 use super::{
     field::{Case, Culprit, Culprits, Expect, Field},
@@ -45,6 +46,7 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 
 /// The pair, the victim between, and what was felt in calm times.
 pub struct Bench {
+    honest: Handle,
     home: PathBuf,
     victim: Victim,
     pair: Pair,
@@ -59,9 +61,24 @@ pub struct Bench {
     failures: Vec<String>,
 }
 
+/// Attacks that were run, when, and what they left behind.
+struct Attacked {
+    /// What the victim had resident before.
+    resident: u64,
+    start: Instant,
+    end: Instant,
+    left: Vec<Result<Culprits, String>>,
+}
+
+/// A victim, on a thread that need not give way.
+async fn victim(honest: &Handle, home: &Path, number: usize) -> Victim {
+    let (home, name) = (home.to_owned(), format!("victim-{number}"));
+    honest.spawn(async move { Victim::start(&home, &name) }).await.expect("the victim starts")
+}
+
 /// An honest pair at work, with nothing but the victim between.
-async fn pair(field: &Field, victim: &mut Victim) -> Pair {
-    let pair = Pair::start(&field.network, &victim.address).await;
+async fn pair(honest: &Handle, field: &Field, victim: &mut Victim) -> Pair {
+    let pair = Pair::start(honest, &field.network, &victim.address).await;
     assert!(pair.is_up(PATIENCE).await, "the honest pair does not get through");
     victim.calm_bytes = victim.resident_bytes();
     pair
@@ -75,13 +92,13 @@ fn p99(deliveries: &[Delivery]) -> Option<Duration> {
 }
 
 impl Bench {
-    /// A first victim with its files below `home`.
-    pub async fn new(home: PathBuf, network: Network, stock: Stock) -> Self {
-        let mut victim = Victim::start(&home, "victim-0");
+    /// A first victim with its files below `home`. Victims and pairs have the threads of `honest`.
+    pub async fn new(honest: Handle, home: PathBuf, network: Network, stock: Stock) -> Self {
+        let mut victim = victim(&honest, &home, 0).await;
         let field = Arc::new(Field::new(network, &victim, stock));
-        let pair = pair(&field, &mut victim).await;
+        let pair = pair(&honest, &field, &mut victim).await;
         let (calm, all_calm, all_attacked, failures) = Default::default();
-        Self { home, victim, pair, field, victims: 1, calm, all_calm, all_attacked, failures }
+        Self { honest, home, victim, pair, field, victims: 1, calm, all_calm, all_attacked, failures }
     }
 
     /// Replaces the victim when it is due.
@@ -89,10 +106,10 @@ impl Bench {
         if self.victim.resident_bytes() < self.victim.calm_bytes + KEPT_MAX_BYTES {
             return;
         }
-        let mut fresh = Victim::start(&self.home, &format!("victim-{}", self.victims));
+        let mut fresh = victim(&self.honest, &self.home, self.victims).await;
         self.victims += 1;
         self.field.turn_to(&fresh);
-        self.pair = pair(&self.field, &mut fresh).await;
+        self.pair = pair(&self.honest, &self.field, &mut fresh).await;
         std::mem::replace(&mut self.victim, fresh).stop();
     }
 
@@ -153,15 +170,24 @@ impl Bench {
         }
     }
 
-    /// Runs cases that take their time all at once.
-    pub async fn run_at_once(&mut self, cases: &[Case]) {
+    /// Runs cases that take their time all at once, and gives the turn back as soon as no deliveries are looked at any more.
+    pub async fn run_at_once(&mut self, cases: &[Case], turn: MutexGuard<'_, ()>) {
         self.rest(LONG_CALM).await;
-        let faults = self.attempt(&cases.iter().collect::<Vec<_>>()).await;
+        let cases: Vec<&Case> = cases.iter().collect();
+        let attacked = self.attack(&cases).await;
+        drop(turn);
+        let faults = self.outcome(&cases, attacked).await;
         self.failures.extend(faults);
     }
 
     /// Runs cases at once. What the pair felt and the victim used is all of theirs.
     async fn attempt(&mut self, cases: &[&Case]) -> Vec<String> {
+        let attacked = self.attack(cases).await;
+        self.outcome(cases, attacked).await
+    }
+
+    async fn attack(&mut self, cases: &[&Case]) -> Attacked {
+        self.pair.make_ahead(&self.field.network).await;
         self.rest(CALM).await;
         self.victim.forget_peak();
         let resident = self.victim.resident_bytes();
@@ -170,17 +196,20 @@ impl Bench {
             let attack = tokio::time::timeout(ATTACK_MAX, (case.attack)(Arc::clone(&self.field)));
             async move { attack.await.map_err(|_| format!("{}: has no end within {ATTACK_MAX:?}", case.name)) }
         });
-        let all = join_all(attacks).await;
+        let left = join_all(attacks).await;
         tokio::time::sleep(WINDOW.saturating_sub(start.elapsed())).await;
-        let end = Instant::now();
-        let fates = join_all(cases.iter().zip(&all).map(async |(case, culprits)| match culprits {
+        Attacked { resident, start, end: Instant::now(), left }
+    }
+
+    /// What is wrong with what came of it.
+    async fn outcome(&mut self, cases: &[&Case], attacked: Attacked) -> Vec<String> {
+        let fates = join_all(cases.iter().zip(&attacked.left).map(async |(case, culprits)| match culprits {
             Ok(culprits) => self.fates(case, culprits).await,
             Err(fault) => Some(fault.clone()),
         }));
         let mut faults: Vec<String> = fates.await.into_iter().flatten().collect();
         cases.iter().for_each(|case| println!("{}", case.name));
-        faults.extend(self.effects(resident, start, end).await);
-        drop(all);
+        faults.extend(self.effects(&attacked).await);
         faults
     }
 
@@ -208,7 +237,7 @@ impl Bench {
     }
 
     /// What everybody else felt.
-    async fn effects(&mut self, resident: u64, start: Instant, end: Instant) -> Vec<String> {
+    async fn effects(&mut self, &Attacked { resident, start, end, .. }: &Attacked) -> Vec<String> {
         let mut faults = Vec::new();
         let arrived = self.pair.arrives_within(PATIENCE).await;
         let sent = self.pair.between(start, end);

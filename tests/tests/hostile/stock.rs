@@ -73,7 +73,7 @@ impl Stock {
     pub fn new(network: &Network) -> Self {
         let (now, genesis) = (now_secs(), || vec![network.genesis()]);
         let nobody = || vec![TxId::from_bytes(random())];
-        let many = |count, of: &(dyn Fn() -> Transaction + Sync)| many(count, of);
+        let many = |count, of: &(dyn Fn() -> Transaction + Sync)| -> Messages { many(count, &|| of().to_bytes()) };
         Self {
             plain: many(120, &|| make(network, genesis(), now, 512)),
             parentless: many(700, &|| make(network, nobody(), now, 512)),
@@ -85,10 +85,11 @@ impl Stock {
     }
 }
 
-fn many(count: usize, of: &(dyn Fn() -> Transaction + Sync)) -> Messages {
+/// At least so many, made on all cores.
+pub fn many<T: Send>(count: usize, of: &(dyn Fn() -> T + Sync)) -> Vec<T> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
-        let some = |_| scope.spawn(|| (0..count.div_ceil(cores)).map(|_| of().to_bytes()).collect::<Messages>());
+        let some = |_| scope.spawn(|| (0..count.div_ceil(cores)).map(|_| of()).collect::<Vec<_>>());
         let threads: Vec<_> = (0..cores).map(some).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     })

@@ -1,7 +1,7 @@
 //! Gossip: verdicts, orphans, duplicates.
 
 use super::{
-    make::{WORLD, make, noon, verified, world},
+    make::{WORLD, make, make_with, noon, verified, world},
     net::Net,
     solo::{Solo, answers, asks, check_tokens, faults, the_ask, verdicts},
 };
@@ -9,7 +9,7 @@ use crate::{
     engine::{Fault, Input, Output, Peer, Verdict, gossip::VERDICT_MS},
     wire::{Request, Response, wire_id},
 };
-use qasedak_chain::{Network, rules::RuleError};
+use qasedak_chain::{Network, Transaction, rules::RuleError};
 
 #[test]
 fn two_nodes_gossip_until_both_hold_everything() {
@@ -120,6 +120,35 @@ fn an_orphan_that_waits_too_long_is_not_relayed_but_kept() {
     assert_eq!(verdicts(&out), [(late, Verdict::Accept)]);
     assert!(solo.holds(&world()[1]));
     assert_eq!(faults(&out), []);
+}
+
+#[test]
+fn a_flood_is_kept_but_relayed_in_part_and_others_are_relayed_beside_it() {
+    let mut solo = Solo::new();
+    for peer in [1, 2] {
+        let (token, request) = the_ask(&solo.meet(peer));
+        let Request::Digest { count, digest } = request else { panic!("not a comparison: {request:?}") };
+        solo.answer(peer, token, Response::Digest { count, digest });
+    }
+    let genesis = [solo.network.genesis()];
+    let large = |number: u8| make_with(&Network::dev(), &genesis, noon(), number, vec![number; 65_536]);
+    let relay = |solo: &mut Solo, from, one: &Transaction| {
+        let (token, out) = solo.gossip(from, one.to_bytes());
+        let out = solo.check_all(out);
+        assert!(solo.holds(one), "whatever the verdict, nothing valid is lost");
+        match verdicts(&out)[..] {
+            [(judged, verdict)] if judged == token => verdict == Verdict::Accept,
+            ref other => panic!("not one verdict: {other:?}"),
+        }
+    };
+    let flood: Vec<bool> = (0..24).map(|number| relay(&mut solo, 1, &large(number))).collect();
+    // 16 of them are a little more than a mebibyte.
+    assert_eq!(flood, [vec![true; 16], vec![false; 8]].concat());
+    assert!(relay(&mut solo, 2, &world()[0]), "nobody else pays for it");
+    let asked = asks(&solo.wait(1_000));
+    let compared = asked.iter().any(|(peer, _, request)| *peer == Peer(2) && matches!(request, Request::Digest { .. }));
+    assert!(compared, "others learn that there is more, and fetch it");
+    assert!(relay(&mut solo, 1, &large(24)), "a second brings a mebibyte");
 }
 
 #[test]

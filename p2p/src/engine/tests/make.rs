@@ -18,7 +18,11 @@ pub(crate) const WORLD: usize = 30;
 
 /// A stamped transaction with a body of 512 bytes.
 pub(crate) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) -> Transaction {
-    let body = vec![number; 512];
+    make_with(network, parents, time, number, vec![number; 512])
+}
+
+/// One with this body.
+pub(crate) fn make_with(network: &Network, parents: &[TxId], time: Time, number: u8, body: Vec<u8>) -> Transaction {
     let key = SigningKey::from_bytes(&[number.wrapping_add(1); 32]);
     let mut parents = parents.to_vec();
     parents.sort_unstable();
@@ -29,7 +33,7 @@ pub(crate) fn make(network: &Network, parents: &[TxId], time: Time, number: u8) 
         kind: Kind::Sealed,
         hint: [number; 16],
         body_hash: body_hash(network, &body),
-        body_len: 512,
+        body_len: u32::try_from(body.len()).unwrap(),
         author: key.verifying_key().to_bytes(),
     })
     .unwrap();
