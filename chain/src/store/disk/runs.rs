@@ -55,7 +55,7 @@ pub(super) struct Runs {
     runs: Vec<Arc<Run>>,
     /// Full tables that runs are to be made of, in order.
     full: VecDeque<Arc<MemTable>>,
-    /// The table that the last run was made of: what is asked for most.
+    /// The table that the last run was made of, until the next one is half full: what is asked for most are the newest.
     last: Option<Arc<MemTable>>,
     table: MemTable,
     merging: Option<Arc<Mutex<Merging>>>,
@@ -234,10 +234,17 @@ impl Runs {
     /// durable.
     pub(super) fn push(&mut self, record: &Record) {
         self.table.push(record);
+        if self.is_half_full() {
+            self.last = None;
+        }
         if self.table.len() >= self.builder.memtable_records {
             let next = self.builder.new_table(self.table.end());
             self.full.push_back(Arc::new(std::mem::replace(&mut self.table, next)));
         }
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.table.len() >= self.builder.memtable_records / 2
     }
 
     /// Records that are indexed in memory alone.
@@ -298,7 +305,8 @@ impl Runs {
                 }
             }
             Done::Made(run) => {
-                self.last = self.full.pop_front();
+                let last = self.full.pop_front();
+                self.last = last.filter(|_| !self.is_half_full());
                 self.runs.push(Arc::new(run));
             }
             Done::Begun(merging) => self.merging = Some(Arc::new(Mutex::new(merging))),
