@@ -25,10 +25,13 @@ use tokio::runtime::Handle as Threads;
 use super::stock::{make, many, now_secs, random};
 
 /// Time between two messages.
-const EVERY: Duration = Duration::from_millis(25);
+pub const EVERY: Duration = Duration::from_millis(25);
 
-/// How many messages are made ahead: those of sixteen seconds. The patient attacks take fourteen.
-const AHEAD: usize = 640;
+/// How many messages are made ahead: those of sixteen seconds, longer than most attacks take. Where one takes longer too few
+/// are sent, which fails the test.
+pub const AHEAD: usize = 640;
+/// Those of 75 seconds, for the patient attacks and the calm before.
+pub const AHEAD_OF_PATIENT: usize = 3_000;
 
 /// How often the receiver looks for what has come.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -111,7 +114,7 @@ impl Pair {
         let (sender, receiver) = (start().await, start().await);
         let (made, deliveries, stop) = Default::default();
         let pair = Self { sender, receiver, made, deliveries, stop };
-        pair.make_ahead(network).await;
+        pair.make_ahead(network, AHEAD).await;
         let open: Arc<Mutex<HashMap<TxId, usize>>> = Arc::default();
         let [deliveries, again] = [&pair.deliveries; 2].map(Arc::clone);
         let [stop, too] = [&pair.stop; 2].map(Arc::clone);
@@ -121,10 +124,10 @@ impl Pair {
         pair
     }
 
-    /// Makes messages on all cores, as long as any are missing. Not while deliveries are looked at: forty stamps a second
+    /// Makes messages on all cores, until there are `count`. Not while deliveries are looked at: forty stamps a second
     /// take half a core, which no sender elsewhere would take from the victim.
-    pub async fn make_ahead(&self, network: &Network) {
-        let missing = AHEAD.saturating_sub(self.made.lock().unwrap().len());
+    pub async fn make_ahead(&self, network: &Network, count: usize) {
+        let missing = count.saturating_sub(self.made.lock().unwrap().len());
         let network = network.clone();
         let one = move || {
             let transaction = make(&network, vec![network.genesis()], now_secs(), 1_024);

@@ -9,11 +9,11 @@ use std::{
 
 use futures::future::join_all;
 use qasedak_chain::Network;
-use tokio::{runtime::Handle, sync::MutexGuard};
+use tokio::runtime::Handle;
 
 use super::{
     field::{Case, Culprit, Culprits, Expect, Field},
-    honest::{Delivery, Pair},
+    honest::{AHEAD, AHEAD_OF_PATIENT, Delivery, EVERY, Pair},
     stock::Stock,
     victim::Victim,
 };
@@ -170,24 +170,28 @@ impl Bench {
         }
     }
 
-    /// Runs cases that take their time all at once, and gives the turn back as soon as no deliveries are looked at any more.
-    pub async fn run_at_once(&mut self, cases: &[Case], turn: MutexGuard<'_, ()>) {
+    /// Runs cases that take their time all at once. They last until it is settled what becomes of the culprits, and so long
+    /// deliveries are looked at.
+    pub async fn run_at_once(&mut self, cases: &[Case]) {
+        self.pair.make_ahead(&self.field.network, AHEAD_OF_PATIENT).await;
         self.rest(LONG_CALM).await;
         let cases: Vec<&Case> = cases.iter().collect();
         let attacked = self.attack(&cases).await;
-        drop(turn);
-        let faults = self.outcome(&cases, attacked).await;
+        let mut faults = self.all_fates(&cases, &attacked).await;
+        faults.extend(self.effects(&Attacked { end: Instant::now(), ..attacked }).await);
         self.failures.extend(faults);
     }
 
     /// Runs cases at once. What the pair felt and the victim used is all of theirs.
     async fn attempt(&mut self, cases: &[&Case]) -> Vec<String> {
         let attacked = self.attack(cases).await;
-        self.outcome(cases, attacked).await
+        let mut faults = self.all_fates(cases, &attacked).await;
+        faults.extend(self.effects(&attacked).await);
+        faults
     }
 
     async fn attack(&mut self, cases: &[&Case]) -> Attacked {
-        self.pair.make_ahead(&self.field.network).await;
+        self.pair.make_ahead(&self.field.network, AHEAD).await;
         self.rest(CALM).await;
         self.victim.forget_peak();
         let resident = self.victim.resident_bytes();
@@ -201,15 +205,13 @@ impl Bench {
         Attacked { resident, start, end: Instant::now(), left }
     }
 
-    /// What is wrong with what came of it.
-    async fn outcome(&mut self, cases: &[&Case], attacked: Attacked) -> Vec<String> {
+    async fn all_fates(&self, cases: &[&Case], attacked: &Attacked) -> Vec<String> {
         let fates = join_all(cases.iter().zip(&attacked.left).map(async |(case, culprits)| match culprits {
             Ok(culprits) => self.fates(case, culprits).await,
             Err(fault) => Some(fault.clone()),
         }));
-        let mut faults: Vec<String> = fates.await.into_iter().flatten().collect();
+        let faults = fates.await.into_iter().flatten().collect();
         cases.iter().for_each(|case| println!("{}", case.name));
-        faults.extend(self.effects(&attacked).await);
         faults
     }
 
@@ -252,6 +254,9 @@ impl Bench {
             growth as f64 / 1_048_576.0,
             start.elapsed().as_secs_f64(),
         );
+        if EVERY * u32::try_from(sent.len()).unwrap() < (end - start) / 2 {
+            faults.push(format!("only {} messages were sent in {:?}: they say nothing", sent.len(), end - start));
+        }
         if !arrived {
             faults.push("messages of the honest pair do not arrive".to_owned());
         }

@@ -58,10 +58,10 @@ fn a_node_bears_hostile_peers() {
 #[test]
 fn a_node_bears_patient_peers() {
     on_threads_apart(async |honest| {
-        let turn = TURN.lock().await;
+        let _turn = TURN.lock().await;
         let cases: Vec<Case> = patient::cases().into_iter().chain(quic::patient()).filter(is_chosen).collect();
         let mut bench = Bench::new(honest, home(), Network::dev(), Stock::none()).await;
-        bench.run_at_once(&cases, turn).await;
+        bench.run_at_once(&cases).await;
         conclude(cases.len(), &bench.end());
     });
 }
