@@ -30,8 +30,8 @@ pub const EVERY: Duration = Duration::from_millis(25);
 /// How many messages are made ahead: those of sixteen seconds, longer than most attacks take. Where one takes longer too few
 /// are sent, which fails the test.
 pub const AHEAD: usize = 640;
-/// Those of 75 seconds, for the patient attacks and the calm before.
-pub const AHEAD_OF_PATIENT: usize = 3_000;
+/// Those of 21 seconds, for the patient attacks and the long calm before.
+pub const AHEAD_OF_PATIENT: usize = 840;
 
 /// How often the receiver looks for what has come.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
