@@ -14,25 +14,6 @@ pub const LANES: usize = 1024;
 /// Bytes of the state.
 pub const STATE_BYTES: usize = LANES * 2;
 
-/// What one transaction adds to every set that it is in: its lanes as the XOF gives them.
-#[derive(Clone)]
-pub struct Lanes([u8; STATE_BYTES]);
-
-impl std::fmt::Debug for Lanes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Lanes")
-    }
-}
-
-impl Lanes {
-    /// The lanes of a transaction, worth computing once where it is added to several sets.
-    pub fn of(ledger: LedgerId, id: &TxId) -> Self {
-        let mut bytes = [0; STATE_BYTES];
-        hash_xof(Context::DigestLanes, &[ledger.as_bytes(), id.as_bytes()], &mut bytes);
-        Self(bytes)
-    }
-}
-
 /// The sum over a set of transactions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SetDigest {
@@ -66,13 +47,15 @@ impl SetDigest {
 
     /// Adds one transaction. The caller sees to it that none is added twice.
     pub fn add(&mut self, id: &TxId) {
-        self.add_lanes(&Lanes::of(self.ledger, id));
+        let mut bytes = [0; STATE_BYTES];
+        hash_xof(Context::DigestLanes, &[self.ledger.as_bytes(), id.as_bytes()], &mut bytes);
+        let more = bytes.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
+        self.lanes.iter_mut().zip(more).for_each(|(lane, more)| *lane = lane.wrapping_add(more));
     }
 
-    /// Adds the transaction that has these lanes.
-    pub fn add_lanes(&mut self, lanes: &Lanes) {
-        let more = lanes.0.as_chunks().0.iter().map(|pair| u16::from_le_bytes(*pair));
-        self.lanes.iter_mut().zip(more).for_each(|(lane, more)| *lane = lane.wrapping_add(more));
+    /// Adds all transactions of another set, which has none in common with this one.
+    pub fn add_set(&mut self, other: &Self) {
+        self.lanes.iter_mut().zip(other.lanes.iter()).for_each(|(lane, more)| *lane = lane.wrapping_add(*more));
     }
 
     /// `H("digest", ledger, state)`.
@@ -105,5 +88,8 @@ mod tests {
         assert_ne!(forward.digest(), sum(&mut ids.iter().skip(1)).digest());
         assert_eq!(SetDigest::from_bytes(ledger, &forward.to_bytes()), Some(forward.clone()));
         assert_eq!(SetDigest::from_bytes(ledger, &[0; 3]), None);
+        let mut parts = sum(&mut ids.iter().take(20));
+        parts.add_set(&sum(&mut ids.iter().skip(20)));
+        assert_eq!(parts, forward);
     }
 }

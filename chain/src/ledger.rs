@@ -4,14 +4,10 @@
 //! Invariants: parents stand before children; `link`, `root` and `digest` are those of exactly the
 //! records in the log; the index can be derived from the log at any time, and is brought up to date from it on open.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::{collections::BTreeSet, sync::OnceLock};
 
 use crate::{
     block::Block,
-    digest::Lanes,
     ids::{Depth, Digest, Link, Position, Root, TxId},
     network::Network,
     retention::{self, Keep},
@@ -27,6 +23,7 @@ mod blocks;
 mod blocks_tree;
 mod check;
 mod days;
+pub(crate) mod digests;
 mod frontier;
 mod kept;
 mod keys;
@@ -45,6 +42,7 @@ pub use blocks::Refreshed;
 pub use blocks_tree::BlockPath;
 pub use check::IndexCheck;
 pub use days::DaySummary;
+use digests::Digests;
 pub use late::{Attached, MISSING_SCANNED_MAX, Missing};
 pub use prove::{ProveError, Proved, Witnesses};
 pub use retain::{Pruned, Retained};
@@ -59,8 +57,11 @@ pub struct Ledger<S> {
     state: State,
     /// What the state comes to, once somebody has asked: it takes some 75 hash compressions, and peers ask often.
     summary: OnceLock<Summary>,
-    /// Digests of days that changed since the last flush.
-    days: BTreeMap<u64, days::Day>,
+    digests: Digests,
+    /// Records were appended that the index has not been told of.
+    news: bool,
+    /// Whose step of upkeep is under way, or was the last one.
+    step: Step,
     tips: tips::Tips,
     /// No transaction that waits to settle is due before this.
     next_due: Time,
@@ -75,6 +76,15 @@ pub struct Ledger<S> {
     latest: Time,
     /// How long bodies are kept.
     keep: Keep,
+}
+
+/// Whose step of upkeep it is. They take turns, so that neither waits for the other without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The store's, or none so far.
+    Store { under_way: bool },
+    /// That of the digests.
+    Digests { under_way: bool },
 }
 
 /// Why a transaction was not appended.
@@ -133,7 +143,7 @@ impl<S: Store> Ledger<S> {
     }
     /// Count, link, root and digest of the log.
     pub fn summary(&self) -> Summary {
-        *self.summary.get_or_init(|| self.state.summary())
+        *self.summary.get_or_init(|| self.state.summary(self.digests.digest()))
     }
     /// Bytes on disk.
     pub fn disk(&self) -> DiskUse {
@@ -291,7 +301,7 @@ impl<S: Store> Ledger<S> {
         let new = NewRecord { body_day, body, record, author_u };
         if let Err(error) = self.store.stage_one(new, changes, underivable) {
             self.held_back.remove(&id);
-            self.unload_empty_day(time.day());
+            self.digests.unload_empty_day(time.day());
             if newly_stale {
                 self.stale_hours.remove(&time.hour());
             }
@@ -342,10 +352,10 @@ impl<S: Store> Ledger<S> {
 
     /// Takes one staged record into the running values. Cannot fail: its day is loaded before it is staged.
     fn advance(&mut self, id: &TxId, day: u64) {
-        let lanes = Lanes::of(self.network.ledger(), id);
-        self.state.push(id, &lanes);
+        self.state.push(id);
+        self.digests.push(day, id);
         self.summary.take();
-        self.add_to_day(day, &lanes);
+        self.news = true;
     }
 
     /// Takes all that was appended since the last flush, to be made durable. `None` when there is nothing.
@@ -356,18 +366,26 @@ impl<S: Store> Ledger<S> {
         self.make_room();
         // What settles now never reaches the disk as waiting. Who draws parents meets the failure that this meets.
         drop(self.settle(now));
-        let mut changes = self.take_day_changes();
-        if !changes.is_empty() {
-            changes.push(Change::put(Tree::State, keys::STATE.to_vec(), self.state.to_bytes()));
-        }
-        changes.extend(self.tips.take_changes());
-        self.store.stage(Batch::of_changes(changes))?;
+        self.digests.take_in_few();
+        self.tell_index()?;
         let point = CommitPoint { count: self.state.count(), link: self.state.link(), time: self.clock(now) };
         let flush = self.store.flush(point)?;
         if flush.is_some() {
             self.latest = point.time;
         }
         Ok(flush)
+    }
+
+    /// Hands the store what the index is to be told, all of it as of the same record.
+    fn tell_index(&mut self) -> Result<(), StoreError> {
+        let mut changes = self.take_day_changes();
+        if self.news || !changes.is_empty() {
+            let state = self.state.to_bytes(self.digests.whole());
+            changes.push(Change::put(Tree::State, keys::STATE.to_vec(), state));
+            self.news = false;
+        }
+        changes.extend(self.tips.take_changes());
+        self.store.stage(Batch::of_changes(changes))
     }
 
     /// Tells how the flush ended. After a failed one all of it is tried again with the next, and until one succeeds no new
@@ -383,12 +401,30 @@ impl<S: Store> Ledger<S> {
     /// The next step of what is done beside the flushes, so that none of them waits for it; `None` when there is nothing
     /// to be done, or a step is under way. To be asked again after every flush and every step.
     pub fn upkeep(&mut self) -> Option<Upkeep> {
-        self.store.upkeep()
+        let of_store = |ledger: &mut Self| ledger.store.upkeep().map(|step| (Step::Store { under_way: true }, step));
+        let of_digests =
+            |ledger: &mut Self| ledger.digests.begin_step().map(|step| (Step::Digests { under_way: true }, step));
+        let (kind, step) = match self.step {
+            Step::Store { under_way: true } | Step::Digests { under_way: true } => None,
+            Step::Store { under_way: false } => of_digests(self).or_else(|| of_store(self)),
+            Step::Digests { under_way: false } => of_store(self).or_else(|| of_digests(self)),
+        }?;
+        self.step = kind;
+        Some(step)
     }
 
     /// Tells that the step under way has ended.
     pub fn upkept(&mut self) {
-        self.store.upkept();
+        match self.step {
+            Step::Store { .. } => {
+                self.store.upkept();
+                self.step = Step::Store { under_way: false };
+            }
+            Step::Digests { .. } => {
+                self.digests.end_step();
+                self.step = Step::Digests { under_way: false };
+            }
+        }
     }
 
     /// Flushes on this thread and waits for it, and for all upkeep: for tools and tests; a node does both beside its work.
@@ -402,7 +438,8 @@ impl<S: Store> Ledger<S> {
             result?;
         }
         self.upkeep_now();
-        Ok(())
+        // What the digests lacked they have now, so that whoever opens the ledger next does not work it out again.
+        self.tell_index()
     }
 
     fn upkeep_now(&mut self) {

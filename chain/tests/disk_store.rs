@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use qasedak_chain::{
     Ledger, Network, Position, Time, Transaction, block,
     hash::{Context, hash_prefix},
-    ledger::{AppendError, Summary},
+    ledger::{AppendError, IndexCheck, Summary},
     store::{
         Body, Outbox, Store, StoreError,
         disk::{DiskOutbox, DiskStore},
@@ -421,6 +421,37 @@ fn after_a_failed_flush_reads_go_on_and_the_next_one_tries_again() {
 }
 
 #[cfg(unix)]
+/// The node ends, or dies, before the digests have been worked out: the next start has them from the log.
+#[test]
+fn digests_that_lag_behind_are_caught_up_with() {
+    for (told, steps) in [(20, 0), (40, 0), (40, 1), (70, 3)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = open_small(dir.path());
+        for range in [0..told, told..75] {
+            pool()[range].iter().for_each(|transaction| append(&mut ledger, transaction));
+            let flush = ledger.flush(after_pool()).unwrap().unwrap();
+            let result = flush.run();
+            ledger.flushed(result.is_ok());
+            for _ in 0..steps {
+                ledger.upkeep().unwrap().run();
+                ledger.upkept();
+            }
+        }
+        assert_eq!(answers(&mut ledger), expected(75));
+        assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+        let crashed = tempfile::tempdir().unwrap();
+        copy_dir(dir.path(), &crashed.path().join("copy"));
+        drop(ledger);
+        for path in [dir.path().to_owned(), crashed.path().join("copy")] {
+            let mut ledger = open_small(&path);
+            assert_eq!(ledger.check_index(&mut |_| {}).unwrap(), IndexCheck::Agrees);
+            assert_eq!(answers(&mut ledger), expected(75), "{told}, {steps}");
+            commit(&mut ledger, 75..80);
+            assert_eq!(answers(&mut ledger), expected(80), "{told}, {steps}");
+        }
+    }
+}
+
 #[test]
 fn nobody_else_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;

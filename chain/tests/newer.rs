@@ -125,13 +125,13 @@ fn a_newer_index_is_left_alone() {
         };
         db.flush().unwrap();
     };
-    with_format(Some(3));
+    with_format(Some(4));
     let refused = try_open(home.path()).unwrap_err();
     let StoreError::Foreign { path, what } = refused else { panic!("{refused}") };
     assert!(Path::new(&path) == index && what.contains("newer"), "{path}: {what}");
     assert!(!home.path().join("index.damaged-1").exists());
     // Those without a format are of the first.
-    for format in [None, Some(1), Some(2)] {
+    for format in [None, Some(1), Some(2), Some(3)] {
         with_format(format);
         let ledger = try_open(home.path()).unwrap();
         assert_eq!((ledger.summary().count, ledger.store().notices()), (20, Vec::new()));

@@ -155,7 +155,7 @@ fn it_reads_a_ledger_from_its_files() {
 #[test]
 fn it_reads_a_ledger_of_every_released_format() {
     let Some(python) = python() else { return };
-    for format in ["format-1", "format-2", "format-3", "format-4"] {
+    for format in ["format-1", "format-2", "format-3", "format-4", "format-5"] {
         let dir = tempfile::tempdir().unwrap();
         let archive = tests().join(format!("fixtures/{format}.tar.gz"));
         let unpack = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";

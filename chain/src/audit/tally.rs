@@ -2,7 +2,7 @@
 
 use super::{Problem, files::SegmentFile};
 use crate::{
-    digest::Lanes,
+    digest::SetDigest,
     ids::{LedgerId, Link, TxId},
     ledger::{Summary, state::State},
     link::{first_link, next_link},
@@ -12,6 +12,7 @@ use crate::{
 /// The running values over the records of a log that may be damaged.
 pub(super) struct Tally {
     state: State,
+    set: SetDigest,
     /// Position after the last record that was accounted for.
     count: u64,
     /// The link so far; `None` behind what could not be read, until a commit marker tells it.
@@ -22,7 +23,13 @@ pub(super) struct Tally {
 
 impl Tally {
     pub(super) fn new(ledger: LedgerId) -> Self {
-        Self { state: State::new(ledger), count: 0, link: Some(first_link(ledger)), gaps: false }
+        Self {
+            state: State::new(ledger),
+            set: SetDigest::new(ledger),
+            count: 0,
+            link: Some(first_link(ledger)),
+            gaps: false,
+        }
     }
 
     /// Records that were accounted for.
@@ -61,7 +68,8 @@ impl Tally {
     /// Counts the id at a position.
     pub(super) fn push(&mut self, position: u64, id: &TxId) {
         self.link = self.link.map(|link| next_link(link, id));
-        self.state.push(id, &Lanes::of(self.state.ledger(), id));
+        self.state.push(id);
+        self.set.add(id);
         self.count = position.saturating_add(1);
     }
 
@@ -79,7 +87,7 @@ impl Tally {
 
     /// Count and link of the log, root and digest over the ids that are known.
     pub(super) fn summary(&self) -> Summary {
-        let known = self.state.summary();
+        let known = self.state.summary(self.set.digest());
         Summary { count: self.count, link: self.link.unwrap_or(known.link), ..known }
     }
 }

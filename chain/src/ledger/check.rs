@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use self::{blocks::BlocksCheck, frontier::FrontierCheck};
 use super::{Ledger, OrderKey, state::State};
 use crate::{
-    digest::{Lanes, SetDigest},
+    digest::SetDigest,
     ids::{Digest, LedgerId, Position, TxId},
     merkle,
     network::Network,
@@ -76,16 +76,17 @@ impl<S: Store> Ledger<S> {
                 if let Some(what) = misplaced.or(frontier.push(self, position, record)) {
                     return Ok(contradicts(format!("position {position}, id {}: {what}", record.id)));
                 }
-                let lanes = Lanes::of(ledger, &record.id);
-                state.push(&record.id, &lanes);
+                state.push(&record.id);
                 let day = record.header.core().time().day();
                 let day = days.entry(day).or_insert_with(|| (0, SetDigest::new(ledger)));
                 day.0 = day.0.saturating_add(1);
-                day.1.add_lanes(&lanes);
+                day.1.add(&record.id);
             }
             progress(state.count());
         }
-        if state != self.state {
+        let mut whole = SetDigest::new(ledger);
+        days.values().for_each(|(_, set)| whole.add_set(set));
+        if state != self.state || whole.digest() != self.digests.digest() {
             return Ok(contradicts("link, root or digest do not follow from the log".to_owned()));
         }
         let derived: Vec<(u64, u64, Digest)> =

@@ -1,8 +1,8 @@
 //! Per-day digests: what two nodes compare to find the days on which they differ (DESIGN §7, sync).
 
-use super::{Ledger, keys};
+use super::{Ledger, digests::Day, keys};
 use crate::{
-    digest::{Lanes, SetDigest},
+    digest::SetDigest,
     ids::Digest,
     store::{Change, Store, StoreError, Tree},
 };
@@ -24,36 +24,16 @@ const FEW: u64 = 32;
 /// Transactions of a day that are looked at in one go.
 const DAY_PAGE: usize = 4_096;
 
-/// The running values of one day.
-#[derive(Clone, Debug)]
-pub(super) struct Day {
-    count: u64,
-    set: SetDigest,
-}
-
-impl Day {
-    /// count u64 | digest | state, unless there are few.
-    fn to_bytes(&self) -> Vec<u8> {
-        let state = if self.count > FEW { self.set.to_bytes() } else { Vec::new() };
-        [&self.count.to_be_bytes()[..], self.set.digest().as_bytes(), &state].concat()
-    }
-    fn summary(&self, day: u64) -> DaySummary {
-        DaySummary { day, count: self.count, digest: self.set.digest() }
-    }
+/// count u64 | digest | state, unless there are few.
+fn day_bytes(day: &Day) -> Vec<u8> {
+    let state = if day.count > FEW { day.set.to_bytes() } else { Vec::new() };
+    [&day.count.to_be_bytes()[..], day.set.digest().as_bytes(), &state].concat()
 }
 
 impl<S: Store> Ledger<S> {
-    /// Counts a transaction into its day, which [`load_day`](Self::load_day) has loaded.
-    pub(super) fn add_to_day(&mut self, number: u64, lanes: &Lanes) {
-        if let Some(day) = self.days.get_mut(&number) {
-            day.count = day.count.saturating_add(1);
-            day.set.add_lanes(lanes);
-        }
-    }
-
     /// Loads a day's running values, to be changed.
     pub(super) fn load_day(&mut self, number: u64) -> Result<(), StoreError> {
-        if self.days.contains_key(&number) {
+        if self.digests.has_day(number) {
             return Ok(());
         }
         let ledger = self.network.ledger();
@@ -65,18 +45,11 @@ impl<S: Store> Ledger<S> {
             None if count == 0 => SetDigest::new(ledger),
             None => self.set_of_day(number)?,
         };
-        self.days.insert(number, Day { count, set });
+        self.digests.load_day(number, Day::new(count, set));
         Ok(())
     }
 
-    /// Forgets a day that was loaded for a transaction that did not come to be: nobody is told of days without any.
-    pub(super) fn unload_empty_day(&mut self, number: u64) {
-        if self.days.get(&number).is_some_and(|day| day.count == 0) {
-            self.days.remove(&number);
-        }
-    }
-
-    /// The sum over a day's transactions among those that the state counts.
+    /// The sum over a day's transactions among those that are in the digests.
     fn set_of_day(&self, number: u64) -> Result<SetDigest, StoreError> {
         let mut set = SetDigest::new(self.network.ledger());
         let (from, to) = Self::day_range(number);
@@ -87,15 +60,15 @@ impl<S: Store> Ledger<S> {
                 return Ok(set);
             };
             after = Some(*last);
-            let counted = page.iter().filter(|(_, position)| position.get() < self.state.count());
+            let counted = page.iter().filter(|(_, position)| position.get() < self.digests.whole().count);
             counted.for_each(|(key, _)| set.add(&key.id));
         }
     }
 
     /// The days that changed since the last flush, as changes to the index.
     pub(super) fn take_day_changes(&mut self) -> Vec<Change> {
-        let days = std::mem::take(&mut self.days);
-        days.iter().map(|(number, day)| Change::put(Tree::Days, keys::number(*number), day.to_bytes())).collect()
+        let days = self.digests.take_changed_days().into_iter();
+        days.map(|(number, day)| Change::put(Tree::Days, keys::number(number), day_bytes(&day))).collect()
     }
 
     /// At most `max` days from `from` on that have transactions, ascending.
@@ -106,7 +79,11 @@ impl<S: Store> Ledger<S> {
         let pairs = self.store.range(Tree::Days, &keys::number(from), &[0xff; 9], max)?;
         let mut days: std::collections::BTreeMap<u64, DaySummary> =
             pairs.iter().filter_map(|(key, value)| read_summary(key, value)).map(|day| (day.day, day)).collect();
-        days.extend(self.days.range(from..).map(|(number, day)| (*number, day.summary(*number))));
+        // Those behind the last of so many are not asked for.
+        let to =
+            if days.len() < max { u64::MAX } else { days.keys().nth(max.saturating_sub(1)).copied().unwrap_or(from) };
+        let changed = self.digests.days(from, to).into_iter();
+        days.extend(changed.map(|(day, count, digest)| (day, DaySummary { day, count, digest })));
         Ok(days.into_values().take(max).collect())
     }
 }

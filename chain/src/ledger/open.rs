@@ -1,11 +1,15 @@
 //! Opening: the index is brought up to date with the log, and set aside when it contradicts it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::OnceLock,
-};
+use std::{collections::BTreeSet, sync::OnceLock};
 
-use super::{Ledger, blocks_tree::BlocksTree, keys, state::State, tips::Tips};
+use super::{
+    Ledger, Step,
+    blocks_tree::BlocksTree,
+    digests::{Digested, Digests},
+    keys,
+    state::State,
+    tips::Tips,
+};
 use crate::{
     ids::Position,
     network::Network,
@@ -32,7 +36,7 @@ impl<S: Store> Ledger<S> {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(network: Network, store: S, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, StoreError> {
-        let state = State::new(network.ledger());
+        let (state, digests) = (State::new(network.ledger()), Digests::new(network.ledger()));
         let blocks_tree = BlocksTree::new(network.ledger());
         let latest = store.last_commit().map_or(Time::default(), |point| point.time);
         let mut ledger = Self {
@@ -40,7 +44,9 @@ impl<S: Store> Ledger<S> {
             store,
             state,
             summary: OnceLock::new(),
-            days: BTreeMap::new(),
+            digests,
+            news: false,
+            step: Step::Store { under_way: false },
             tips: Tips::default(),
             next_due: Time::default(),
             held_back: BTreeSet::new(),
@@ -83,7 +89,7 @@ impl<S: Store> Ledger<S> {
         self.store.reset_trees()?;
         self.state = State::new(self.network.ledger());
         self.summary.take();
-        self.days.clear();
+        self.digests = Digests::new(self.network.ledger());
         self.tips = Tips::default();
         self.next_due = Time::default();
         self.held_back.clear();
@@ -94,8 +100,9 @@ impl<S: Store> Ledger<S> {
     }
 
     fn load(&mut self) -> Result<(), StoreError> {
-        if let Some(state) = self.read_state()? {
+        if let Some((state, digested)) = self.read_state()? {
             self.state = state;
+            self.load_digests(digested)?;
             self.summary.take();
             self.load_frontier()?;
             return self.load_stale_hours();
@@ -106,8 +113,28 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// The indexed state, unless it contradicts the log.
-    fn read_state(&self) -> Result<Option<State>, StoreError> {
+    /// Takes over the indexed digests, and what the log has behind them.
+    fn load_digests(&mut self, digested: Digested) -> Result<(), StoreError> {
+        let mut next = digested.count;
+        self.digests = Digests::of(self.network.ledger(), digested);
+        while next < self.state.count() {
+            let left = usize::try_from(self.state.count().saturating_sub(next)).unwrap_or(usize::MAX);
+            let records = self.store.records(Position::new(next), left.min(CATCH_UP_PAGE))?;
+            if records.is_empty() {
+                break;
+            }
+            for record in &records {
+                let day = record.header.core().time().day();
+                self.load_day(day)?;
+                self.digests.push(day, &record.id);
+            }
+            next = next.saturating_add(records.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// The indexed state with the digest, unless it contradicts the log.
+    fn read_state(&self) -> Result<Option<(State, Digested)>, StoreError> {
         let Some(bytes) = self.store.get(Tree::State, keys::STATE)? else {
             return Ok(None);
         };
@@ -117,15 +144,15 @@ impl<S: Store> Ledger<S> {
         }
         let ledger = self.network.ledger();
         let node = |level, index| self.store.node(ledger, level, index);
-        let Some(state) = State::from_bytes(ledger, &bytes, &node)? else {
+        let Some((state, digested)) = State::from_bytes(ledger, &bytes, &node)? else {
             return Ok(None);
         };
         let agrees = match self.store.last_commit() {
             Some(point) if point.count == state.count() => point.link == state.link(),
             Some(point) => state.count() < point.count,
-            None => state == State::new(self.network.ledger()),
+            None => state == State::new(ledger) && digested == *Digests::new(ledger).whole(),
         };
-        Ok(agrees.then_some(state))
+        Ok(agrees.then_some((state, digested)))
     }
 
     /// Derives the trees for all records behind the indexed state.
@@ -169,10 +196,7 @@ impl<S: Store> Ledger<S> {
         let Some(point) = self.store.last_commit() else {
             return Ok(());
         };
-        let mut changes = self.take_day_changes();
-        changes.extend(self.tips.take_changes());
-        changes.push(Change::put(Tree::State, keys::STATE.to_vec(), self.state.to_bytes()));
-        self.store.stage(Batch::of_changes(changes))?;
+        self.tell_index()?;
         if let Some(flush) = self.store.flush(point)? {
             let result = flush.run();
             self.store.flushed(result.is_ok());

@@ -1,9 +1,9 @@
-//! The state at the end of the log: count, link, Merkle peaks and set digest, all advanced by one id at a time.
+//! The state at the end of the log: count, link and Merkle peaks, all advanced by one id at a time.
 
 use crate::{
-    digest::{Lanes, STATE_BYTES, SetDigest},
-    ids::{LedgerId, Link, TxId},
-    ledger::Summary,
+    digest::{STATE_BYTES, SetDigest},
+    ids::{Digest, LedgerId, Link, TxId},
+    ledger::{Summary, digests::Digested},
     link::{first_link, next_link},
     merkle::Accumulator,
     store::StoreError,
@@ -27,14 +27,13 @@ pub(crate) struct State {
     /// Ids that are not in the tree yet. Its hashes are half of all that a record costs here, and a store that keeps the tree
     /// computes them beside the flush: [`tree_is`](Self::tree_is).
     behind: Vec<TxId>,
-    digest: SetDigest,
 }
 
 /// However much of it is in the tree already.
 impl PartialEq for State {
     fn eq(&self, other: &Self) -> bool {
         let plain = |state: &Self| (state.ledger, state.link, state.count());
-        plain(self) == plain(other) && self.digest == other.digest && self.whole_tree() == other.whole_tree()
+        plain(self) == plain(other) && self.whole_tree() == other.whole_tree()
     }
 }
 
@@ -42,13 +41,9 @@ impl Eq for State {}
 
 impl State {
     pub(crate) fn new(ledger: LedgerId) -> Self {
-        let (tree, digest) = (Accumulator::new(ledger), SetDigest::new(ledger));
-        Self { ledger, link: first_link(ledger), tree, behind: Vec::new(), digest }
+        Self { ledger, link: first_link(ledger), tree: Accumulator::new(ledger), behind: Vec::new() }
     }
 
-    pub(crate) fn ledger(&self) -> LedgerId {
-        self.ledger
-    }
     pub(crate) fn count(&self) -> u64 {
         self.tree.len().saturating_add(self.behind.len() as u64)
     }
@@ -56,13 +51,12 @@ impl State {
         self.link
     }
 
-    pub(crate) fn push(&mut self, id: &TxId, lanes: &Lanes) {
+    pub(crate) fn push(&mut self, id: &TxId) {
         self.link = next_link(self.link, id);
         self.behind.push(*id);
         if self.behind.len() >= BEHIND_MAX {
             self.grow_tree();
         }
-        self.digest.add_lanes(lanes);
     }
 
     /// Takes all ids into the tree: for a store that does not work it out.
@@ -88,9 +82,9 @@ impl State {
         tree
     }
 
-    pub(crate) fn summary(&self) -> Summary {
-        let root = self.whole_tree().root();
-        Summary { count: self.count(), link: self.link, root, digest: self.digest.digest() }
+    /// What it comes to, with the digest of the records that it counts.
+    pub(crate) fn summary(&self, digest: Digest) -> Summary {
+        Summary { count: self.count(), link: self.link, root: self.whole_tree().root(), digest }
     }
 
     /// Roots of the perfect subtrees at the end that are lower than those that stores keep.
@@ -108,11 +102,12 @@ impl State {
         peaks.get(peaks.len().saturating_sub(low.count_ones() as usize)..).unwrap_or_default().to_vec()
     }
 
-    /// count u64 | link | digest state | low peaks.
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// count u64 | link | digest state | records in the digest u64 | low peaks.
+    pub(crate) fn to_bytes(&self, digested: &Digested) -> Vec<u8> {
         let mut bytes = self.count().to_be_bytes().to_vec();
         bytes.extend_from_slice(self.link.as_bytes());
-        bytes.extend_from_slice(&self.digest.to_bytes());
+        bytes.extend_from_slice(&digested.set.to_bytes());
+        bytes.extend_from_slice(&digested.count.to_be_bytes());
         self.low_peaks().iter().for_each(|peak| bytes.extend_from_slice(peak));
         bytes
     }
@@ -122,9 +117,14 @@ impl State {
         bytes.first_chunk().map(|count| u64::from_be_bytes(*count))
     }
 
-    /// Reads a state; `None` when it is none. Peaks that are not in it are read with `node`; earlier versions wrote all.
-    pub(crate) fn from_bytes(ledger: LedgerId, bytes: &[u8], node: ReadNode<'_>) -> Result<Option<Self>, StoreError> {
-        let Some((count, link, digest, peaks)) = split(ledger, bytes) else {
+    /// Reads a state, and how far the digest is; `None` when it is none. Peaks that are not in it are read with `node`;
+    /// earlier versions wrote all.
+    pub(crate) fn from_bytes(
+        ledger: LedgerId,
+        bytes: &[u8],
+        node: ReadNode<'_>,
+    ) -> Result<Option<(Self, Digested)>, StoreError> {
+        let Some((count, link, digested, peaks)) = split(ledger, bytes) else {
             return Ok(None);
         };
         let high = count >> KEPT_LEVEL << KEPT_LEVEL;
@@ -136,19 +136,26 @@ impl State {
         }
         all.extend_from_slice(peaks);
         let tree = Accumulator::from_peaks(ledger, count, all);
-        Ok(tree.map(|tree| Self { ledger, link, tree, behind: Vec::new(), digest }))
+        Ok(tree.map(|tree| (Self { ledger, link, tree, behind: Vec::new() }, digested)))
     }
 }
 
 /// Count, link, digest and peaks of a state.
-fn split(ledger: LedgerId, bytes: &[u8]) -> Option<(u64, Link, SetDigest, &[[u8; 32]])> {
+fn split(ledger: LedgerId, bytes: &[u8]) -> Option<(u64, Link, Digested, &[[u8; 32]])> {
     let (count, rest) = bytes.split_first_chunk::<8>()?;
     let (link, rest) = rest.split_first_chunk::<32>()?;
-    let (digest, rest) = rest.split_at_checked(STATE_BYTES)?;
+    let (set, rest) = rest.split_at_checked(STATE_BYTES)?;
+    // In earlier versions the digest was that of all records, and did not say so.
+    let (digested, rest) = match rest.split_first_chunk::<8>() {
+        Some((digested, peaks)) if peaks.len() % 32 == 0 => (digested, peaks),
+        _ => (count, rest),
+    };
     let (peaks, []) = rest.as_chunks::<32>() else {
         return None;
     };
-    Some((u64::from_be_bytes(*count), Link::from_bytes(*link), SetDigest::from_bytes(ledger, digest)?, peaks))
+    let (count, digested) = (u64::from_be_bytes(*count), u64::from_be_bytes(*digested));
+    let digested = Digested { count: digested, set: SetDigest::from_bytes(ledger, set)? };
+    (digested.count <= count).then_some((count, Link::from_bytes(*link), digested, peaks))
 }
 
 #[cfg(test)]
@@ -156,7 +163,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests say by panicking that something is wrong")]
 
     use super::*;
-    use crate::merkle;
+    use crate::{ids::Root, merkle};
 
     const LEDGER: LedgerId = LedgerId::from_bytes([4; 32]);
 
@@ -166,8 +173,12 @@ mod tests {
 
     fn state(ids: &[TxId]) -> State {
         let mut state = State::new(LEDGER);
-        ids.iter().for_each(|id| state.push(id, &Lanes::of(LEDGER, id)));
+        ids.iter().for_each(|id| state.push(id));
         state
+    }
+
+    fn root(state: &State) -> Root {
+        state.summary(Digest::from_bytes([0; 32])).root
     }
 
     /// What was written down comes back with the subtrees that the store has, and as earlier versions wrote it without.
@@ -180,17 +191,30 @@ mod tests {
         };
         for count in [0, 1, 15, 16, 17, 31, 32, 100, 255, 4_095, 4_096, 4_097, 4_999] {
             let state = state(&all[..count]);
-            assert_eq!(state.summary().root, merkle::root(LEDGER, &all[..count]));
-            let read = State::from_bytes(LEDGER, &state.to_bytes(), &node).unwrap().unwrap();
-            assert_eq!((&read, read.count()), (&state, count as u64), "{count}");
-            let mut earlier = state.to_bytes();
-            earlier.truncate(40 + STATE_BYTES);
+            assert_eq!(root(&state), merkle::root(LEDGER, &all[..count]));
+            let mut digested = Digested { count: count as u64 / 2, set: SetDigest::new(LEDGER) };
+            all[..count / 2].iter().for_each(|id| digested.set.add(id));
+            let bytes = state.to_bytes(&digested);
+            let read = State::from_bytes(LEDGER, &bytes, &node).unwrap().unwrap();
+            assert_eq!((&read.0, read.0.count(), &read.1), (&state, count as u64, &digested), "{count}");
+            // As two earlier versions wrote it: without how far the digest is, and with all peaks.
+            digested.count = count as u64;
+            let earlier = [&bytes[..40 + STATE_BYTES], &bytes[48 + STATE_BYTES..]].concat();
+            let read = State::from_bytes(LEDGER, &earlier, &node).unwrap().unwrap();
+            assert_eq!((&read.0, &read.1), (&state, &digested), "{count}");
+            let mut earlier = bytes[..40 + STATE_BYTES].to_vec();
             earlier.extend(state.whole_tree().peaks().concat());
             let none = |_, _| panic!("all peaks are there");
             let read = State::from_bytes(LEDGER, &earlier, &none).unwrap().unwrap();
-            assert_eq!(read, state, "{count}");
+            assert_eq!((&read.0, &read.1), (&state, &digested), "{count}");
             earlier.extend([0; 64]);
             assert_eq!(State::from_bytes(LEDGER, &earlier, &node).unwrap(), None);
+            digested.count += 1;
+            assert_eq!(
+                State::from_bytes(LEDGER, &state.to_bytes(&digested), &node).unwrap(),
+                None,
+                "of more than there are"
+            );
         }
     }
 
@@ -200,10 +224,10 @@ mod tests {
         let all = ids(1_000);
         let peaks = |count: usize| state(&all[..count]).whole_tree().peaks().to_vec();
         let mut state = state(&all);
-        let summary = state.summary();
+        let whole = root(&state);
         for count in [0, 300, 300, 700, 200, 1_001, 1_000] {
             state.tree_is(count as u64, peaks(count.min(1_000)));
-            assert_eq!(state.summary(), summary, "{count}");
+            assert_eq!(root(&state), whole, "{count}");
             assert_eq!(state.count(), 1_000);
         }
         assert_eq!(state.behind, []);

@@ -33,16 +33,22 @@ pub fn open(network: &Network, dir: &Path) -> Ledger<DiskStore> {
     Ledger::open(network.clone(), store).unwrap()
 }
 
-/// Appends, and flushes on another thread, one flush at a time; what grew meanwhile goes into the next.
+/// What another thread has to tell.
+enum Done {
+    Flush(Result<(), StoreError>),
+    Upkeep,
+}
+
+/// Appends, and flushes on another thread, one flush at a time; what grew meanwhile goes into the next. Upkeep goes on a
+/// third one, step after step, as in the node.
 pub struct Writer<'a> {
     ledger: &'a mut Ledger<DiskStore>,
     now: Time,
-    work: mpsc::Sender<Flush>,
-    done: mpsc::Receiver<Result<(), StoreError>>,
-    running: bool,
-    upkeep: mpsc::Sender<Upkeep>,
-    kept: mpsc::Receiver<()>,
+    flushes: mpsc::Sender<Flush>,
+    flushing: bool,
+    steps: mpsc::Sender<Upkeep>,
     keeping: bool,
+    done: mpsc::Receiver<Done>,
 }
 
 impl<'a> Writer<'a> {
@@ -50,18 +56,18 @@ impl<'a> Writer<'a> {
     pub fn scope(ledger: &'a mut Ledger<DiskStore>, feed: impl FnOnce(&mut Writer<'_>)) {
         let now = clock(ledger.network());
         thread::scope(|scope| {
-            let (work, works) = mpsc::channel::<Flush>();
             let (tell, done) = mpsc::channel();
-            scope.spawn(move || works.into_iter().for_each(|flush| tell.send(flush.run()).unwrap()));
-            let (upkeep, steps) = mpsc::channel::<Upkeep>();
-            let (tell, kept) = mpsc::channel();
+            let (flushes, work) = mpsc::channel::<Flush>();
+            let told = tell.clone();
+            scope.spawn(move || work.into_iter().for_each(|flush| told.send(Done::Flush(flush.run())).unwrap()));
+            let (steps, work) = mpsc::channel::<Upkeep>();
             scope.spawn(move || {
-                steps.into_iter().for_each(|step| {
+                work.into_iter().for_each(|step| {
                     step.run();
-                    tell.send(()).unwrap();
+                    tell.send(Done::Upkeep).unwrap();
                 });
             });
-            let mut writer = Writer { ledger, now, work, done, running: false, upkeep, kept, keeping: false };
+            let mut writer = Writer { ledger, now, flushes, flushing: false, steps, keeping: false, done };
             feed(&mut writer);
             writer.rest();
         });
@@ -72,65 +78,72 @@ impl<'a> Writer<'a> {
         self.wait();
         self.flush();
         self.wait();
-        if !self.keeping {
-            self.keep_up();
-        }
+        self.keep_up();
         while self.keeping {
-            self.kept.recv().unwrap();
-            self.kept();
+            self.hear();
         }
     }
 
     pub fn append(&mut self, verified: Verified) {
+        self.hear_what_is_done();
         self.ledger.append(verified, self.now, false).unwrap();
     }
 
     /// Starts a flush unless one is under way.
     pub fn flush(&mut self) {
-        if self.running {
-            match self.done.try_recv() {
-                Ok(result) => self.finished(result),
-                Err(_) => return,
-            }
+        self.hear_what_is_done();
+        if self.flushing {
+            return;
         }
         self.ledger.settle(self.now).unwrap();
         if let Some(flush) = self.ledger.flush(self.now).unwrap() {
-            self.work.send(flush).unwrap();
-            self.running = true;
+            self.flushes.send(flush).unwrap();
+            self.flushing = true;
         }
-        if !self.keeping {
-            self.keep_up();
-        } else if self.kept.try_recv().is_ok() {
-            self.kept();
-        }
-    }
-
-    /// Starts the next step of upkeep if there is one.
-    fn keep_up(&mut self) {
-        if let Some(step) = self.ledger.upkeep() {
-            self.upkeep.send(step).unwrap();
-            self.keeping = true;
-        }
-    }
-
-    fn kept(&mut self) {
-        self.ledger.upkept();
-        self.keeping = false;
         self.keep_up();
     }
 
     /// Waits for the flush under way.
     pub fn wait(&mut self) {
-        if self.running {
-            let result = self.done.recv().unwrap();
-            self.finished(result);
+        while self.flushing {
+            self.hear();
         }
     }
 
-    fn finished(&mut self, result: Result<(), StoreError>) {
-        self.running = false;
-        self.ledger.flushed(result.is_ok());
-        result.unwrap();
+    /// Starts the next step of upkeep if there is one, and none is under way.
+    fn keep_up(&mut self) {
+        if !self.keeping
+            && let Some(step) = self.ledger.upkeep()
+        {
+            self.steps.send(step).unwrap();
+            self.keeping = true;
+        }
+    }
+
+    fn hear_what_is_done(&mut self) {
+        while let Ok(done) = self.done.try_recv() {
+            self.take(done);
+        }
+    }
+
+    fn hear(&mut self) {
+        let done = self.done.recv().unwrap();
+        self.take(done);
+    }
+
+    fn take(&mut self, done: Done) {
+        match done {
+            Done::Flush(result) => {
+                self.flushing = false;
+                self.ledger.flushed(result.is_ok());
+                result.unwrap();
+            }
+            Done::Upkeep => {
+                self.ledger.upkept();
+                self.keeping = false;
+            }
+        }
+        self.keep_up();
     }
 }
 

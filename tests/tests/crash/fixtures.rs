@@ -3,7 +3,7 @@
 //! `tests/fixtures/format-N.tar.gz` holds the directories, `format-N.json` what must be found in them. They are made
 //! once by the version that has the format, with [`make_fixture`]. From the first release on none is ever made again; forms
 //! that stood before it, as outbox and wallet in sled, are not kept. In 1 the check of a body covers the body, in 2 its hash, and in 3 checks
-//! of records and bodies are sums and no hashes.
+//! of records and bodies are sums and no hashes; in 5 the index says of how many records its digests are.
 
 use std::{
     collections::BTreeSet,
@@ -34,7 +34,7 @@ use serde_json::{Value, json};
 use crate::line::{dev, make, time};
 
 /// The format that this version writes.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 pub const PASSPHRASE: &str = "fixture";
 const LOG_ID: [u8; 16] = [0x51; 16];
 /// Transactions of the ledger that are no messages.

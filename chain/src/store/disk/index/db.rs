@@ -17,8 +17,9 @@ use crate::store::{
     disk::files::{self, DiskFile},
 };
 
-/// Format of what is in sled. In the first one the state held all peaks of the tree.
-pub(super) const INDEX_FORMAT: u32 = 2;
+/// Format of what is in sled. In the first one the state held all peaks of the tree, in the second it did not say of how
+/// many records the digests are.
+pub(super) const INDEX_FORMAT: u32 = 3;
 /// Memory that sled may use for its pages.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of the pieces in which sled's file grows.
