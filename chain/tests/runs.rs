@@ -231,6 +231,18 @@ fn runs_stay_few_and_a_lost_one_is_made_anew() {
     assert!(!copy.exists());
 }
 
+/// A log that is at rest has its runs merged further: of 255 tables, which would be twelve runs, there are eight.
+#[test]
+fn at_rest_even_fewer_runs_are_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let records = filled(dir.path(), 765);
+    let mut store = small_store(dir.path());
+    flush(&mut store);
+    assert!(fs::read_dir(dir.path().join("runs")).unwrap().count() <= 8);
+    agree(&store, &records);
+    assert_eq!(store.notices(), []);
+}
+
 /// Where records come so fast that with each merge that ends another table waits, the longer runs are merged too.
 #[test]
 fn runs_stay_few_when_upkeep_is_always_behind() {

@@ -3,19 +3,20 @@
 //!
 //! The newest records are indexed in memory ([`MemTable`]), older ones by immutable *runs* over contiguous ranges of
 //! positions. Invariants: runs hold durable records only and follow one another from position 0 on, the tables in memory
-//! go on from there; of four runs of about one size one is made, so there are few. What a run names is confirmed by the
+//! go on from there; of four runs of about one size one is made, and fewer are left at rest. What a run names is confirmed by the
 //! log, what it does not name is guarded by its checks: a run that cannot be read is answered for by the log itself until
 //! it is made anew.
 
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use self::{
     answers::{Gathered, Head, Places},
     build::{Builder, range_of, set_aside},
+    job::{Done, Step},
     merge::Merging,
     run::{Run, order_entry, order_key, order_rank},
 };
@@ -32,20 +33,19 @@ use crate::{
 };
 
 pub(super) use answers::Ids;
+pub(super) use job::{RunDone, RunJob};
 
 mod answers;
 mod build;
 mod filter;
+mod job;
 mod merge;
+mod plan;
 mod run;
 
-/// So many runs of one size become one.
-const FAN_IN: usize = 4;
 /// Records of the log that are indexed in one go.
 const PAGE: usize = 4_096;
 
-/// Entries that one step of a merge takes, so that it ends soon, for each record of a full table.
-const SLICE: usize = 8;
 /// So many full tables wait at most, before a flush makes runs of them by itself.
 const WAITING_MAX: usize = 3;
 
@@ -61,36 +61,8 @@ pub(super) struct Runs {
     merging: Option<Arc<Mutex<Merging>>>,
     /// Runs that a longer one has taken the place of.
     gone: Vec<Arc<Run>>,
-}
-
-/// One step of the work on the runs, beside the flushes.
-pub(super) struct RunJob {
-    builder: Arc<Builder>,
-    step: Step,
-}
-
-enum Step {
-    /// Removes what a longer run covers.
-    Remove(Vec<Arc<Run>>),
-    /// Makes anew what proved unsound.
-    Mend(Arc<Run>),
-    /// Makes a run of a full table.
-    Make(Arc<MemTable>),
-    /// Merges runs of about one size.
-    Merge(Arc<Mutex<Merging>>),
-    BeginMerge(Vec<Arc<Run>>),
-}
-
-/// What a step has come to.
-pub(super) struct RunDone(Done);
-
-enum Done {
-    Removed,
-    Mended { old: Arc<Run>, new: Run },
-    Made(Run),
-    Begun(Merging),
-    Going,
-    Merged { old: Vec<Arc<Run>>, new: Run },
+    /// Where the table ended when it was last asked what is to be merged.
+    looked_at: u64,
 }
 
 impl Runs {
@@ -120,9 +92,11 @@ impl Runs {
             table,
             merging: None,
             gone: Vec::new(),
+            looked_at: 0,
         };
         runs.open_files(log, progress)?;
         runs.index_tail(log, progress)?;
+        runs.looked_at = runs.table.end();
         Ok(runs)
     }
 
@@ -279,20 +253,17 @@ impl Runs {
         if let Some(merging) = &self.merging {
             return Some(Step::Merge(Arc::clone(merging)));
         }
-        Some(Step::BeginMerge(self.to_merge()?.to_vec()))
+        self.choose().map(Step::BeginMerge)
     }
 
-    /// Neighbouring runs that are to become one, none of them larger than the last of them by powers of four. The newest
-    /// first: they are the shortest. But older ones do not wait for there to be no newer ones, which may never be.
-    fn to_merge(&self) -> Option<&[Arc<Run>]> {
-        let unit = self.builder.memtable_records.max(1) as u64;
-        let size = |run: &Arc<Run>| (run.facts.count() / unit).checked_ilog2().unwrap_or_default() / 2;
-        (FAN_IN..=self.runs.len()).rev().find_map(|end| {
-            let runs = self.runs.get(..end)?;
-            let last = size(runs.last()?);
-            let alike = runs.iter().rev().take_while(|run| size(run) <= last).count();
-            runs.get(end.saturating_sub(alike)..).filter(|_| alike >= FAN_IN)
-        })
+    /// Neighbouring runs that are to become one, if any.
+    fn choose(&mut self) -> Option<Vec<Arc<Run>>> {
+        let counts: Vec<u64> = self.runs.iter().map(|run| run.facts.count()).collect();
+        let table = self.builder.memtable_records as u64;
+        let end = self.table.end();
+        let grown = end.saturating_sub(std::mem::replace(&mut self.looked_at, end));
+        let range = plan::alike(&counts, table).or_else(|| plan::at_rest(&counts, table, grown))?;
+        self.runs.get(range).map(<[_]>::to_vec)
     }
 
     /// Takes over what a step has come to.
@@ -453,44 +424,5 @@ impl Runs {
     /// Bytes on disk.
     pub(super) fn bytes(&self) -> u64 {
         files::bytes_under(&self.builder.dir)
-    }
-}
-
-impl RunJob {
-    /// Does the step. The log must have come as far as when it was asked for.
-    pub(super) fn run(&self, log: &LogView) -> Result<RunDone, StoreError> {
-        let done = self.take_step(log)?;
-        if let Done::Made(new) | Done::Mended { new, .. } | Done::Merged { new, .. } = &done {
-            // Beside the flushes, and not by the look-up that comes first.
-            new.wake();
-        }
-        Ok(RunDone(done))
-    }
-
-    fn take_step(&self, log: &LogView) -> Result<Done, StoreError> {
-        match &self.step {
-            Step::Remove(runs) => {
-                // What stays behind is removed at the next start.
-                runs.iter().for_each(|run| drop(files::remove(run.path())));
-                Ok(Done::Removed)
-            }
-            Step::Mend(run) => {
-                if let Some(kept_as) = set_aside(run.path())? {
-                    self.builder.notices.set_aside(run.path(), &kept_as, "it failed its check when it was read");
-                }
-                let new = self.builder.of_log(run.facts.first, run.facts.end, log, &mut |_| {})?;
-                Ok(Done::Mended { old: Arc::clone(run), new })
-            }
-            Step::Make(table) => self.builder.of_table(table, log).map(Done::Made),
-            Step::BeginMerge(runs) => Merging::begin(&self.builder, runs.clone()).map(Done::Begun),
-            Step::Merge(merging) => {
-                let mut merging = merging.lock().unwrap_or_else(PoisonError::into_inner);
-                if !merging.step(self.builder.memtable_records.saturating_mul(SLICE), log)? {
-                    return Ok(Done::Going);
-                }
-                let new = merging.finish(&self.builder, log)?;
-                Ok(Done::Merged { old: merging.runs().to_vec(), new })
-            }
-        }
     }
 }
