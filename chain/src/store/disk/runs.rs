@@ -43,6 +43,8 @@ mod merge;
 mod plan;
 mod run;
 
+/// A log that has grown by less than this part of a table since it was last asked what is to be merged is at rest.
+const REST: u64 = 128;
 /// Records of the log that are indexed in one go.
 const PAGE: usize = 4_096;
 
@@ -253,16 +255,18 @@ impl Runs {
         if let Some(merging) = &self.merging {
             return Some(Step::Merge(Arc::clone(merging)));
         }
-        self.choose().map(Step::BeginMerge)
+        self.choose(log).map(Step::BeginMerge)
     }
 
     /// Neighbouring runs that are to become one, if any.
-    fn choose(&mut self) -> Option<Vec<Arc<Run>>> {
+    fn choose(&mut self, log: &LogView) -> Option<Vec<Arc<Run>>> {
         let counts: Vec<u64> = self.runs.iter().map(|run| run.facts.count()).collect();
         let table = self.builder.memtable_records as u64;
         let end = self.table.end();
         let grown = end.saturating_sub(std::mem::replace(&mut self.looked_at, end));
-        let range = plan::alike(&counts, table).or_else(|| plan::at_rest(&counts, table, grown))?;
+        // What is not durable yet shows that more is coming.
+        let rests = end <= log.len && grown <= table / REST;
+        let range = plan::alike(&counts, table).or_else(|| plan::at_rest(&counts).filter(|_| rests))?;
         self.runs.get(range).map(<[_]>::to_vec)
     }
 

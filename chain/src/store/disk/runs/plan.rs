@@ -4,8 +4,6 @@ use std::ops::Range;
 
 /// So many runs of one size become one.
 const FAN_IN: usize = 4;
-/// A log that has grown by less than this part of a table since it was last asked is at rest.
-const REST: u64 = 128;
 
 /// Four or more neighbours, none of them larger than the last of them by powers of four; `counts` are their records, and
 /// `table` those of a full table in memory. The newest first: they are the shortest. But older ones do not wait for there to be
@@ -20,12 +18,9 @@ pub(super) fn alike(counts: &[u64], table: u64) -> Option<Range<usize>> {
     })
 }
 
-/// Where the log has `grown` little, the oldest run that those behind it are together as long as, and these. What is left
-/// then is at most as many runs as there are bits in the number of their records.
-pub(super) fn at_rest(counts: &[u64], table: u64, grown: u64) -> Option<Range<usize>> {
-    if grown > table / REST {
-        return None;
-    }
+/// Where little comes: the oldest run that those behind it are together as long as, and these. What is left then is at most
+/// as many runs as there are bits in the number of tables.
+pub(super) fn at_rest(counts: &[u64]) -> Option<Range<usize>> {
     let (mut behind, mut from) = (0u64, None);
     for (nth, count) in counts.iter().enumerate().rev() {
         if behind >= *count {
@@ -75,7 +70,7 @@ mod tests {
         let (mut counts, mut written) = (Vec::new(), 0);
         for tables in 1..=1_000u64 {
             counts.push(TABLE);
-            written += merge(&mut counts, |counts| at_rest(counts, TABLE, TABLE / REST));
+            written += merge(&mut counts, at_rest);
             assert!(counts.len() <= tables.ilog2() as usize + 1, "{tables}: {counts:?}");
             assert!(counts.iter().rev().try_fold(0, |sum, count| (sum < *count).then_some(sum + count)).is_some());
         }
@@ -85,10 +80,9 @@ mod tests {
     #[test]
     fn what_was_written_in_one_go_becomes_few_at_once() {
         let mut counts: Vec<u64> = [64, 16, 16, 16, 4, 4, 1, 1].map(|tables| tables * TABLE).to_vec();
-        assert_eq!(at_rest(&counts, TABLE, TABLE / REST + 1), None, "more may come");
-        assert_eq!(merge(&mut counts, |counts| at_rest(counts, TABLE, 0)), 58 * TABLE);
+        assert_eq!(merge(&mut counts, at_rest), 58 * TABLE);
         assert_eq!(counts, [64, 58].map(|tables| tables * TABLE));
-        assert_eq!(at_rest(&[], TABLE, 0), None);
-        assert_eq!(at_rest(&[1], TABLE, 0), None);
+        assert_eq!(at_rest(&[]), None);
+        assert_eq!(at_rest(&[1]), None);
     }
 }
