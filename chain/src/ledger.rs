@@ -60,8 +60,9 @@ pub struct Ledger<S> {
     digests: Digests,
     /// Records were appended that the index has not been told of.
     news: bool,
-    /// Whose step of upkeep is under way, or was the last one.
-    step: Step,
+    /// Whose the last step of upkeep was, and whether it is under way.
+    turn: Turn,
+    keeping: bool,
     tips: tips::Tips,
     /// No transaction that waits to settle is due before this.
     next_due: Time,
@@ -80,11 +81,9 @@ pub struct Ledger<S> {
 
 /// Whose step of upkeep it is. They take turns, so that neither waits for the other without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The store's, or none so far.
-    Store { under_way: bool },
-    /// That of the digests.
-    Digests { under_way: bool },
+enum Turn {
+    Store,
+    Digests,
 }
 
 /// Why a transaction was not appended.
@@ -401,30 +400,32 @@ impl<S: Store> Ledger<S> {
     /// The next step of what is done beside the flushes, so that none of them waits for it; `None` when there is nothing
     /// to be done, or a step is under way. To be asked again after every flush and every step.
     pub fn upkeep(&mut self) -> Option<Upkeep> {
-        let of_store = |ledger: &mut Self| ledger.store.upkeep().map(|step| (Step::Store { under_way: true }, step));
-        let of_digests =
-            |ledger: &mut Self| ledger.digests.begin_step().map(|step| (Step::Digests { under_way: true }, step));
-        let (kind, step) = match self.step {
-            Step::Store { under_way: true } | Step::Digests { under_way: true } => None,
-            Step::Store { under_way: false } => of_digests(self).or_else(|| of_store(self)),
-            Step::Digests { under_way: false } => of_store(self).or_else(|| of_digests(self)),
+        if self.keeping {
+            return None;
+        }
+        let (turn, step) = match self.turn {
+            Turn::Store => self.step_of(Turn::Digests).or_else(|| self.step_of(Turn::Store)),
+            Turn::Digests => self.step_of(Turn::Store).or_else(|| self.step_of(Turn::Digests)),
         }?;
-        self.step = kind;
+        (self.turn, self.keeping) = (turn, true);
         Some(step)
+    }
+
+    fn step_of(&mut self, turn: Turn) -> Option<(Turn, Upkeep)> {
+        let step = match turn {
+            Turn::Store => self.store.upkeep(),
+            Turn::Digests => self.digests.begin_step(),
+        };
+        step.map(|step| (turn, step))
     }
 
     /// Tells that the step under way has ended.
     pub fn upkept(&mut self) {
-        match self.step {
-            Step::Store { .. } => {
-                self.store.upkept();
-                self.step = Step::Store { under_way: false };
-            }
-            Step::Digests { .. } => {
-                self.digests.end_step();
-                self.step = Step::Digests { under_way: false };
-            }
+        match self.turn {
+            Turn::Store => self.store.upkept(),
+            Turn::Digests => self.digests.end_step(),
         }
+        self.keeping = false;
     }
 
     /// Flushes on this thread and waits for it, and for all upkeep: for tools and tests; a node does both beside its work.

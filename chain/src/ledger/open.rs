@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::OnceLock};
 
 use super::{
-    Ledger, Step,
+    Ledger, Turn,
     blocks_tree::BlocksTree,
     digests::{Digested, Digests},
     keys,
@@ -46,7 +46,8 @@ impl<S: Store> Ledger<S> {
             summary: OnceLock::new(),
             digests,
             news: false,
-            step: Step::Store { under_way: false },
+            turn: Turn::Store,
+            keeping: false,
             tips: Tips::default(),
             next_due: Time::default(),
             held_back: BTreeSet::new(),
@@ -203,6 +204,6 @@ impl<S: Store> Ledger<S> {
             result?;
         }
         self.upkeep_now();
-        Ok(())
+        self.tell_index()
     }
 }
