@@ -98,7 +98,6 @@ impl Runs {
         };
         runs.open_files(log, progress)?;
         runs.index_tail(log, progress)?;
-        runs.looked_at = runs.table.end();
         Ok(runs)
     }
 
