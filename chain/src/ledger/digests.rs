@@ -4,8 +4,8 @@
 //! appends. So a step of upkeep works that out beside appends and flushes (decision 0058), and whoever asks before that has
 //! what is missing added for the answer.
 //!
-//! Invariants: the digests are those of exactly the first `digested` records of the log; the ids behind them wait here, in the log's
-//! order, with their days; a day of an id that waits is loaded.
+//! Invariants: `whole` and `days` are those of exactly the first `whole.count` records of the log; the ids behind them wait here,
+//! in the log's order, with their days; a day of an id that waits is loaded.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -57,6 +57,7 @@ impl Day {
 }
 
 /// Some transactions of a day.
+#[derive(Debug)]
 struct Sum {
     count: u64,
     set: SetDigest,
@@ -81,12 +82,6 @@ struct Step {
     from: u64,
     count: usize,
     sums: Arc<Mutex<Option<Sums>>>,
-}
-
-impl std::fmt::Debug for Sum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sum({})", self.count)
-    }
 }
 
 /// The digests of a log and of its days.
@@ -216,7 +211,7 @@ impl Digests {
         .collect()
     }
 
-    /// The days that changed since this was last asked; those that will not soon again are let go.
+    /// The days that changed since this was last asked; those of which no id waits are let go.
     pub(super) fn take_changed_days(&mut self) -> Vec<(u64, Day)> {
         let changed = self.days.iter_mut().filter(|(_, day)| day.changed);
         let changed = changed.map(|(number, day)| {

@@ -3,9 +3,9 @@
 //!
 //! The newest records are indexed in memory ([`MemTable`]), older ones by immutable *runs* over contiguous ranges of
 //! positions. Invariants: runs hold durable records only and follow one another from position 0 on, the tables in memory
-//! go on from there; of four runs of about one size one is made, and fewer are left at rest. What a run names is confirmed by the
-//! log, what it does not name is guarded by its checks: a run that cannot be read is answered for by the log itself until
-//! it is made anew.
+//! go on from there; of four runs of about one size one is made, and fewer are left at rest ([`plan`]). What a run names is
+//! confirmed by the log, what it does not name is guarded by its checks: a run that cannot be read is answered for by the
+//! log itself until it is made anew.
 
 use std::{
     collections::VecDeque,

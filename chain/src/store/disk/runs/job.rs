@@ -28,8 +28,9 @@ pub(super) enum Step {
     Mend(Arc<Run>),
     /// Makes a run of a full table.
     Make(Arc<MemTable>),
-    /// Merges runs of about one size.
+    /// Goes on with a merge.
     Merge(Arc<Mutex<Merging>>),
+    /// Begins to make one run of neighbouring ones.
     BeginMerge(Vec<Arc<Run>>),
 }
 
