@@ -252,7 +252,7 @@ impl DiskStore {
             offsets: Vec::new(),
             found: Mutex::default(),
             in_flight: None,
-            spent: Spent::new(),
+            spent: Spent::default(),
             marked: checked_from.0,
             unmarked: AtomicBool::new(false),
             peaks: None,

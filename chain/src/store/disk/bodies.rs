@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use self::pending::{Pending, Spares};
+use self::pending::{Pending, SPENT_BYTES};
 pub(crate) use self::{
     dir::{BodyDir, Line},
     part::Part,
@@ -37,7 +37,7 @@ mod write;
 pub(crate) const UNLINKS_MAX: usize = 16;
 
 /// Bodies that are not durable yet, by part, in their order.
-type PendingParts = BTreeMap<Part, Vec<Pending>>;
+pub(crate) type PendingParts = BTreeMap<Part, Vec<Pending>>;
 
 /// All body files.
 pub(crate) struct Bodies {
@@ -52,7 +52,6 @@ pub(crate) struct Bodies {
     /// Bodies to be written, those apart that [`take_writes`](Self::take_writes) took.
     pending: PendingParts,
     taken: Vec<Arc<PendingParts>>,
-    spares: Spares,
 }
 
 impl Bodies {
@@ -79,7 +78,6 @@ impl Bodies {
             seen: BTreeSet::new(),
             pending: BTreeMap::new(),
             taken: Vec::new(),
-            spares: Spares::default(),
         }
     }
 
@@ -92,23 +90,18 @@ impl Bodies {
     ///
     /// A day that was dropped gets no new file: its bodies go with the first part that is left. `hash` is the body's, as
     /// its header names it; a body that has another one will be found damaged.
-    pub(crate) fn reserve(&mut self, day: u64, id: &TxId, hash: &[u8; 32], body: &[u8]) -> Result<Place, StoreError> {
+    pub(crate) fn reserve(&mut self, day: u64, id: TxId, hash: [u8; 32], body: Vec<u8>) -> Result<Place, StoreError> {
         let part = self.part_with_room(Part::first_of(day).max(Part::first_of(self.line.kept.day().into())))?;
         let end = self.parts.entry(part).or_insert(FILE_HEADER_BYTES as u64);
         let Some(place) = part.place(*end) else {
             return Err(self.dir.full(part));
         };
+        let full = || self.dir.full(part);
         let all = self.pending.entry(part).or_default();
-        let pushed = all.last_mut().and_then(|last| last.push(place.at(), id, hash, body));
-        *end = match pushed {
-            Some(behind) => behind,
-            None => {
-                let mut next = Pending::new(place.at(), self.spares.take());
-                let behind = next.push(place.at(), id, hash, body).ok_or_else(|| self.dir.full(part))?;
-                all.push(next);
-                behind
-            }
-        };
+        if all.last().is_none_or(|last| last.end() != place.at()) {
+            all.push(Pending::new(place.at()));
+        }
+        *end = all.last_mut().and_then(|last| last.push(place.at(), id, hash, body)).ok_or_else(full)?;
         Ok(place)
     }
 
@@ -152,12 +145,13 @@ impl Bodies {
         BodyWrites::new(Arc::clone(&self.dir), self.taken.clone())
     }
 
-    /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again.
-    pub(crate) fn written(&mut self, success: bool) {
-        if success {
-            let parts = self.taken.drain(..).filter_map(Arc::into_inner).flat_map(PendingParts::into_values);
-            parts.flatten().for_each(|pending| self.spares.give(pending));
-        }
+    /// Tells how the last [`take_writes`](Self::take_writes) ended. After a failure all of it is to be taken again; else gives
+    /// the bodies that nobody reads in memory any more, if they are few enough to be kept until another thread lets them go.
+    pub(crate) fn written(&mut self, success: bool) -> Vec<Arc<PendingParts>> {
+        let written = if success { std::mem::take(&mut self.taken) } else { Vec::new() };
+        let all = written.iter().flat_map(|parts| parts.values()).flatten();
+        let bytes = all.map(Pending::bytes).fold(0, u64::saturating_add);
+        if bytes <= SPENT_BYTES { written } else { Vec::new() }
     }
 
     /// Reads a body of `len` bytes.

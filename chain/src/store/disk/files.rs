@@ -134,7 +134,7 @@ impl DiskFile {
     }
 
     /// Gives a file its name that was [begun](create_unfinished), in place of what had it, and makes nothing durable: for
-    /// what is checked when it is read and can be made anew.
+    /// what is checked when it is read and can be made anew, and for who sees to that.
     pub(crate) fn finish_soon(&mut self, path: &Path) -> Result<(), StoreError> {
         let renamed = fault::check(Op::Rename, &self.path).and_then(|()| fs::rename(&self.path, path));
         renamed.map_err(|error| io_error("cannot rename", &self.path, error))?;

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     DiskStore,
-    bodies::BodyWrites,
+    bodies::{BodyWrites, PendingParts},
     files::{self, DiskFile, Lock},
     headers::{ColumnWrite, HeaderWrite, LogWork},
     index::IndexWrite,
@@ -79,9 +79,13 @@ struct Work {
     _lock: Arc<Lock>,
 }
 
-/// Records that earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given
+/// What earlier flushes wrote and nobody reads in memory any more. Thousands of small pieces of memory are given
 /// back beside a flush and not under the ledger's lock.
-pub(super) type Spent = Vec<Group>;
+#[derive(Default)]
+pub(super) struct Spent {
+    records: Vec<Group>,
+    bodies: Vec<Arc<PendingParts>>,
+}
 
 /// What the columns lack.
 struct ColumnWork {
@@ -349,7 +353,7 @@ impl DiskStore {
         };
         let outcome = std::mem::take(&mut *outcome.lock().unwrap_or_else(PoisonError::into_inner));
         let logged = outcome.logged.filter(|_| success);
-        self.bodies.written(logged.is_some());
+        self.spent.bodies.extend(self.bodies.written(logged.is_some()));
         let Some((after, offsets)) = logged else {
             if index.is_some() {
                 self.index.give_back();
@@ -373,7 +377,7 @@ impl DiskStore {
             self.runs.done(done);
         }
         if outcome.columns {
-            self.spent.extend(self.recent.let_go(count));
+            self.spent.records.extend(self.recent.let_go(count));
             self.offsets.clear();
             self.late.retain(|position, _| late.binary_search(position).is_err());
         } else {

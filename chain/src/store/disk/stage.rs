@@ -13,8 +13,8 @@ impl DiskStore {
     }
 
     pub(super) fn stage_record(&mut self, new: NewRecord) -> Result<(), StoreError> {
-        let hash = new.record.header.core().body_hash();
-        let reserve = |body: Vec<u8>| self.bodies.reserve(new.body_day, &new.record.id, hash, &body);
+        let hash = *new.record.header.core().body_hash();
+        let reserve = |body: Vec<u8>| self.bodies.reserve(new.body_day, new.record.id, hash, body);
         let place = new.body.map(reserve).transpose()?;
         self.runs.push(&new.record);
         self.recent.push(Staged { record: new.record, author_u: new.author_u, place });
@@ -27,7 +27,7 @@ impl DiskStore {
             return Err(crate::store::beyond_the_log(&self.dir.display().to_string(), position));
         };
         let core = record.header.core();
-        let place = self.bodies.reserve(late.body_day, &late.id, core.body_hash(), &late.body)?;
+        let place = self.bodies.reserve(late.body_day, late.id, *core.body_hash(), late.body)?;
         let entry = scan::entry_bytes(position, core, &scan::author_u(core), Some(place));
         self.late.insert(position, Late { place, entry, logged: false });
         Ok(())

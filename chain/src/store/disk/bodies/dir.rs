@@ -137,11 +137,15 @@ impl BodyDir {
         let mut file = files::create_unfinished(&path)?;
         file.write_at(&header.to_bytes(), 0)?;
         write(&file, &header.framing())?;
+        // The line and whoever makes another part do not wait for the disk.
+        file.sync()?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if part < *kept {
             return files::remove(file.path());
         }
-        file.finish(&path)
+        file.finish_soon(&path)?;
+        drop(kept);
+        self.sync()
     }
 
     /// How far bodies have been dropped, as the file `dropped` has it.

@@ -120,7 +120,7 @@ impl World {
                 self.number = self.number.wrapping_add(1);
                 let place = self
                     .bodies
-                    .reserve(day, &id(self.number), &hash_of(self.number, len), &body(self.number, len))
+                    .reserve(day, id(self.number), hash_of(self.number, len), body(self.number, len))
                     .unwrap();
                 assert!(u64::from(place.day) >= day && place.part() >= self.bodies.line.kept);
                 assert!(self.kept.iter().all(|kept| kept.place != place), "a place is given once");
@@ -311,7 +311,7 @@ fn files_from_before_there_were_parts_are_read() {
     assert!(!dir.path().join("bodies/6.seg").exists());
     let place = Place { day: 7, offset: 128 };
     assert_eq!(bodies.read(place, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
-    let next = bodies.reserve(7, &id(2), &hash_of(2, 505), &body(2, 505)).unwrap();
+    let next = bodies.reserve(7, id(2), hash_of(2, 505), body(2, 505)).unwrap();
     assert_eq!(next, Place { day: 7, offset: 128 + 13 + 537 });
     flush(&mut bodies);
     // What comes to a file of that format is written in it.
@@ -343,7 +343,7 @@ fn files_whose_checks_are_hashes_go_on_as_they_are() {
     let mut bodies = open(dir.path());
     let first = Place { day: 7, offset: 128 };
     assert_eq!(bodies.read(first, &id(1), 505).unwrap(), Body::Present(vec![1; 505]));
-    let next = bodies.reserve(7, &id(2), &hash_of(2, 505), &body(2, 505)).unwrap();
+    let next = bodies.reserve(7, id(2), hash_of(2, 505), body(2, 505)).unwrap();
     flush(&mut bodies);
     assert_eq!(fs::read(&path).unwrap()[678..], record(678, 2));
     assert_eq!(open(dir.path()).read(next, &id(2), 505).unwrap(), Body::Present(vec![2; 505]));
@@ -354,8 +354,8 @@ fn files_whose_checks_are_hashes_go_on_as_they_are() {
 fn a_body_is_checked_by_its_hash() {
     let dir = tempfile::tempdir().unwrap();
     let mut bodies = open(dir.path());
-    let place = bodies.reserve(7, &id(1), &hash_of(1, 505), &body(1, 505)).unwrap();
-    let lie = bodies.reserve(7, &id(2), &hash_of(2, 504), &body(2, 505)).unwrap();
+    let place = bodies.reserve(7, id(1), hash_of(1, 505), body(1, 505)).unwrap();
+    let lie = bodies.reserve(7, id(2), hash_of(2, 504), body(2, 505)).unwrap();
     flush(&mut bodies);
     let bodies = open(dir.path());
     let path = dir.path().join("bodies/7.seg");
