@@ -95,13 +95,16 @@ pub async fn dial_quic(address: Multiaddr, key: Keypair) -> io::Result<StreamMux
 pub struct Fate(watch::Receiver<bool>);
 
 impl Fate {
-    /// Reads a connection to its end.
+    /// Reads a connection to its end, or until nobody asks for that any more.
     pub fn of<T: AsyncRead + Unpin + Send + 'static>(mut io: T) -> Self {
         let (sender, receiver) = watch::channel(false);
         tokio::spawn(async move {
             let mut buffer = vec![0; 4_096];
-            while matches!(io.read(&mut buffer).await, Ok(count) if count > 0) {}
-            sender.send_replace(true);
+            let to_its_end = async { while matches!(io.read(&mut buffer).await, Ok(count) if count > 0) {} };
+            tokio::select! {
+                () = to_its_end => drop(sender.send_replace(true)),
+                () = sender.closed() => {}
+            }
         });
         Self(receiver)
     }
