@@ -5,6 +5,7 @@
 //! signature, parents) is checked in [`rules`](crate::rules). Making one runs in phases that consume each other:
 //! [`Core`] → [`Signed`] → [`Transaction`].
 
+use arrayvec::ArrayVec;
 use ed25519_dalek::{Signer, SigningKey};
 
 use crate::{
@@ -67,7 +68,8 @@ impl Kind {
 /// What the author signs first: everything but signature and stamp. Fields obey the rules of form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Core {
-    parents: Vec<TxId>,
+    /// In its place, so that a header is one piece of memory.
+    parents: ArrayVec<TxId, PARENTS_MAX>,
     time: Time,
     lifetime_secs: u32,
     kind: Kind,
@@ -115,22 +117,28 @@ impl Core {
     /// The [`RuleError`] of the first rule that is broken.
     pub fn new(fields: CoreFields) -> Result<Self, RuleError> {
         let CoreFields { parents, time, lifetime_secs, kind, hint, body_hash, body_len, author } = fields;
-        if parents.is_empty() || parents.len() > PARENTS_MAX {
+        let parents = ArrayVec::try_from(&parents[..]).map_err(|_| RuleError::ParentCount)?;
+        Self { parents, time, lifetime_secs, kind, hint, body_hash, body_len, author }.formed()
+    }
+
+    /// Checks the rules of form that need no network.
+    fn formed(self) -> Result<Self, RuleError> {
+        if self.parents.is_empty() {
             return Err(RuleError::ParentCount);
         }
-        if !parents.is_sorted_by(|a, b| a < b) {
+        if !self.parents.is_sorted_by(|a, b| a < b) {
             return Err(RuleError::ParentOrder);
         }
-        if !time.secs().is_multiple_of(TIME_STEP_SECS) || time.secs() >= TIME_END_SECS {
+        if !self.time.secs().is_multiple_of(TIME_STEP_SECS) || self.time.secs() >= TIME_END_SECS {
             return Err(RuleError::TimeForm);
         }
-        if !(LIFETIME_MIN_SECS..=LIFETIME_MAX_SECS).contains(&lifetime_secs) {
+        if !(LIFETIME_MIN_SECS..=LIFETIME_MAX_SECS).contains(&self.lifetime_secs) {
             return Err(RuleError::Lifetime);
         }
-        if !BODY_LENS.contains(&body_len) {
+        if !BODY_LENS.contains(&self.body_len) {
             return Err(RuleError::BodyLen);
         }
-        Ok(Self { parents, time, lifetime_secs, kind, hint, body_hash, body_len, author })
+        Ok(self)
     }
 
     /// Ids of the parents, strictly ascending.
@@ -220,14 +228,15 @@ impl Signed {
     }
     /// Completes the header with a stamp.
     pub fn stamped(self, stamp: Stamp) -> Header {
-        Header { signed: self, stamp }
+        Header { signed: Box::new(self), stamp }
     }
 }
 
 /// Core, signature and stamp: the part of a transaction that is never dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    signed: Signed,
+    /// Apart, since headers pass through many hands.
+    signed: Box<Signed>,
     stamp: Stamp,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A parent list is one count byte and the ids; everything else has a fixed size.
 
+use arrayvec::ArrayVec;
 use bincode::{
     Decode, Encode,
     de::{Decoder, read::Reader},
@@ -9,11 +10,11 @@ use bincode::{
     error::{DecodeError, EncodeError},
 };
 
-use super::{Core, CoreFields, HEADER_MAX_BYTES, Header, Kind, PARENTS_MAX, Signed};
+use super::{Core, HEADER_MAX_BYTES, Header, Kind, PARENTS_MAX, Signed};
 use crate::{codec, ids::TxId, network::FORMAT_VERSION, rules::RuleError, stamp::Stamp, time::Time};
 
 /// Parents as they stand on the wire: one count byte, then that many ids.
-struct WireParents(Vec<TxId>);
+struct WireParents(ArrayVec<TxId, PARENTS_MAX>);
 
 impl Encode for WireParents {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
@@ -25,16 +26,13 @@ impl Encode for WireParents {
 
 impl<C> Decode<C> for WireParents {
     fn decode<D: Decoder<Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let count = usize::from(u8::decode(decoder)?);
-        if count > PARENTS_MAX {
-            return Err(DecodeError::Other("too many parents"));
-        }
-        let mut parents = Vec::with_capacity(count);
+        let count = u8::decode(decoder)?;
+        let mut parents = ArrayVec::new();
         for _ in 0..count {
             decoder.claim_bytes_read(32)?;
             let mut id = [0; 32];
             decoder.reader().read(&mut id)?;
-            parents.push(TxId::from_bytes(id));
+            parents.try_push(TxId::from_bytes(id)).map_err(|_| DecodeError::Other("too many parents"))?;
         }
         Ok(Self(parents))
     }
@@ -113,7 +111,7 @@ pub(super) fn decode_header(bytes: &[u8]) -> Result<(Header, &[u8]), RuleError> 
     }
     let (wire, rest): (WireHeader, _) =
         codec::decode_prefix::<HEADER_MAX_BYTES, _>(bytes).map_err(|_| RuleError::Encoding)?;
-    let core = Core::new(CoreFields {
+    let core = Core {
         parents: wire.core.parents.0,
         time: Time::from_secs(wire.core.time),
         lifetime_secs: wire.core.lifetime,
@@ -122,7 +120,8 @@ pub(super) fn decode_header(bytes: &[u8]) -> Result<(Header, &[u8]), RuleError> 
         body_hash: wire.core.body_hash,
         body_len: wire.core.body_len,
         author: wire.core.author,
-    })?;
+    };
+    let core = core.formed()?;
     let signed = Signed { core, signature: wire.signature };
     Ok((signed.stamped(Stamp::new(wire.nonce, wire.solution)), rest))
 }
