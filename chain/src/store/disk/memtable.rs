@@ -1,10 +1,10 @@
 //! The index of the newest records, in memory: derived from the log's tail and bounded, until a run takes it over.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use foldhash::quality::RandomState;
 
-use self::sorted::Sorted;
+use self::{sorted::Sorted, tags::Tags};
 use crate::{
     ids::{Depth, Position, TxId},
     store::{Found, OrderKey, Record},
@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod sorted;
+mod tags;
 
 /// What the table knows of a record.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(super) struct MemTable {
     /// By the first bytes of an id the last record that has them. The hash is keyed by chance, so that nobody can choose ids
     /// that collide.
     ids: HashMap<u64, u32, RandomState>,
-    tags: BTreeSet<([u8; 16], u64)>,
+    tags: Tags,
     order: Sorted,
 }
 
@@ -67,7 +68,7 @@ impl MemTable {
         self.entries.push(Entry { id: record.id, time: core.time(), depth: record.depth, alike });
         self.order.insert(OrderKey { time: core.time(), depth: record.depth, id: record.id }, position);
         if core.kind() == Kind::Tagged {
-            self.tags.insert((*core.hint(), position));
+            self.tags.push(*core.hint(), position);
         }
     }
 
@@ -85,8 +86,8 @@ impl MemTable {
     }
 
     /// Positions of a tag, ascending, from `from` on.
-    pub(super) fn tagged(&self, tag: &[u8; 16], from: u64) -> impl Iterator<Item = u64> + '_ {
-        self.tags.range((*tag, from)..=(*tag, u64::MAX)).map(|(_, position)| *position)
+    pub(super) fn tagged(&self, tag: &[u8; 16], from: u64) -> Vec<u64> {
+        self.tags.from(tag, from)
     }
 
     /// Places in canonical order, from `from` on.
@@ -98,9 +99,9 @@ impl MemTable {
     pub(super) fn ids(&self) -> impl Iterator<Item = (&TxId, u64)> {
         self.entries.iter().map(|entry| &entry.id).zip(self.first..)
     }
-    /// All tags with their positions, ascending.
-    pub(super) fn tags(&self) -> &BTreeSet<([u8; 16], u64)> {
-        &self.tags
+    /// All tags with their positions, in log order.
+    pub(super) fn tags(&self) -> impl ExactSizeIterator<Item = (&[u8; 16], u64)> {
+        self.tags.iter()
     }
     /// All places in canonical order with their positions.
     pub(super) fn order(&self) -> impl Iterator<Item = &(OrderKey, u64)> {

@@ -56,7 +56,7 @@ impl Builder {
         let offsets = log.offsets(table.first(), table.end())?;
         let mut ids: Vec<IdEntry> =
             table.ids().zip(offsets).map(|((id, position), offset)| id_entry(id, position, offset)).collect();
-        let mut tags: Vec<Name> = table.tags().iter().map(|(tag, position)| name(tag, *position)).collect();
+        let mut tags: Vec<Name> = table.tags().map(|(tag, position)| name(tag, position)).collect();
         ids.sort_unstable_by_key(|entry| (prefix(entry), *entry));
         tags.sort_unstable();
         let facts = self.facts(table.first(), table.end(), table.tags().len() as u64, log)?;
