@@ -105,9 +105,13 @@ impl Bench {
 
     /// Replaces the victim when it is due.
     async fn renew(&mut self) {
-        if self.victim.resident_bytes() < self.victim.calm_bytes + KEPT_MAX_BYTES {
-            return;
+        if self.victim.resident_bytes() >= self.victim.calm_bytes + KEPT_MAX_BYTES {
+            self.replace().await;
         }
+    }
+
+    /// Replaces the victim, and with it the pair.
+    async fn replace(&mut self) {
         let mut fresh = victim(&self.honest, &self.home, self.victims).await;
         self.victims += 1;
         self.field.turn_to(&fresh);
@@ -173,14 +177,19 @@ impl Bench {
     }
 
     /// Runs cases that take their time all at once, several times: in one go a handful of deliveries would make the p99. What
-    /// becomes of the culprits takes a minute to show, and is waited for the last time.
+    /// becomes of the culprits takes a minute to show, and is waited for the last time; the others end with their victim.
     pub async fn run_at_once(&mut self, cases: &[Case]) {
         let cases: Vec<&Case> = cases.iter().collect();
         for round in 1..=PATIENT_ROUNDS {
             self.pair.make_ahead(&self.field.network, AHEAD_OF_PATIENT).await;
             self.rest(LONG_CALM).await;
-            let faults =
-                if round < PATIENT_ROUNDS { self.attempt_alone(&cases).await } else { self.attempt(&cases).await };
+            let faults = if round < PATIENT_ROUNDS {
+                let faults = self.attempt_alone(&cases).await;
+                self.replace().await;
+                faults
+            } else {
+                self.attempt(&cases).await
+            };
             self.failures.extend(faults);
         }
     }
@@ -188,8 +197,10 @@ impl Bench {
     /// Runs cases at once, and looks at nothing but what everybody else felt.
     async fn attempt_alone(&mut self, cases: &[&Case]) -> Vec<String> {
         let mut attacked = self.attack(cases).await;
-        let endless = std::mem::take(&mut attacked.left).into_iter().filter_map(Result::err).collect::<Vec<_>>();
-        [endless, self.effects(&attacked).await].concat()
+        // Culprits that are still there go on until the others' part has been looked at.
+        let left = std::mem::take(&mut attacked.left);
+        let faults = self.effects(&attacked).await;
+        left.into_iter().filter_map(Result::err).chain(faults).collect()
     }
 
     /// Runs cases at once. What the pair felt and the victim used is all of theirs.
