@@ -58,11 +58,13 @@ mod tests {
         /// Whatever tags come, each has exactly its positions.
         #[test]
         fn each_tag_has_its_positions(tags in prop::collection::vec(0..9u8, 0..200), asked in 0..9u8, from in 0..300u64) {
+            let expected: Vec<([u8; 16], u64)> = tags.iter().map(|tag| [*tag; 16]).zip(50..).collect();
             let mut all = Tags::default();
-            (50..).zip(&tags).for_each(|(position, tag)| all.push([*tag; 16], position));
-            let with = |wanted: u8| (50..).zip(&tags).filter(move |(_, tag)| **tag == wanted).map(|(position, _)| position);
-            prop_assert_eq!(all.from(&[asked; 16], from), with(asked).filter(|it| *it >= from).collect::<Vec<u64>>());
-            prop_assert!(all.iter().eq((50..).zip(&tags).map(|(position, tag)| ([*tag; 16], position)).collect::<Vec<_>>().iter().map(|(tag, position)| (tag, *position))));
+            expected.iter().for_each(|(tag, position)| all.push(*tag, *position));
+            let asked_for = |(tag, position): &&([u8; 16], u64)| *tag == [asked; 16] && *position >= from;
+            let positions: Vec<u64> = expected.iter().filter(asked_for).map(|(_, position)| *position).collect();
+            prop_assert_eq!(all.from(&[asked; 16], from), positions);
+            prop_assert!(all.iter().eq(expected.iter().map(|(tag, position)| (tag, *position))));
         }
     }
 }
