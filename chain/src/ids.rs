@@ -1,11 +1,11 @@
 //! Newtypes for hashes and counters, so that no two of them can be mixed up.
 
-use std::{fmt, str::FromStr};
+use std::{cmp::Ordering, fmt, str::FromStr};
 
 macro_rules! hash_newtype {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
         pub struct $name([u8; 32]);
 
         impl $name {
@@ -16,6 +16,23 @@ macro_rules! hash_newtype {
             /// The 32 bytes as they stand on the wire.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
+            }
+        }
+        // The order of the bytes. Hashes mostly differ in the first eight.
+        impl Ord for $name {
+            #[inline]
+            fn cmp(&self, other: &Self) -> Ordering {
+                let words = |bytes: &[[u8; 8]; 4]| bytes.map(u64::from_be_bytes);
+                match (self.0.as_chunks(), other.0.as_chunks()) {
+                    (([a, b, c, d], []), ([e, f, g, h], [])) => words(&[*a, *b, *c, *d]).cmp(&words(&[*e, *f, *g, *h])),
+                    _ => self.0.cmp(&other.0),
+                }
+            }
+        }
+        impl PartialOrd for $name {
+            #[inline]
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
             }
         }
         impl fmt::Display for $name {
@@ -106,3 +123,21 @@ counter_newtype!(
     /// 1 + the greatest depth among the parents; genesis has 0.
     Depth
 );
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Ids are ordered as their bytes are, whichever is the first that differs.
+        #[test]
+        fn the_order_is_that_of_the_bytes(one: [u8; 32], alike in 0..33usize, other: [u8; 32]) {
+            let mut near = one;
+            near.iter_mut().zip(other).skip(alike).for_each(|(to, from)| *to = from);
+            prop_assert_eq!(TxId(one).cmp(&TxId(near)), one.cmp(&near));
+            prop_assert_eq!(TxId(one).partial_cmp(&TxId(near)), one.partial_cmp(&near));
+        }
+    }
+}

@@ -21,7 +21,9 @@ impl<S: Store> Ledger<S> {
     /// An hour got a transaction: its block is to be computed anew. The mark survives a restart; `None` when it is there.
     pub(super) fn mark_stale(&mut self, hour: u64) -> Option<Change> {
         self.blocks_tree.changed(hour);
-        self.stale_hours.insert(hour).then(|| Change::put(Tree::Blocks, keys::number(hour), Vec::new()))
+        // Most come in the newest hour, which is at hand.
+        let fresh = self.stale_hours.last() != Some(&hour) && self.stale_hours.insert(hour);
+        fresh.then(|| Change::put(Tree::Blocks, keys::number(hour), Vec::new()))
     }
 
     pub(super) fn load_stale_hours(&mut self) -> Result<(), StoreError> {

@@ -16,7 +16,7 @@ use crate::{
         disk::{
             files::{self, DiskFile},
             log::damaged,
-            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, IDENTITY_BYTES},
+            segment::{FILE_HEADER_BYTES, FileHeader, FileKind, IDENTITY_BYTES, joined},
         },
     },
 };
@@ -47,10 +47,7 @@ impl Identity {
     }
 
     fn checks(&self) -> Checks {
-        let mut covered = [0; IDENTITY_BYTES + 8];
-        let bytes = self.header().identity().into_iter().chain(self.end.to_le_bytes());
-        covered.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-        Checks(covered)
+        Checks(joined(&[&self.header().identity(), &self.end.to_le_bytes()]))
     }
 }
 

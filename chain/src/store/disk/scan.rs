@@ -18,7 +18,7 @@ use super::{
     files::DiskFile,
     log::{LogView, damaged},
     notice::Notices,
-    segment::{Entry, FILE_HEADER_BYTES, Fields, FileHeader, FileKind, Place, TransactionEntry},
+    segment::{Entry, FILE_HEADER_BYTES, Fields, FileHeader, FileKind, Place, TransactionEntry, joined},
 };
 use crate::{
     ids::{LedgerId, Position},
@@ -48,21 +48,13 @@ fn body_class(core: &Core, has_body: bool) -> u8 {
 /// The entry that goes with the header at a position.
 pub(crate) fn entry_bytes(position: u64, core: &Core, author_u: &[u8; 32], place: Option<Place>) -> EntryBytes {
     let (day, offset) = place.map_or((0, 0), |place| (place.day, place.offset));
-    let parts: [&[u8]; 5] = [
+    let mut bytes: EntryBytes = joined(&[
         &[core.kind().to_byte(), body_class(core, place.is_some()), 0, 0],
         core.hint(),
         author_u,
         &day.to_le_bytes(),
         &offset.to_le_bytes(),
-    ];
-    let mut bytes = [0; ENTRY_BYTES];
-    let mut rest = &mut bytes[..];
-    for part in parts {
-        if let Some((to, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) {
-            to.copy_from_slice(part);
-            rest = left;
-        }
-    }
+    ]);
     let check = check(position, &bytes);
     bytes.iter_mut().skip(CHECK.start).zip(check).for_each(|(to, from)| *to = from);
     bytes

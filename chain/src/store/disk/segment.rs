@@ -65,11 +65,8 @@ pub(crate) const BODY_HEAD_BYTES: usize = 37;
 
 /// What stands before a body in its record.
 pub(crate) fn body_head(id: &TxId, body: &[u8]) -> [u8; BODY_HEAD_BYTES] {
-    let mut head = [0; BODY_HEAD_BYTES];
     let len = u32::try_from(body.len().saturating_add(id.as_bytes().len())).unwrap_or(u32::MAX);
-    let bytes = len.to_le_bytes().into_iter().chain([KIND_BODY]).chain(*id.as_bytes());
-    head.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-    head
+    joined(&[&len.to_le_bytes(), &[KIND_BODY], id.as_bytes()])
 }
 
 /// What a file of the store holds.
@@ -187,16 +184,13 @@ impl HeaderFault {
 
 impl FileHeader {
     pub(crate) fn identity(&self) -> [u8; IDENTITY_BYTES] {
-        let parts: [&[u8]; 5] = [
+        joined(&[
             &self.kind.magic(),
             &self.kind.format().to_le_bytes(),
             self.ledger.as_bytes(),
             &self.log_id,
             &self.number.to_le_bytes(),
-        ];
-        let mut identity = [0; IDENTITY_BYTES];
-        identity.iter_mut().zip(parts.concat()).for_each(|(to, from)| *to = from);
-        identity
+        ])
     }
 
     /// The 128 bytes: identity | link | 20 zero bytes | check.
@@ -289,6 +283,20 @@ pub(super) fn newer_format(format: u32, known: u32) -> String {
     format!("written by a newer version (format {format}, this one knows {known}); use that one")
 }
 
+/// Byte strings one behind the other, which have `N` bytes together.
+#[inline]
+pub(crate) fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
+    let mut bytes = [0; N];
+    let mut rest = &mut bytes[..];
+    for part in parts {
+        if let Some((to, left)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) {
+            to.copy_from_slice(part);
+            rest = left;
+        }
+    }
+    bytes
+}
+
 /// Takes fixed-size little-endian fields off the front of a byte string.
 pub(crate) struct Fields<'a>(pub(crate) &'a [u8]);
 
@@ -367,9 +375,7 @@ impl Framing {
 
     /// The check of a body's record: over what stands before the body, and the body's hash.
     fn check_by_hash(&self, offset: u64, head: &[u8; BODY_HEAD_BYTES], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
-        let mut covered = [0; BODY_HEAD_BYTES + 32];
-        covered.iter_mut().zip(head.iter().chain(body_hash)).for_each(|(to, from)| *to = *from);
-        self.checks.over(offset, &covered)
+        self.checks.over(offset, &joined::<{ BODY_HEAD_BYTES + 32 }>(&[head, body_hash]))
     }
 
     /// Reads the record of a body of `len` bytes, which is all of `bytes` and stands at `offset` of the file. Gives the id

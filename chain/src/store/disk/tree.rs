@@ -166,14 +166,20 @@ impl TreeColumn {
     }
 
     fn lowest(&self, ids: &[TxId; 16]) -> [u8; 32] {
-        let leaves: Vec<[u8; 32]> = ids.iter().map(|id| leaf(self.ledger, id.as_bytes())).collect();
-        self.fold(leaves)
+        self.fold(&mut ids.map(|id| leaf(self.ledger, id.as_bytes())))
     }
 
-    /// The root over a power of two of neighbours.
-    fn fold(&self, mut nodes: Vec<[u8; 32]>) -> [u8; 32] {
-        while nodes.len() > 1 {
-            nodes = nodes.as_chunks::<2>().0.iter().map(|[left, right]| node(self.ledger, left, right)).collect();
+    /// The root over a power of two of neighbours, which is worked out in their place.
+    fn fold(&self, nodes: &mut [[u8; 32]]) -> [u8; 32] {
+        let mut len = nodes.len();
+        while len > 1 {
+            len /= 2;
+            for nth in 0..len {
+                let pair = nodes.as_chunks::<2>().0.get(nth).map(|[left, right]| node(self.ledger, left, right));
+                if let (Some(to), Some(root)) = (nodes.get_mut(nth), pair) {
+                    *to = root;
+                }
+            }
         }
         nodes.first().copied().unwrap_or_default()
     }
@@ -185,7 +191,9 @@ impl TreeColumn {
             None => {
                 let from = index << level;
                 let positions: Vec<u64> = (from..from.saturating_add(1 << level)).collect();
-                Ok(self.fold(log.ids_at(&positions)?.iter().map(|id| leaf(self.ledger, id.as_bytes())).collect()))
+                let ids = log.ids_at(&positions)?;
+                let mut leaves: Vec<[u8; 32]> = ids.iter().map(|id| leaf(self.ledger, id.as_bytes())).collect();
+                Ok(self.fold(&mut leaves))
             }
         }
     }

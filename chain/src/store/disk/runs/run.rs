@@ -20,7 +20,7 @@ use crate::{
         disk::{
             checked::{CheckedFile, Identity},
             log::{LogView, damaged},
-            segment::Fields,
+            segment::{Fields, joined},
         },
     },
 };
@@ -67,26 +67,19 @@ fn five(number: u64) -> [u8; 5] {
 
 /// The entry of an id or a tag, of which the first 8 bytes count.
 pub(super) fn name(of: &[u8], position: u64) -> Name {
-    let mut entry = [0; NAME_BYTES];
-    entry.iter_mut().zip(of.iter().take(8).copied().chain(five(position))).for_each(|(to, from)| *to = from);
-    entry
+    let first = of.first_chunk::<8>().copied().unwrap_or_default();
+    joined(&[&first, &five(position)])
 }
 
 /// The entry of an id whose record begins at a byte of its segment.
 pub(super) fn id_entry(id: &TxId, position: u64, offset: u32) -> IdEntry {
-    let mut entry = [0; ID_BYTES];
-    let bytes = name(id.as_bytes(), position).into_iter().chain(offset.to_be_bytes());
-    entry.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-    entry
+    joined(&[&name(id.as_bytes(), position), &offset.to_be_bytes()])
 }
 
 /// The entry of a place in canonical order.
 pub(super) fn order_entry(key: &OrderKey, position: u64) -> OrderEntry {
-    let mut entry = [0; ORDER_BYTES];
-    let id = key.id.as_bytes().iter().take(4).copied();
-    let bytes = five(key.time.secs()).into_iter().chain(five(key.depth.get())).chain(id).chain(five(position));
-    entry.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
-    entry
+    let [a, b, c, d, ..] = *key.id.as_bytes();
+    joined(&[&five(key.time.secs()), &five(key.depth.get()), &[a, b, c, d], &five(position)])
 }
 
 /// Time, depth and the id's first bytes.
