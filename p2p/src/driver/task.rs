@@ -303,12 +303,14 @@ impl<S: Store + Send + Sync + 'static> Task<S> {
             return self.fail(DriverError::Task);
         };
         self.flusher.ended(&flushed, system_time(), Instant::now());
-        self.upkeep.start(&self.ledger);
         if let Ok(count) = flushed {
             self.wires.durable.send_replace(count);
             self.notary.release(count, system_time());
             self.feed(Input::Durable(Position::new(count)));
         }
+        // Who waits for what is durable, and the next flush, come first.
+        self.start_work();
+        self.upkeep.start(&self.ledger);
     }
 
     /// The log grew: it is to be flushed, and who waits is told.

@@ -141,9 +141,9 @@ impl<'a> Writer<'a> {
             Done::Upkeep => {
                 self.ledger.upkept();
                 self.keeping = false;
+                self.keep_up();
             }
         }
-        self.keep_up();
     }
 }
 
