@@ -29,8 +29,10 @@ pub const HEADER_MAX_BYTES: usize = HEADER_BASE_BYTES + 32 * PARENTS_MAX;
 pub const HEADER_MIN_BYTES: usize = HEADER_BASE_BYTES + 32;
 /// Lengths that a body may have, in bytes.
 pub const BODY_LENS: [u32; 8] = [512, 1024, 2048, 4096, 8192, 16_384, 32_768, 65_536];
+/// Bytes of the longest body.
+pub const BODY_MAX_BYTES: usize = 65_536;
 /// Bytes of the longest transaction.
-pub const TRANSACTION_MAX_BYTES: usize = HEADER_MAX_BYTES + 65_536;
+pub const TRANSACTION_MAX_BYTES: usize = HEADER_MAX_BYTES + BODY_MAX_BYTES;
 /// Shortest lifetime of a body: an hour.
 pub const LIFETIME_MIN_SECS: u32 = 3_600;
 /// Longest lifetime of a body: 90 days.

@@ -14,6 +14,7 @@ use std::{
 use self::fault::Op;
 use crate::store::StoreError;
 
+pub(crate) mod direct;
 pub(crate) mod fault;
 
 /// Ending of files that are being made. What has it after a crash was never part of the store.
@@ -275,6 +276,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), StoreError> {
     fault::check(Op::Sync, path).map_err(|error| io_error("cannot make durable", path, error))?;
     #[cfg(unix)]
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| io_error("cannot make durable", path, error))?;
+    fault::synced(path);
     Ok(())
 }
 

@@ -4,11 +4,9 @@
 //! (decision 0047). All that follows from them comes behind, and its failure takes nothing back: it is tried again with a
 //! later flush. It is worked out on another thread while the disk is waited for.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    thread,
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use self::wait::{Wait, wait_for_all};
 use super::{
     DiskStore,
     bodies::{BodyWrites, PendingParts},
@@ -25,6 +23,8 @@ use crate::{
     ids::TxId,
     store::{CommitPoint, Flush, Store, StoreError},
 };
+
+mod wait;
 
 /// From so many records on it is worth more threads to write them and to work out their columns.
 const MANY: usize = 256;
@@ -153,27 +153,42 @@ impl Work {
     /// behind is worked out while it is. Few are written on this thread, bodies first: more threads would only be in the way of
     /// whatever else the node does.
     fn commit(&self) -> Result<Committed, StoreError> {
-        let in_order = self.bodies.in_order();
-        let (log, rest) = (
-            || self.commit_log(),
-            || beside(|| !in_order && self.is_large(), || self.prepare_columns(), || self.bodies.run()),
-        );
-        let ((log, committed), (columns, written)) = if in_order && self.before.len % 2 == 1 {
-            // What comes at the same time comes in either order.
-            (log(), rest())
-        } else if !in_order && self.is_large() {
-            beside(|| true, log, rest)
+        let (log, durable, columns) = if self.is_large() && !self.bodies.in_order() {
+            self.commit_at_once()
         } else {
-            let (columns, written) = rest();
-            // No record is written for a body that could not be.
-            written?;
-            (log(), (columns, Ok(())))
+            let (log, durable) = self.commit_in_turn();
+            (log, durable, self.prepare_columns())
         };
-        if let (Some(log), Err(_)) = (&log, &written) {
+        // No record stays that counts on bodies which are not durable.
+        if let (Some(log), Err(_)) = (&log, &durable) {
             log.take_back();
         }
-        written.and(committed)?;
+        durable?;
         Ok(Committed { log, columns })
+    }
+
+    fn commit_at_once(&self) -> (Option<HeaderWrite>, Result<(), StoreError>, Result<Prepared, StoreError>) {
+        let (parts, written) = (self.bodies.parts(), Mutex::new(None));
+        let of_bodies = parts.iter().map(|part| Wait::new(|| part.run().and_then(|()| self.bodies.sync_names())));
+        let of_records = Wait::new(|| {
+            let (log, committed) = self.commit_log();
+            *written.lock().unwrap_or_else(PoisonError::into_inner) = log;
+            committed
+        });
+        let waits: Vec<Wait<'_>> = of_bodies.chain([of_records]).collect();
+        let (durable, columns) = wait_for_all(&waits, &|| self.prepare_columns());
+        drop(waits);
+        (written.into_inner().unwrap_or_else(PoisonError::into_inner), durable, columns)
+    }
+
+    fn commit_in_turn(&self) -> (Option<HeaderWrite>, Result<(), StoreError>) {
+        // What comes at the same time comes in either order.
+        if self.bodies.in_order() && self.before.len % 2 == 1 {
+            let (log, committed) = self.commit_log();
+            return (log, committed.and_then(|()| self.bodies.run()));
+        }
+        // No record is written for a body that could not be.
+        self.bodies.run().map_or_else(|error| (None, Err(error)), |()| self.commit_log())
     }
 
     /// Whether it is worth more threads.
@@ -226,22 +241,6 @@ impl Work {
             Err(error) => self.note(&Err(error), |_| {}),
         }
     }
-}
-
-/// Does `work` on a second thread, if that is worth it, beside `here` on this one; behind it where there is none.
-fn beside<T: Send, U>(
-    is_worth_it: impl FnOnce() -> bool,
-    work: impl Fn() -> T + Sync,
-    here: impl FnOnce() -> U,
-) -> (T, U) {
-    thread::scope(|scope| {
-        let other = is_worth_it().then(|| thread::Builder::new().spawn_scoped(scope, &work));
-        let done = here();
-        match other {
-            Some(Ok(other)) => (other.join().unwrap_or_else(|_| work()), done),
-            _ => (work(), done),
-        }
-    })
 }
 
 impl ColumnWork {

@@ -5,7 +5,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use super::Part;
@@ -68,11 +71,13 @@ pub(crate) struct BodyDir {
     ledger: LedgerId,
     log_id: [u8; 16],
     kept: Mutex<Part>,
+    /// Whether a file got its name since the directory was made durable.
+    named: AtomicBool,
 }
 
 impl BodyDir {
     pub(crate) fn new(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
-        Self { path, ledger, log_id, kept: Mutex::new(Part::default()) }
+        Self { path, ledger, log_id, kept: Mutex::default(), named: AtomicBool::new(false) }
     }
 
     pub(super) fn part_path(&self, part: Part) -> PathBuf {
@@ -126,8 +131,8 @@ impl BodyDir {
         Ok(Some((file, header.framing())))
     }
 
-    /// Makes a part's file with what `write` puts into it, durably, and whole: nobody ever finds it with less. Makes none
-    /// when the part has been dropped.
+    /// Makes a part's file with what `write` puts into it, durably, and whole: nobody ever finds it with less. Its name is durable
+    /// after [`sync_names`](Self::sync_names). Makes none when the part has been dropped.
     pub(super) fn create_part(
         &self,
         part: Part,
@@ -144,8 +149,17 @@ impl BodyDir {
             return files::remove(file.path());
         }
         file.finish_soon(&path)?;
+        self.named.store(true, Ordering::Release);
         drop(kept);
-        self.sync()
+        Ok(())
+    }
+
+    /// Makes names durable that are not, also those of an earlier attempt that failed there.
+    pub(super) fn sync_names(&self) -> Result<(), StoreError> {
+        if !self.named.swap(false, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.sync().inspect_err(|_| self.named.store(true, Ordering::Release))
     }
 
     /// How far bodies have been dropped, as the file `dropped` has it.

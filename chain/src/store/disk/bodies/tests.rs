@@ -13,7 +13,10 @@ use crate::{
     hash::{Context, hash_prefix},
     link::first_link,
     network::Network,
-    store::disk::segment::{FileHeader, FileKind},
+    store::disk::{
+        faults::{Faults, Kind},
+        segment::{FileHeader, FileKind},
+    },
 };
 
 const LOG_ID: [u8; 16] = [3; 16];
@@ -322,6 +325,28 @@ fn files_from_before_there_were_parts_are_read() {
     assert_eq!(bodies.drop_before(8).unwrap(), 1);
     // And what is written without early drops is what it was then.
     assert_eq!(fs::read(dir.path().join("bodies/dropped")).unwrap(), head(b"qasedakd", 8));
+}
+
+/// A file has its name, but the directory could not be made durable: the next attempt, which finds the file there, sees to it.
+#[test]
+fn a_name_is_durable_before_its_bodies_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bodies = open(dir.path());
+    let faults = Faults::below(dir.path());
+    bodies.reserve(7, id(1), hash_of(1, 505), body(1, 505)).unwrap();
+    faults.fail_once(2, Kind::LostSync);
+    assert!(bodies.take_writes().run().is_err());
+    bodies.written(false);
+    faults.heal();
+    let syncs_of_directory = || faults.syncs().get(&dir.path().join("bodies")).copied().unwrap_or_default();
+    assert!(dir.path().join("bodies/7.seg").exists());
+    let before = syncs_of_directory();
+    flush(&mut bodies);
+    assert_eq!(syncs_of_directory(), before + 1);
+    // Only once.
+    bodies.reserve(7, id(2), hash_of(2, 505), body(2, 505)).unwrap();
+    flush(&mut bodies);
+    assert_eq!(syncs_of_directory(), before + 1);
 }
 
 /// In format 2 the check of a body was a hash.

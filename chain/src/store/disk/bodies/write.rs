@@ -1,6 +1,6 @@
 //! The bodies that one flush writes.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{BodyDir, Part, Pending, PendingParts};
 use crate::store::{
@@ -28,41 +28,46 @@ impl BodyWrites {
         fault::in_order(self.dir.path())
     }
 
-    /// Makes missing files, writes all bodies at their places, and makes them durable. What has been dropped since is
-    /// left out.
+    /// Makes missing files, writes all bodies at their places, and makes them durable, one file behind the other. What has been
+    /// dropped since is left out.
     pub(crate) fn run(&self) -> Result<(), StoreError> {
+        self.parts().iter().try_for_each(PartWrite::run)?;
+        self.sync_names()
+    }
+
+    /// The same, file by file, without names.
+    pub(crate) fn parts(&self) -> Vec<PartWrite<'_>> {
         let mut parts: BTreeMap<Part, Vec<&Pending>> = BTreeMap::new();
         for (part, bodies) in self.taken.iter().flat_map(|taken| taken.iter()) {
             parts.entry(*part).or_default().extend(bodies);
         }
-        let parts: Vec<(Part, Vec<&Pending>)> = parts.into_iter().collect();
-        let (beside, here) = parts.split_at(if self.in_order() { 0 } else { parts.len() / 2 });
-        // The disk is waited for in both halves at once.
-        let all =
-            |parts: &[(Part, Vec<&Pending>)]| parts.iter().try_for_each(|(part, bodies)| self.write(*part, bodies));
-        thread::scope(|scope| {
-            let other = (!beside.is_empty()).then(|| thread::Builder::new().spawn_scoped(scope, || all(beside)));
-            let written = all(here);
-            let other = match other {
-                Some(Ok(other)) => other.join().unwrap_or(Err(StoreError::BrokenOff)),
-                // Without a second thread the first one does it.
-                Some(Err(_)) => all(beside),
-                None => Ok(()),
-            };
-            written.and(other)
-        })
+        parts.into_iter().map(|(part, bodies)| PartWrite { dir: &self.dir, part, bodies }).collect()
     }
 
-    /// Writes the bodies of a part, durably.
-    fn write(&self, part: Part, bodies: &[&Pending]) -> Result<(), StoreError> {
-        if let Some((file, framing)) = self.dir.open_part(part, true)? {
-            write_bodies(&file, &framing, bodies)?;
-            return file.sync();
-        }
-        self.dir.create_part(part, |file, framing| write_bodies(file, framing, bodies))
+    /// Makes the names of new files durable.
+    pub(crate) fn sync_names(&self) -> Result<(), StoreError> {
+        self.dir.sync_names()
     }
 }
 
-fn write_bodies(file: &DiskFile, framing: &Framing, bodies: &[&Pending]) -> Result<(), StoreError> {
-    bodies.iter().try_for_each(|pending| pending.write(framing, |bytes, at| file.write_at(bytes, at)))
+/// The bodies of a part.
+pub(crate) struct PartWrite<'a> {
+    dir: &'a BodyDir,
+    part: Part,
+    bodies: Vec<&'a Pending>,
+}
+
+impl PartWrite<'_> {
+    /// Writes them, durably but for the name of a new file.
+    pub(crate) fn run(&self) -> Result<(), StoreError> {
+        if let Some((file, framing)) = self.dir.open_part(self.part, true)? {
+            self.write(&file, &framing)?;
+            return file.sync();
+        }
+        self.dir.create_part(self.part, |file, framing| self.write(file, framing))
+    }
+
+    fn write(&self, file: &DiskFile, framing: &Framing) -> Result<(), StoreError> {
+        self.bodies.iter().try_for_each(|pending| pending.write(framing, |bytes, at| file.write_much_at(bytes, at)))
+    }
 }
