@@ -363,13 +363,19 @@ impl Framing {
         bytes.extend_from_slice(&check);
     }
 
-    /// The check of the record of a body that will stand at `offset` of the file; `covered` is all of the record before it.
+    /// The check of the record of a body that will stand at `offset` of the file; `head` is what stands before the body.
     /// `body_hash` is the one that its header names: it was checked when the body came, so that nothing of the body is
     /// hashed here.
-    pub(crate) fn body_check(&self, offset: u64, covered: &[u8], body_hash: &[u8; 32]) -> [u8; CHECK_BYTES] {
-        match covered.split_first_chunk::<BODY_HEAD_BYTES>() {
-            Some((head, _)) if self.kind != FileKind::EarlierBodies => self.check_by_hash(offset, head, body_hash),
-            _ => self.check(offset, covered),
+    pub(crate) fn body_check(
+        &self,
+        offset: u64,
+        head: &[u8; BODY_HEAD_BYTES],
+        body: &[u8],
+        body_hash: &[u8; 32],
+    ) -> [u8; CHECK_BYTES] {
+        match self.kind {
+            FileKind::EarlierBodies => self.check(offset, &[head, body].concat()),
+            _ => self.check_by_hash(offset, head, body_hash),
         }
     }
 

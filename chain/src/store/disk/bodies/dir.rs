@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use super::Part;
+use super::{Part, pending::MEMORY_MAX_BYTES};
 use crate::{
     ids::{LedgerId, TxId},
     link::first_link,
@@ -31,6 +31,9 @@ use crate::{
 
 /// Bytes of the record that says how far bodies were dropped early: a part's number.
 const EARLY_BYTES: usize = 8;
+
+/// Threads that put records together at a time, mostly.
+const MEMORY_KEPT: usize = 2;
 
 /// How far bodies have been dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,11 +76,13 @@ pub(crate) struct BodyDir {
     kept: Mutex<Part>,
     /// Whether a file got its name since the directory was made durable.
     named: AtomicBool,
+    /// Memory in which records are put together, to be used again: each flush has another thread, which would take it elsewhere.
+    memory: Mutex<Vec<Vec<u8>>>,
 }
 
 impl BodyDir {
     pub(crate) fn new(path: PathBuf, ledger: LedgerId, log_id: [u8; 16]) -> Self {
-        Self { path, ledger, log_id, kept: Mutex::default(), named: AtomicBool::new(false) }
+        Self { path, ledger, log_id, kept: Mutex::default(), named: AtomicBool::new(false), memory: Mutex::default() }
     }
 
     pub(super) fn part_path(&self, part: Part) -> PathBuf {
@@ -160,6 +165,17 @@ impl BodyDir {
             return Ok(());
         }
         self.sync().inspect_err(|_| self.named.store(true, Ordering::Release))
+    }
+
+    pub(super) fn take_memory(&self) -> Vec<u8> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(super) fn keep_memory(&self, memory: Vec<u8>) {
+        let mut all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < MEMORY_KEPT && memory.capacity() <= MEMORY_MAX_BYTES {
+            all.push(memory);
+        }
     }
 
     /// How far bodies have been dropped, as the file `dropped` has it.

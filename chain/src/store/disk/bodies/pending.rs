@@ -12,9 +12,13 @@ use crate::{
 
 /// Bytes of records that are written in one call: many, since the disk is waited for each time, and few enough for them to be in the
 /// processor's cache still.
-const PIECE_BYTES: usize = 1024 * 1024;
+const PIECE_BYTES: usize = 512 * 1024;
 /// Bytes of the longest record.
 const RECORD_MAX_BYTES: usize = BODY_HEAD_BYTES + BODY_MAX_BYTES + CHECK_BYTES;
+/// Bytes in which records are put together, at most.
+pub(super) const MEMORY_MAX_BYTES: usize = PIECE_BYTES + RECORD_MAX_BYTES + 2 * BLOCK_BYTES;
+/// Records whose checks are made in one go.
+const TOGETHER: usize = 32;
 /// Bodies that are durable wait to be given back beside the next flush, unless they are more than this.
 pub(super) const SPENT_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -33,13 +37,10 @@ impl Waiting {
         self.body.len().saturating_add(BODY_HEAD_BYTES).saturating_add(CHECK_BYTES)
     }
 
-    /// Appends its record to what stands from `start` on.
-    fn write_to(&self, framing: &Framing, bytes: &mut Vec<u8>) {
-        let start = bytes.len();
-        bytes.extend_from_slice(&body_head(&self.id, &self.body));
-        bytes.extend_from_slice(&self.body);
-        let check = framing.body_check(self.at, bytes.get(start..).unwrap_or_default(), &self.hash);
-        bytes.extend_from_slice(&check);
+    /// What stands before the body in its record, and behind it.
+    fn ends(&self, framing: &Framing) -> ([u8; BODY_HEAD_BYTES], [u8; CHECK_BYTES]) {
+        let head = body_head(&self.id, &self.body);
+        (head, framing.body_check(self.at, &head, &self.body, &self.hash))
     }
 }
 
@@ -81,17 +82,22 @@ impl Pending {
         self.bodies.get(nth).map(|waiting| waiting.body.clone())
     }
 
-    /// Puts their records together as a file's framing asks for, and hands on the bytes and where they are to stand.
+    /// Puts their records together in `memory` as a file's framing asks for, and hands on the bytes and where they are to stand.
     pub(super) fn write<E>(
         &self,
         framing: &Framing,
+        memory: &mut Vec<u8>,
         mut write: impl FnMut(&[u8], u64) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut piece = Piece::new(self.start, usize::try_from(self.bytes()).unwrap_or(usize::MAX));
-        for waiting in &self.bodies {
-            waiting.write_to(framing, &mut piece.bytes);
-            if piece.is_full() {
-                piece.write_blocks(&mut write)?;
+        let mut piece = Piece::new(memory, self.start, usize::try_from(self.bytes()).unwrap_or(usize::MAX));
+        for some in self.bodies.chunks(TOGETHER) {
+            // What another core wrote last comes faster when nothing else is done between.
+            let ends: Vec<_> = some.iter().map(|waiting| waiting.ends(framing)).collect();
+            for (waiting, (head, check)) in some.iter().zip(ends) {
+                [&head[..], &waiting.body, &check].into_iter().for_each(|part| piece.bytes.extend_from_slice(part));
+                if piece.is_full() {
+                    piece.write_blocks(&mut write)?;
+                }
             }
         }
         write(piece.rest(), piece.at)
@@ -99,18 +105,19 @@ impl Pending {
 }
 
 /// Bytes that are to stand from `at` on; the first block among them begins in memory where blocks do.
-struct Piece {
-    bytes: Vec<u8>,
+struct Piece<'a> {
+    bytes: &'a mut Vec<u8>,
     /// Of these so many come before them.
     skip: usize,
     at: u64,
 }
 
-impl Piece {
+impl<'a> Piece<'a> {
     /// An empty one, for so many bytes in all.
-    fn new(at: u64, all: usize) -> Self {
-        let room = all.min(PIECE_BYTES.saturating_add(RECORD_MAX_BYTES)).saturating_add(2 * BLOCK_BYTES);
-        let mut piece = Self { bytes: Vec::with_capacity(room), skip: 0, at };
+    fn new(bytes: &'a mut Vec<u8>, at: u64, all: usize) -> Self {
+        bytes.clear();
+        bytes.reserve_exact(all.saturating_add(2 * BLOCK_BYTES).min(MEMORY_MAX_BYTES));
+        let mut piece = Self { bytes, skip: 0, at };
         let in_memory = to_block(piece.bytes.as_ptr().addr() as u64);
         piece.skip = in_memory.saturating_add(BLOCK_BYTES).saturating_sub(to_block(at)) % BLOCK_BYTES;
         piece.bytes.resize(piece.skip, 0);
@@ -172,11 +179,12 @@ mod tests {
                 let (id, hash) = (TxId::from_bytes([nth as u8; 32]), [nth as u8 ^ 0xff; 32]);
                 let body = vec![nth as u8; if what == 0 { 500 } else { len }];
                 let waiting = Waiting { at, id, hash, body: body.clone() };
-                waiting.write_to(&framing, &mut expected);
+                let (head, check) = waiting.ends(&framing);
+                expected.extend([&head[..], &waiting.body, &check].concat());
                 at = pending.push(at, id, hash, body).unwrap();
             }
             let (mut written, mut ends) = (Vec::new(), Vec::new());
-            pending.write::<()>(&framing, |bytes, at| {
+            pending.write::<()>(&framing, &mut Vec::new(), |bytes, at| {
                 assert_eq!(at, start + written.len() as u64);
                 let first = to_block(at);
                 if first < bytes.len() {

@@ -68,6 +68,11 @@ impl PartWrite<'_> {
     }
 
     fn write(&self, file: &DiskFile, framing: &Framing) -> Result<(), StoreError> {
-        self.bodies.iter().try_for_each(|pending| pending.write(framing, |bytes, at| file.write_much_at(bytes, at)))
+        let mut memory = self.dir.take_memory();
+        let mut write =
+            |pending: &&Pending| pending.write(framing, &mut memory, |bytes, at| file.write_much_at(bytes, at));
+        let written = self.bodies.iter().try_for_each(&mut write);
+        self.dir.keep_memory(memory);
+        written
     }
 }

@@ -147,7 +147,7 @@ impl<'a, const N: usize> Merge<'a, N> {
         let Some(source) = self.0.get_mut(nth) else {
             return Ok(());
         };
-        source.entries.next()?;
+        source.entries.pass();
         source.look_ahead()
     }
 

@@ -480,6 +480,11 @@ impl<'a, const N: usize> Entries<'a, N> {
         Ok(self.read.next())
     }
 
+    /// Goes on behind the entry that was [peeked](Self::peek) at.
+    pub(super) fn pass(&mut self) {
+        self.read.next();
+    }
+
     /// The place of the next entry in its section.
     pub(super) fn reached(&self) -> u64 {
         self.next.saturating_sub(self.read.len() as u64)
