@@ -49,6 +49,8 @@ pub(crate) struct Bodies {
     parts: BTreeMap<Part, u64>,
     /// Parts whose head and length were looked at before anything was reserved in them.
     seen: BTreeSet<Part>,
+    /// The part that takes the next body of a day, by the first part that the day may have: most come for the same day.
+    filling: Option<(Part, Part)>,
     /// Bodies to be written, those apart that [`take_writes`](Self::take_writes) took.
     pending: PendingParts,
     taken: Vec<Arc<PendingParts>>,
@@ -76,6 +78,7 @@ impl Bodies {
             line: Line::default(),
             parts: BTreeMap::new(),
             seen: BTreeSet::new(),
+            filling: None,
             pending: BTreeMap::new(),
             taken: Vec::new(),
         }
@@ -107,6 +110,15 @@ impl Bodies {
 
     /// The part of a day that takes the next body.
     fn part_with_room(&mut self, first: Part) -> Result<Part, StoreError> {
+        match self.filling {
+            Some((of, part)) if of == first && self.parts.get(&part).is_some_and(|bytes| *bytes < self.part_bytes) => {
+                Ok(part)
+            }
+            _ => self.next_part(first).inspect(|part| self.filling = Some((first, *part))),
+        }
+    }
+
+    fn next_part(&mut self, first: Part) -> Result<Part, StoreError> {
         let last = self.parts.range(first..=first.last_possible()).next_back().map_or(first, |(part, _)| *part);
         let mut part = last.max(self.line.kept);
         if self.seen.insert(part) {
@@ -196,6 +208,7 @@ impl Bodies {
             self.line = line;
             self.pending = self.pending.split_off(&line.kept);
             self.seen = self.seen.split_off(&line.kept);
+            self.filling = None;
         }
         self.unlink_dropped(UNLINKS_MAX)
     }
