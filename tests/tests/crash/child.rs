@@ -42,13 +42,21 @@ pub const LOG: LogId = LogId::from_bytes(LOG_ID);
 pub const PASSPHRASE: &str = "crash";
 /// Header segments end early, so that many are begun; runs are made and sled is written often.
 const OPTIONS: DiskOptions = DiskOptions { segment_bytes: 40_000, memtable_records: 64, overlay_entries: 16 };
+/// The same for who writes many at once: so many that a flush has more threads and bodies go straight to the disk, several days' of
+/// them in the same flush.
+const MANY: u64 = 300;
+const OPTIONS_OF_MANY: DiskOptions = DiskOptions { segment_bytes: 1 << 20, ..OPTIONS };
 /// Most transactions that the outbox keeps at a time.
 const KEPT: usize = 6;
 
 pub type DiskLedger = Ledger<DiskStore>;
 
 pub fn open_ledger(dir: &Path) -> DiskLedger {
-    let store = DiskStore::open_with(&dir.join("ledger"), &dev(), LOG_ID, OPTIONS, &mut |_, _| {}).unwrap();
+    open_ledger_with(dir, OPTIONS)
+}
+
+fn open_ledger_with(dir: &Path, options: DiskOptions) -> DiskLedger {
+    let store = DiskStore::open_with(&dir.join("ledger"), &dev(), LOG_ID, options, &mut |_, _| {}).unwrap();
     Ledger::open(dev(), store).unwrap()
 }
 
@@ -108,8 +116,10 @@ fn writes_until_it_dies() {
     };
     let line = Line::at(&PathBuf::from(std::env::var_os("QASEDAK_CRASH_LINE").unwrap()));
     let mut next_kept: u64 = std::env::var("QASEDAK_CRASH_KEPT").unwrap().parse().unwrap();
+    let many = std::env::var_os("QASEDAK_CRASH_MANY").is_some();
     println!();
-    let open = std::panic::catch_unwind(|| (open_ledger(&dir), open_outbox(&dir), open_wallet(&dir)));
+    let options = if many { OPTIONS_OF_MANY } else { OPTIONS };
+    let open = std::panic::catch_unwind(|| (open_ledger_with(&dir, options), open_outbox(&dir), open_wallet(&dir)));
     let Ok((mut ledger, outbox, mut wallet)) = open else {
         // The power went before it had begun. It waits for its end, as after a failed write.
         println!("E open");
@@ -119,7 +129,7 @@ fn writes_until_it_dies() {
     };
     let mut kept: VecDeque<u64> = VecDeque::new();
     for round in 0u64.. {
-        for _ in 0..=round % 3 {
+        for _ in 0..if many { MANY } else { round % 3 + 1 } {
             let nth = ledger.summary().count;
             if nth < line.len() {
                 let appended = ledger.append(line.verified(nth), time(nth).plus(5), false);
@@ -218,6 +228,13 @@ pub struct Writer {
 pub fn command(dir: &Path, line: &Line, acknowledged: &Acknowledged) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     in_child(&mut command, dir, line, acknowledged);
+    command
+}
+
+/// The same, which writes many transactions at once.
+pub fn command_of_many(dir: &Path, line: &Line, acknowledged: &Acknowledged) -> Command {
+    let mut command = command(dir, line, acknowledged);
+    command.env("QASEDAK_CRASH_MANY", "1");
     command
 }
 

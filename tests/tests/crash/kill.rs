@@ -3,7 +3,7 @@
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    child::{Acknowledged, Writer, begin_anew, check, command, moment},
+    child::{Acknowledged, Writer, begin_anew, check, command, command_of_many, moment},
     line::Line,
     support::{rounds, seed},
 };
@@ -16,6 +16,8 @@ fn nothing_acknowledged_is_lost_by_kills() {
     let home = tempfile::tempdir().unwrap();
     let mut acknowledged = Acknowledged::default();
     for kill in 1..=kills {
+        // Now and then one that writes many at once.
+        let command = if kill % 10 == 5 { command_of_many } else { command };
         let writer = Writer::spawn(command(home.path(), &line, &acknowledged), acknowledged);
         // The random moment itself, not a wait for anything.
         std::thread::sleep(moment(&mut rng, 250));

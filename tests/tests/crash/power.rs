@@ -10,7 +10,7 @@ use std::{
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::{
-    child::{Acknowledged, Writer, begin_anew, check, command, moment},
+    child::{Acknowledged, Writer, begin_anew, check, command, command_of_many, moment},
     line::Line,
     mount::{Image, can_mount},
     support::{rounds, seed, skip},
@@ -62,6 +62,7 @@ fn nothing_acknowledged_is_lost_by_power_cuts() {
     let mut acknowledged = Acknowledged::default();
     for cut in 1..=cuts {
         let switch = Switch::ready(image.mounted());
+        let command = if cut % 5 == 3 { command_of_many } else { command };
         let writer = Writer::spawn(command(image.mounted(), &line, &acknowledged), acknowledged);
         // The random moment itself, not a wait for anything.
         std::thread::sleep(moment(&mut rng, 250));
