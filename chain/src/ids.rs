@@ -22,11 +22,7 @@ macro_rules! hash_newtype {
         impl Ord for $name {
             #[inline]
             fn cmp(&self, other: &Self) -> Ordering {
-                let words = |bytes: &[[u8; 8]; 4]| bytes.map(u64::from_be_bytes);
-                match (self.0.as_chunks(), other.0.as_chunks()) {
-                    (([a, b, c, d], []), ([e, f, g, h], [])) => words(&[*a, *b, *c, *d]).cmp(&words(&[*e, *f, *g, *h])),
-                    _ => self.0.cmp(&other.0),
-                }
+                words(&self.0).cmp(words(&other.0))
             }
         }
         impl PartialOrd for $name {
@@ -54,6 +50,12 @@ macro_rules! hash_newtype {
             }
         }
     };
+}
+
+/// The bytes of a hash as numbers that are ordered as they are.
+#[inline]
+fn words(bytes: &[u8; 32]) -> impl Iterator<Item = u64> + '_ {
+    bytes.as_chunks::<8>().0.iter().map(|word| u64::from_be_bytes(*word))
 }
 
 /// The text is not 64 hexadecimal digits.

@@ -38,7 +38,8 @@ pub(super) struct MemTable {
     order: Sorted,
 }
 
-/// Few enough bytes for the whole map to be in the processor's cache: of a table's records hardly any two agree in them.
+/// Few enough bytes for the whole map to be in the processor's cache: of a table's records hardly any two agree in them, and
+/// one that agrees with a given one costs whoever wants that 2^32 stamps.
 fn beginning(id: &TxId) -> u32 {
     id.as_bytes().first_chunk().map_or(0, |first| u32::from_le_bytes(*first))
 }
