@@ -107,7 +107,8 @@ impl Tips {
             Some(Kept::Alone) => self.covered.push(*id),
             Some(Kept::Page(number)) => {
                 if let Some(page) = self.pages.get_mut(&number) {
-                    page.tips.retain(|(tip, _)| tip != id);
+                    let nth = page.tips.iter().position(|(tip, _)| tip == id);
+                    nth.map(|nth| page.tips.swap_remove(nth));
                     self.changed.insert(number);
                 }
             }

@@ -380,12 +380,13 @@ impl Store for DiskStore {
     }
 
     fn find(&self, id: &TxId) -> Result<Option<Found>, StoreError> {
-        let Some((found, stored)) = self.read_of_log(self.runs.find(id, self.headers.view()))? else {
+        if let Some(found) = self.runs.find_in_memory(id) {
+            return Ok(Some(found));
+        }
+        let Some((found, stored)) = self.read_of_log(self.runs.find_in_runs(id, self.headers.view()))? else {
             return Ok(None);
         };
-        if let Some(stored) = stored {
-            *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((found.position.get(), stored));
-        }
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((found.position.get(), stored));
         Ok(Some(found))
     }
 

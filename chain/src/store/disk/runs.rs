@@ -300,20 +300,23 @@ impl Runs {
         self.merging = None;
     }
 
-    /// Where a transaction stands; with its record where that had to be read.
-    pub(super) fn find(&self, id: &TxId, log: &LogView) -> Result<Option<(Found, Option<Stored>)>, StoreError> {
-        let tables = [&self.table].into_iter().chain(self.full.iter().rev().chain(&self.last).map(Arc::as_ref));
-        if let Some(found) = tables.filter_map(|table| table.find(id)).next() {
-            return Ok(Some((found, None)));
-        }
+    /// Where a transaction stands, if it is one of the newest, which are indexed in memory: nearly all that is asked for while
+    /// transactions come.
+    pub(super) fn find_in_memory(&self, id: &TxId) -> Option<Found> {
+        let older = || self.full.iter().rev().chain(&self.last).find_map(|table| table.find(id));
+        self.table.find(id).or_else(older)
+    }
+
+    /// Where another one stands, with its record.
+    pub(super) fn find_in_runs(&self, id: &TxId, log: &LogView) -> Result<Option<(Found, Stored)>, StoreError> {
         // All of them with the first that is asked for, so that one look-up waits and not one for each run.
         self.runs.iter().for_each(|run| run.wake());
         let glances = self.glances(id);
         let is_vain = |nth: u32| glances.checked_shr(nth).is_some_and(|from| from & 1 == 0);
         // The oldest is the largest.
         for (_, run) in (0..).zip(&self.runs).filter(|(nth, _)| !is_vain(*nth)) {
-            if let Some((found, stored)) = answers::find(run, id, log)? {
-                return Ok(Some((found, Some(stored))));
+            if let Some(found) = answers::find(run, id, log)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
