@@ -26,7 +26,7 @@ const CHECK_BYTES: usize = 8;
 const DATA_BYTES: usize = 984;
 const PIECE_BYTES: usize = DATA_BYTES + CHECK_BYTES;
 /// Bytes that are gathered before they are written.
-const WRITE_BYTES: usize = 256 * PIECE_BYTES;
+const WRITE_BYTES: usize = 64 * PIECE_BYTES;
 
 /// Which file a piece belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,46 +67,47 @@ pub(super) struct CheckedWriter {
     checks: Checks,
     at: u64,
     nth: u64,
-    /// Content of the piece that is being filled.
-    piece: Vec<u8>,
-    /// Whole pieces that are still to be written.
+    /// What is still to be written: whole pieces, then content of the one that is being filled.
     out: Vec<u8>,
+    /// Where that one begins.
+    piece: usize,
 }
 
 impl CheckedWriter {
     /// Begins the file, under another name until it is whole.
     pub(super) fn create(path: &Path, identity: Identity) -> Result<Self, StoreError> {
         let file = files::create_unfinished(path)?;
-        let (piece, out) = (Vec::with_capacity(DATA_BYTES), identity.header().to_bytes());
-        Ok(Self { file, checks: identity.checks(), at: 0, nth: 0, piece, out })
+        let out = identity.header().to_bytes();
+        Ok(Self { file, checks: identity.checks(), at: 0, nth: 0, piece: out.len(), out })
     }
 
     /// Appends content.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), StoreError> {
-        while !bytes.is_empty() {
-            let room = DATA_BYTES.saturating_sub(self.piece.len());
-            let (now, later) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
-            self.piece.extend_from_slice(now);
+        loop {
+            let room = DATA_BYTES.saturating_sub(self.out.len().saturating_sub(self.piece));
+            let Some((now, later)) = bytes.split_at_checked(room) else {
+                self.out.extend_from_slice(bytes);
+                return Ok(());
+            };
+            self.out.extend_from_slice(now);
+            self.end_piece()?;
             bytes = later;
-            if self.piece.len() == DATA_BYTES {
-                self.end_piece()?;
-            }
         }
-        Ok(())
     }
 
     fn end_piece(&mut self) -> Result<(), StoreError> {
-        self.out.extend_from_slice(&self.piece);
-        self.out.extend_from_slice(&self.checks.over(self.nth, &self.piece));
-        self.piece.clear();
-        self.nth = self.nth.saturating_add(1);
-        if self.out.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+        let check = self.checks.over(self.nth, self.out.get(self.piece..).unwrap_or_default());
+        self.out.extend_from_slice(&check);
+        (self.nth, self.piece) = (self.nth.saturating_add(1), self.out.len());
+        if self.piece >= WRITE_BYTES { self.write() } else { Ok(()) }
     }
 
+    /// Writes the whole pieces.
     fn write(&mut self) -> Result<(), StoreError> {
-        self.file.write_at(&self.out, self.at)?;
-        self.at = self.at.saturating_add(self.out.len() as u64);
-        self.out.clear();
+        self.file.write_at(self.out.get(..self.piece).unwrap_or_default(), self.at)?;
+        self.at = self.at.saturating_add(self.piece as u64);
+        self.out.drain(..self.piece);
+        self.piece = 0;
         Ok(())
     }
 
@@ -136,7 +137,7 @@ impl CheckedWriter {
     }
 
     fn write_rest(&mut self) -> Result<(), StoreError> {
-        if !self.piece.is_empty() {
+        if self.out.len() > self.piece {
             self.end_piece()?;
         }
         self.write()
@@ -174,19 +175,19 @@ impl CheckedFile {
 
     /// Reads content, once the checks of all pieces that it is in are right.
     pub(super) fn read(&self, from: u64, len: usize) -> Result<Vec<u8>, StoreError> {
-        let (first, skip) = (from / DATA_BYTES as u64, (from % DATA_BYTES as u64) as usize);
+        let (first, mut skip) = (from / DATA_BYTES as u64, (from % DATA_BYTES as u64) as usize);
         let pieces = skip.saturating_add(len).div_ceil(DATA_BYTES);
         let bytes = self.file.read_at(piece_at(first), pieces.saturating_mul(PIECE_BYTES))?;
-        let mut content = Vec::with_capacity(bytes.len());
+        let mut content = Vec::with_capacity(len);
         for (nth, piece) in (first..).zip(bytes.chunks(PIECE_BYTES)) {
             let (data, check) = split(piece);
             if self.checks.over(nth, data) != check {
                 return Err(damaged(self.path(), piece_at(nth), "a part of it fails its check"));
             }
-            content.extend_from_slice(data);
+            let wanted = data.get(std::mem::take(&mut skip)..).unwrap_or_default();
+            let left = len.saturating_sub(content.len());
+            content.extend_from_slice(wanted.get(..left).unwrap_or(wanted));
         }
-        content.truncate(skip.saturating_add(len));
-        content.drain(..skip.min(content.len()));
         if content.len() < len {
             return Err(damaged(self.path(), piece_at(first), "the file is cut short"));
         }

@@ -46,11 +46,36 @@ impl Merging {
         &self.runs
     }
 
-    /// Merges some `max` entries; whether that was all.
+    /// Merges some `max` entries and makes them durable; whether that was all, which whoever ends the run makes durable.
     pub(super) fn step(&mut self, max: usize, log: &LogView) -> Result<bool, StoreError> {
+        let mut left = max;
+        loop {
+            let before = self.taken();
+            let whole = self.copy(left, log)?;
+            left = left.saturating_sub(usize::try_from(self.taken().saturating_sub(before)).unwrap_or(usize::MAX));
+            if !whole {
+                self.writer.sync()?;
+                return Ok(false);
+            }
+            self.taken.fill(0);
+            self.part = match self.part {
+                Part::Ids => Part::Tags,
+                Part::Tags => Part::Order,
+                Part::Order => return Ok(true),
+            };
+        }
+    }
+
+    /// Entries of the part that were taken.
+    fn taken(&self) -> u64 {
+        self.taken.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    /// Merges some `max` entries of the part; whether that was all of it.
+    fn copy(&mut self, max: usize, log: &LogView) -> Result<bool, StoreError> {
         let Self { runs, writer, part, taken } = self;
         let from = || runs.iter().zip(taken.iter().copied());
-        let whole = match part {
+        Ok(match part {
             Part::Ids => {
                 let mut merge = Merge::new(from().map(|(run, at)| run.ids_from(at)).collect())?;
                 let whole = copy(max, || merge.next(), |entry| writer.push_id(entry))?;
@@ -72,18 +97,7 @@ impl Merging {
                 *taken = merge.from.reached();
                 whole
             }
-        };
-        if whole {
-            taken.fill(0);
-        }
-        match (whole, *part) {
-            (true, Part::Ids) => *part = Part::Tags,
-            (true, Part::Tags) => *part = Part::Order,
-            (true, Part::Order) => return Ok(true),
-            (false, _) => {}
-        }
-        writer.sync()?;
-        Ok(false)
+        })
     }
 
     /// The run, once all is merged.
@@ -132,8 +146,8 @@ impl<'a, const N: usize> Merge<'a, N> {
 
     /// The least entry, and which run has it.
     fn peek(&self) -> Option<([u8; N], usize)> {
-        let nexts = self.0.iter().enumerate().filter_map(|(nth, source)| Some((source.next?, nth)));
-        nexts.min().map(|((_, entry), nth)| (entry, nth))
+        let nexts = self.0.iter().enumerate().filter_map(|(nth, source)| Some((source.next.as_ref()?, nth)));
+        nexts.min_by_key(|(next, _)| *next).map(|((_, entry), nth)| (*entry, nth))
     }
 
     fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
