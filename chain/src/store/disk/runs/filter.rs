@@ -23,9 +23,19 @@ const BITS: u32 = 6;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Line([u64; WORDS]);
 
-/// A filter over ids.
+/// Lines that are one piece of memory.
+const PIECE_LINES: usize = 1_024;
+/// Their bytes, 64 KiB.
+const PIECE_BYTES: u64 = (PIECE_LINES * LINE_BYTES) as u64;
+
+/// A filter over ids. In pieces of one size: what one of a megabyte took, once it is free, another one does not fit into, and
+/// blocks so large have the allocator keep more of all that is freed (decision 0062).
 #[derive(Debug)]
-pub(super) struct Filter(Vec<Line>);
+pub(super) struct Filter {
+    pieces: Vec<Vec<Line>>,
+    /// Lines that it is to have, by which ids are spread over them.
+    lines: usize,
+}
 
 impl Filter {
     /// Lines of a filter for so many ids.
@@ -39,54 +49,64 @@ impl Filter {
     }
 
     pub(super) fn new(count: u64) -> Self {
-        Self(vec![Line::default(); usize::try_from(Self::line_count(count)).unwrap_or(usize::MAX)])
+        let lines = usize::try_from(Self::line_count(count)).unwrap_or(usize::MAX);
+        let piece = |from: usize| vec![Line::default(); lines.saturating_sub(from).min(PIECE_LINES)];
+        Self { pieces: (0..lines).step_by(PIECE_LINES).map(piece).collect(), lines }
     }
 
-    fn line(&self, id: &[u8]) -> usize {
-        (u128::from(prefix(id)).saturating_mul(self.0.len() as u128) >> 64) as usize
+    /// Piece and line in it that an id has.
+    fn place(&self, id: &[u8]) -> (usize, usize) {
+        let line = (u128::from(prefix(id)).saturating_mul(self.lines as u128) >> 64) as usize;
+        (line / PIECE_LINES, line % PIECE_LINES)
+    }
+
+    fn line(&self, id: &[u8]) -> Option<&Line> {
+        let (piece, line) = self.place(id);
+        self.pieces.get(piece)?.get(line)
     }
 
     pub(super) fn add(&mut self, id: &[u8]) {
-        let line = self.line(id);
-        if let Some(Line(words)) = self.0.get_mut(line) {
+        let (piece, line) = self.place(id);
+        if let Some(Line(words)) = self.pieces.get_mut(piece).and_then(|piece| piece.get_mut(line)) {
             words.iter_mut().zip(bits(id)).for_each(|(word, bit)| *word |= bit);
         }
-    }
-
-    /// One of so many bytes, of which nothing has been read yet.
-    pub(super) fn to_be_read(bytes: u64) -> Self {
-        Self(Vec::with_capacity(usize::try_from(bytes).unwrap_or_default() / LINE_BYTES))
     }
 
     /// Whether an id may be in it.
     pub(super) fn may_have(&self, id: &[u8]) -> bool {
         let missing = |Line(words): &Line| words.iter().zip(bits(id)).fold(0, |sum, (word, bit)| sum | (bit & !word));
-        self.0.get(self.line(id)).is_some_and(|line| missing(line) == 0)
+        self.line(id).is_some_and(|line| missing(line) == 0)
     }
 
     /// The same by the first of its eight bits alone: of five that are not in it two pass.
     pub(super) fn glance(&self, id: &[u8]) -> bool {
         let bit = bits(id).next().unwrap_or_default();
-        self.0.get(self.line(id)).is_some_and(|Line([word, ..])| word & bit != 0)
+        self.line(id).is_some_and(|Line([word, ..])| word & bit != 0)
     }
 
     /// The bytes of each line.
     pub(super) fn lines(&self) -> impl Iterator<Item = [u8; LINE_BYTES]> {
-        self.0.iter().map(|Line(words)| {
+        self.pieces.iter().flatten().map(|Line(words)| {
             let mut bytes = [0; LINE_BYTES];
             bytes.as_chunks_mut().0.iter_mut().zip(words).for_each(|(to, word)| *to = word.to_le_bytes());
             bytes
         })
     }
 
-    /// Adds lines that were read behind those that are there.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Reads one of so many bytes, piece by piece: `read` is told where in it a piece begins, and of how many bytes it is.
+    pub(super) fn read<E>(bytes: u64, read: impl Fn(u64, usize) -> Result<Vec<u8>, E>) -> Result<Self, E> {
         let line = |line: &[u8; LINE_BYTES]| {
             let mut words = [0; WORDS];
             words.iter_mut().zip(line.as_chunks().0).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
             Line(words)
         };
-        self.0.extend(bytes.as_chunks().0.iter().map(line));
+        let piece = |from: u64| {
+            let len = bytes.saturating_sub(from).min(PIECE_BYTES);
+            let bytes = read(from, usize::try_from(len).unwrap_or(usize::MAX))?;
+            Ok(bytes.as_chunks().0.iter().map(line).collect())
+        };
+        let pieces = (0..bytes).step_by(PIECE_BYTES as usize).map(piece).collect::<Result<Vec<Vec<Line>>, E>>()?;
+        Ok(Self { lines: pieces.iter().map(Vec::len).sum(), pieces })
     }
 }
 
@@ -98,6 +118,8 @@ fn bits(id: &[u8]) -> impl Iterator<Item = u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
     use crate::hash::{Context, hash};
 
@@ -105,23 +127,29 @@ mod tests {
         hash(Context::Id, &[&nth.to_le_bytes()])
     }
 
+    /// A filter as it is read from these bytes.
+    fn read(bytes: &[u8]) -> Filter {
+        let part = |from: u64, len| Ok::<_, Infallible>(bytes[from as usize..][..len].to_vec());
+        let Ok(filter) = Filter::read(bytes.len() as u64, part);
+        filter
+    }
+
     /// What is in it passes, and hardly anything else does.
     #[test]
     fn of_a_thousand_unknown_ids_one_passes() {
-        for count in [1, 31, 32, 33, 16_384] {
+        for count in [1, 31, 32, 33, 16_384, 40_000] {
             let mut filter = Filter::new(count);
             (0..count).for_each(|nth| filter.add(&id(nth)));
             let bytes = filter.lines().collect::<Vec<_>>().concat();
             assert_eq!(bytes.len() as u64, Filter::len(count));
-            let mut known = Filter::to_be_read(bytes.len() as u64);
-            bytes.chunks(5 * LINE_BYTES).for_each(|part| known.push(part));
+            let known = read(&bytes);
             assert!((0..count).all(|nth| known.glance(&id(nth)) && known.may_have(&id(nth))), "{count}");
             let passed = (count..count + 100_000).filter(|nth| known.may_have(&id(*nth))).count();
             assert!(passed < 200, "{passed} of 100,000 pass a filter of {count}");
             let glanced = (count..count + 100_000).filter(|nth| known.glance(&id(*nth))).count();
             assert!(glanced < 50_000, "{glanced} of 100,000 pass a glance at a filter of {count}");
         }
-        assert!(!Filter::to_be_read(0).may_have(&id(1)));
+        assert!(!read(&[]).may_have(&id(1)));
     }
 
     /// Ids that somebody chose, all alike in their first bytes: they pass each other's filter, and nothing breaks.
@@ -129,8 +157,7 @@ mod tests {
     fn ids_that_begin_alike_are_one_to_it() {
         let mut filter = Filter::new(64);
         (0..64u64).for_each(|nth| filter.add(&[&[7; 8][..], &nth.to_le_bytes()].concat()));
-        let mut known = Filter::to_be_read(0);
-        filter.lines().for_each(|line| known.push(&line));
+        let known = read(&filter.lines().collect::<Vec<_>>().concat());
         assert!(known.may_have(&[7; 32]));
         assert!(!known.may_have(&[8; 32]));
     }

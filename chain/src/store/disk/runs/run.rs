@@ -44,9 +44,6 @@ const SEARCH: u64 = 64;
 /// Entries that are read in one go, at most.
 const READ_MAX: u64 = 1_024;
 
-/// Bytes of a filter that are read in one go: whole lines.
-const FILTER_READ: usize = 64 * 1_024;
-
 /// An entry of a tag, and what stands first in that of an id.
 pub(super) type Name = [u8; NAME_BYTES];
 /// An entry of an id.
@@ -270,12 +267,8 @@ impl Run {
         }
         let read = || {
             let fan = self.fan(self.id_fan, self.facts.count())?;
-            let mut filter = Filter::to_be_read(self.filter.count);
-            for from in (0..self.filter.count).step_by(FILTER_READ) {
-                let len = self.filter.count.saturating_sub(from).min(FILTER_READ as u64);
-                let len = usize::try_from(len).unwrap_or(usize::MAX);
-                filter.push(&self.file.read(self.filter.start.saturating_add(from), len)?);
-            }
+            let part = |from: u64, len| self.file.read(self.filter.start.saturating_add(from), len);
+            let filter = Filter::read(self.filter.count, part)?;
             Ok((fan, filter))
         };
         let names = self.or_suspect(read())?;
@@ -385,9 +378,10 @@ impl Run {
         Entries::new(self, self.order, nth, READ_MAX)
     }
 
-    fn read<const N: usize>(&self, section: Section, nth: u64, count: u64) -> Result<Vec<[u8; N]>, StoreError> {
+    /// The bytes of entries of a section.
+    fn read<const N: usize>(&self, section: Section, nth: u64, count: u64) -> Result<Vec<u8>, StoreError> {
         let (at, len) = place::<N>(section, nth, count);
-        Ok(self.or_suspect(self.file.read(at, len))?.as_chunks::<N>().0.to_vec())
+        self.or_suspect(self.file.read(at, len))
     }
 
     /// What was read; a run that could not be read is suspect.
@@ -436,14 +430,16 @@ pub(super) struct Entries<'a, const N: usize> {
     section: Section,
     /// The next entry that is not in `read`.
     next: u64,
-    read: std::iter::Peekable<std::vec::IntoIter<[u8; N]>>,
+    /// Bytes of entries that were read, and where the next one begins.
+    read: Vec<u8>,
+    at: usize,
     /// Entries to be read at the next reading: few for a look-up, more for whoever goes on.
     batch: u64,
 }
 
 impl<'a, const N: usize> Entries<'a, N> {
     fn new(run: &'a Run, section: Section, next: u64, batch: u64) -> Self {
-        Self { run, section, next, read: Vec::new().into_iter().peekable(), batch }
+        Self { run, section, next, read: Vec::new(), at: 0, batch }
     }
 
     /// From the first entry in `start..end` on that is not below `key`.
@@ -451,42 +447,44 @@ impl<'a, const N: usize> Entries<'a, N> {
         let (mut low, mut high) = (start, end);
         while high.saturating_sub(low) > SEARCH {
             let middle = low.midpoint(high);
-            let entry = run.read::<N>(section, middle, 1)?;
-            match entry.first() {
-                Some(entry) if &entry[..] < key => low = middle.saturating_add(1),
-                _ => high = middle,
+            if run.read::<N>(section, middle, 1)?.as_slice() < key {
+                low = middle.saturating_add(1);
+            } else {
+                high = middle;
             }
         }
         let mut entries = Self::new(run, section, low, SEARCH.min(high.saturating_sub(low)));
         while entries.peek()?.is_some_and(|entry| &entry[..] < key) {
-            entries.next()?;
+            entries.pass();
         }
         Ok(entries)
     }
 
+    /// The next entry.
     pub(super) fn peek(&mut self) -> Result<Option<[u8; N]>, StoreError> {
         // Whoever is at the end is asked again and again while others go on: that must not read.
-        if self.read.peek().is_none() && self.next < self.section.count {
+        if self.at >= self.read.len() && self.next < self.section.count {
             let count = self.section.count.saturating_sub(self.next).min(self.batch.max(1));
-            self.read = self.run.read(self.section, self.next, count)?.into_iter().peekable();
+            (self.read, self.at) = (self.run.read::<N>(self.section, self.next, count)?, 0);
             self.next = self.next.saturating_add(count);
             self.batch = self.batch.saturating_mul(2).clamp(SEARCH, READ_MAX);
         }
-        Ok(self.read.peek().copied())
+        Ok(self.read.get(self.at..).and_then(|left| left.first_chunk().copied()))
     }
 
     pub(super) fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
-        self.peek()?;
-        Ok(self.read.next())
+        let next = self.peek()?;
+        self.pass();
+        Ok(next)
     }
 
     /// Goes on behind the entry that was [peeked](Self::peek) at.
     pub(super) fn pass(&mut self) {
-        self.read.next();
+        self.at = self.at.saturating_add(N).min(self.read.len());
     }
 
     /// The place of the next entry in its section.
     pub(super) fn reached(&self) -> u64 {
-        self.next.saturating_sub(self.read.len() as u64)
+        self.next.saturating_sub((self.read.len().saturating_sub(self.at) / N) as u64)
     }
 }
