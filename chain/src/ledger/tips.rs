@@ -117,22 +117,37 @@ impl Tips {
 
     /// What the index is to be told.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
-        for id in std::mem::take(&mut self.added) {
-            if let Some(tip) = self.tips.get_mut(&id).filter(|tip| matches!(tip.kept, Kept::Nowhere)) {
-                let last = self.pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
-                let number = last.map_or(self.next_page, |(number, _)| *number);
-                self.next_page = self.next_page.max(number.saturating_add(1));
-                self.pages.entry(number).or_default().tips.push((id, tip.time));
-                self.changed.insert(number);
-                tip.kept = Kept::Page(number);
-            }
-        }
+        self.give_pages();
         let covered = std::mem::take(&mut self.covered).into_iter();
         let mut changes: Vec<Change> = covered.map(|id| Change::remove(Tree::Frontier, keys::tip(&id))).collect();
         for number in std::mem::take(&mut self.changed) {
             changes.extend(self.page_change(number));
         }
         changes
+    }
+
+    /// Gives every tip a page that was added and is one still.
+    fn give_pages(&mut self) {
+        let Self { tips, added, pages, changed, next_page, .. } = self;
+        let mut give_page = |id: &TxId, tip: &mut Tip| {
+            if let Kept::Nowhere = tip.kept {
+                let last = pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
+                let number = last.map_or(*next_page, |(number, _)| *number);
+                *next_page = (*next_page).max(number.saturating_add(1));
+                pages.entry(number).or_default().tips.push((*id, tip.time));
+                changed.insert(number);
+                tip.kept = Kept::Page(number);
+            }
+        };
+        // Where many came, most of them are covered by now.
+        if added.len() > tips.len() {
+            tips.iter_mut().for_each(|(id, tip)| give_page(id, tip));
+        } else {
+            for id in added.iter() {
+                tips.get_mut(id).into_iter().for_each(|tip| give_page(id, tip));
+            }
+        }
+        added.clear();
     }
 
     fn page_change(&mut self, number: u64) -> Option<Change> {

@@ -63,6 +63,11 @@ impl<V> ById<V> {
         Some(place.remove(nth).1)
     }
 
+    /// All of them, by ascending id.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&TxId, &mut V)> {
+        self.places.iter_mut().flatten().map(|(id, value)| (&*id, value))
+    }
+
     /// All ids, ascending.
     pub(super) fn ids(&self) -> impl Iterator<Item = &TxId> {
         self.places.iter().flatten().map(|(id, _)| id)
@@ -98,6 +103,7 @@ mod tests {
                 prop_assert_eq!(by_id.len(), map.len());
             }
             prop_assert!(by_id.ids().eq(map.keys()));
+            prop_assert!(by_id.iter_mut().eq(map.iter_mut()));
         }
     }
 }
