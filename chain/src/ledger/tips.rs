@@ -3,7 +3,7 @@
 //! Tips come and go with every transaction, and the index is costly by the key: so it keeps them by the page, and is told
 //! of the pages that changed. A tip that was covered before the index heard of it costs nothing there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use self::by_id::ById;
 use super::keys;
@@ -41,6 +41,8 @@ struct Page {
     tips: Vec<(TxId, Time)>,
     /// Whether the index has heard of it.
     told: bool,
+    /// Whether the index is to be told of it as it is now.
+    changed: bool,
 }
 
 /// The tips, and how they differ from what the index knows of them.
@@ -52,8 +54,6 @@ pub(super) struct Tips {
     /// Tips with keys of their own that are none any more.
     covered: Vec<TxId>,
     pages: BTreeMap<u64, Page>,
-    /// Pages that the index is to be told of.
-    changed: BTreeSet<u64>,
     /// The number of the next page; none is used twice.
     next_page: u64,
 }
@@ -109,7 +109,7 @@ impl Tips {
                 if let Some(page) = self.pages.get_mut(&number) {
                     let nth = page.tips.iter().position(|(tip, _)| tip == id);
                     nth.map(|nth| page.tips.swap_remove(nth));
-                    self.changed.insert(number);
+                    page.changed = true;
                 }
             }
         }
@@ -120,23 +120,25 @@ impl Tips {
         self.give_pages();
         let covered = std::mem::take(&mut self.covered).into_iter();
         let mut changes: Vec<Change> = covered.map(|id| Change::remove(Tree::Frontier, keys::tip(&id))).collect();
-        for number in std::mem::take(&mut self.changed) {
-            changes.extend(self.page_change(number));
-        }
+        let changed: Vec<u64> = self.pages.iter().filter(|(_, page)| page.changed).map(|(number, _)| *number).collect();
+        changes.extend(changed.into_iter().filter_map(|number| self.page_change(number)));
         changes
     }
 
     /// Gives every tip a page that was added and is one still.
     fn give_pages(&mut self) {
-        let Self { tips, added, pages, changed, next_page, .. } = self;
+        let Self { tips, added, pages, next_page, .. } = self;
+        let last = pages.last_key_value().map(|(number, page)| (*number, PAGE.saturating_sub(page.tips.len())));
+        let (mut number, mut room) = last.unwrap_or_default();
         let mut give_page = |id: &TxId, tip: &mut Tip| {
             if let Kept::Nowhere = tip.kept {
-                let last = pages.last_key_value().filter(|(_, page)| page.tips.len() < PAGE);
-                let number = last.map_or(*next_page, |(number, _)| *number);
-                *next_page = (*next_page).max(number.saturating_add(1));
-                pages.entry(number).or_default().tips.push((*id, tip.time));
-                changed.insert(number);
-                tip.kept = Kept::Page(number);
+                if room == 0 {
+                    (number, room) = (*next_page, PAGE);
+                    *next_page = next_page.saturating_add(1);
+                }
+                let page = pages.entry(number).or_default();
+                page.tips.push((*id, tip.time));
+                (page.changed, tip.kept, room) = (true, Kept::Page(number), room.saturating_sub(1));
             }
         };
         // Where many came, most of them are covered by now.
@@ -153,6 +155,7 @@ impl Tips {
     fn page_change(&mut self, number: u64) -> Option<Change> {
         let key = keys::tip_page(number);
         let page = self.pages.get_mut(&number)?;
+        page.changed = false;
         if page.tips.is_empty() {
             let told = page.told;
             self.pages.remove(&number);
