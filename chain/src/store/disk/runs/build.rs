@@ -63,7 +63,7 @@ impl Builder {
         let mut writer = RunWriter::create(self, facts)?;
         ids.iter().try_for_each(|entry| writer.push_id(entry))?;
         tags.iter().try_for_each(|entry| writer.push_tag(entry))?;
-        table.order().try_for_each(|(key, position)| writer.push_order(&order_entry(key, *position)))?;
+        table.order().try_for_each(|(key, position)| writer.push_orders(&[order_entry(key, *position)]))?;
         // If its name is lost, nothing is: the tail of the log is indexed anew.
         writer.end(CheckedWriter::finish_content)?;
         self.open(facts.first, facts.end, log)
@@ -150,8 +150,8 @@ impl RunWriter {
         self.tag_fan.add(entry);
         self.blocks.push(entry)
     }
-    pub(super) fn push_order(&mut self, entry: &OrderEntry) -> Result<(), StoreError> {
-        self.blocks.push(entry)
+    pub(super) fn push_orders(&mut self, entries: &[OrderEntry]) -> Result<(), StoreError> {
+        self.blocks.push(entries.as_flattened())
     }
 
     /// Makes durable what is there so far.

@@ -1,7 +1,7 @@
 //! Merging neighbouring runs into one, in slices: a merge of many records never has to be waited for, nor to end before
 //! the process does. What a slice wrote is made durable with it, so that no fsync ever has much to do.
 
-use std::{sync::Arc, vec};
+use std::sync::Arc;
 
 use super::{
     build::{Builder, RunWriter},
@@ -90,10 +90,8 @@ impl Merging {
             }
             Part::Order => {
                 let merge = Merge::new(from().map(|(run, at)| run.order_from(at)).collect())?;
-                let mut merge = OrderMerge { from: merge, log, tied: Vec::new().into_iter() };
-                let whole = copy(max, || merge.next(), |entry| writer.push_order(entry))?;
-                // Those that only their whole ids tell apart are taken together.
-                copy(merge.tied.len(), || merge.next(), |entry| writer.push_order(entry))?;
+                let mut merge = OrderMerge { from: merge, log };
+                let whole = merge.copy(max, |entries| writer.push_orders(entries))?;
                 *taken = merge.from.reached();
                 whole
             }
@@ -152,17 +150,28 @@ impl<'a, const N: usize> Merge<'a, N> {
 
     fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
         let least = self.peek();
-        least.map_or(Ok(()), |(_, nth)| self.skip(nth))?;
+        least.map_or(Ok(()), |(_, nth)| self.skip(nth, 1))?;
         Ok(least.map(|(entry, _)| entry))
     }
 
-    /// Goes on behind the next entry of a run.
-    fn skip(&mut self, nth: usize) -> Result<(), StoreError> {
+    /// Goes on behind the next `count` entries of a run, which were read already.
+    fn skip(&mut self, nth: usize, count: usize) -> Result<(), StoreError> {
         let Some(source) = self.0.get_mut(nth) else {
             return Ok(());
         };
-        source.entries.pass();
+        source.entries.pass(count);
         source.look_ahead()
+    }
+
+    /// Entries of a run, at most `max` of those that were read already, that come before all of other runs by what `key` gives.
+    fn stretch<K: Ord>(&self, nth: usize, max: usize, key: impl Fn(&[u8; N]) -> K) -> &[[u8; N]] {
+        let others = self.0.iter().enumerate().filter(|(other, _)| *other != nth);
+        let bound = others.filter_map(|(_, source)| Some(key(&source.next.as_ref()?.1))).min();
+        let ahead = self.0.get(nth).map(|source| source.entries.ahead()).unwrap_or_default();
+        let ahead = ahead.get(..max).unwrap_or(ahead);
+        let before = |entry: &[u8; N]| bound.as_ref().is_none_or(|bound| key(entry) < *bound);
+        let count = if ahead.last().is_some_and(before) { ahead.len() } else { ahead.partition_point(before) };
+        ahead.get(..count).unwrap_or_default()
     }
 
     /// Entries of each run before the next one.
@@ -175,36 +184,50 @@ impl<'a, const N: usize> Merge<'a, N> {
 struct OrderMerge<'a> {
     from: Merge<'a, ORDER_BYTES>,
     log: &'a LogView,
-    /// Entries that only their whole ids tell apart, in order.
-    tied: vec::IntoIter<OrderEntry>,
 }
 
 impl OrderMerge<'_> {
-    fn next(&mut self) -> Result<Option<OrderEntry>, StoreError> {
-        if let Some(entry) = self.tied.next() {
-            return Ok(Some(entry));
+    /// Hands on at most `max` entries, or a few more; whether there are no more. Neighbouring runs hardly overlap in time, so
+    /// that most entries go in long stretches.
+    fn copy(
+        &mut self,
+        max: usize,
+        mut push: impl FnMut(&[OrderEntry]) -> Result<(), StoreError>,
+    ) -> Result<bool, StoreError> {
+        let mut left = max;
+        while left > 0 {
+            let Some((entry, nth)) = self.from.peek() else {
+                return Ok(true);
+            };
+            let stretch = self.from.stretch(nth, left, order_key);
+            let count = stretch.len();
+            push(stretch)?;
+            self.from.skip(nth, count)?;
+            left = left.saturating_sub(count);
+            if count == 0 {
+                // Those that only their whole ids tell apart are taken together.
+                let tied = self.take_tied(order_key(&entry))?;
+                push(&tied)?;
+                left = left.saturating_sub(tied.len());
+            }
         }
-        let Some(entry) = self.from.next()? else {
-            return Ok(None);
-        };
-        let key: [u8; ORDER_KEY_BYTES] = order_key(&entry);
+        Ok(false)
+    }
+
+    /// The entries that agree in time, depth and the first bytes of their ids with `key`, which is the least, in the order of their
+    /// whole ids. Within one run tied entries need not ascend as bytes, but they stand together in every run.
+    fn take_tied(&mut self, key: [u8; ORDER_KEY_BYTES]) -> Result<Vec<OrderEntry>, StoreError> {
         let mut tied = Vec::new();
-        // Within one run tied entries need not ascend as bytes, but they stand together in every run.
         while let Some((next, nth)) = self.from.peek()
             && order_key(&next) == key
         {
             tied.push(next);
-            self.from.skip(nth)?;
+            self.from.skip(nth, 1)?;
         }
-        if tied.is_empty() {
-            return Ok(Some(entry));
-        }
-        tied.push(entry);
         tied.sort_unstable_by_key(|entry| position_of(entry));
         let positions: Vec<u64> = tied.iter().map(|entry| position_of(entry)).collect();
         let mut by_id: Vec<(TxId, OrderEntry)> = self.log.ids_at(&positions)?.into_iter().zip(tied).collect();
         by_id.sort_unstable();
-        self.tied = by_id.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>().into_iter();
-        Ok(self.tied.next())
+        Ok(by_id.into_iter().map(|(_, entry)| entry).collect())
     }
 }

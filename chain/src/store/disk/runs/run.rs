@@ -455,7 +455,7 @@ impl<'a, const N: usize> Entries<'a, N> {
         }
         let mut entries = Self::new(run, section, low, SEARCH.min(high.saturating_sub(low)));
         while entries.peek()?.is_some_and(|entry| &entry[..] < key) {
-            entries.pass();
+            entries.pass(1);
         }
         Ok(entries)
     }
@@ -474,13 +474,18 @@ impl<'a, const N: usize> Entries<'a, N> {
 
     pub(super) fn next(&mut self) -> Result<Option<[u8; N]>, StoreError> {
         let next = self.peek()?;
-        self.pass();
+        self.pass(1);
         Ok(next)
     }
 
-    /// Goes on behind the entry that was [peeked](Self::peek) at.
-    pub(super) fn pass(&mut self) {
-        self.at = self.at.saturating_add(N).min(self.read.len());
+    /// Entries that were read already, from the next one on.
+    pub(super) fn ahead(&self) -> &[[u8; N]] {
+        self.read.get(self.at..).unwrap_or_default().as_chunks().0
+    }
+
+    /// Goes on behind so many of those.
+    pub(super) fn pass(&mut self, count: usize) {
+        self.at = self.at.saturating_add(count.saturating_mul(N)).min(self.read.len());
     }
 
     /// The place of the next entry in its section.
