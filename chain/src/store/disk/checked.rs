@@ -178,7 +178,7 @@ impl CheckedFile {
         let (first, mut skip) = (from / DATA_BYTES as u64, (from % DATA_BYTES as u64) as usize);
         let pieces = skip.saturating_add(len).div_ceil(DATA_BYTES);
         let bytes = self.file.read_at(piece_at(first), pieces.saturating_mul(PIECE_BYTES))?;
-        let mut content = Vec::with_capacity(len);
+        let mut content = Vec::with_capacity(len.min(bytes.len()));
         for (nth, piece) in (first..).zip(bytes.chunks(PIECE_BYTES)) {
             let (data, check) = split(piece);
             if self.checks.over(nth, data) != check {
