@@ -13,7 +13,7 @@ use qasedak_p2p::wire;
 
 use super::{
     manners::Manners,
-    rogue::{Fate, Rogue},
+    rogue::{Fate, Rogue, persistently},
     stock::Stock,
     victim::Victim,
 };
@@ -121,7 +121,8 @@ impl Field {
 
     /// A rogue on a connection of its own.
     pub async fn rogue(&self, manners: Manners) -> Rogue {
-        Rogue::connect(&self.address(), &self.network, manners).await.expect("the victim takes connections")
+        let connect = async || Rogue::connect(&self.address(), &self.network, manners.clone()).await;
+        persistently(connect).await.expect("the victim takes connections")
     }
 
     /// A rogue that has subscribed.
