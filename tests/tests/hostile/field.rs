@@ -2,8 +2,13 @@
 
 use std::{
     any::Any,
+    io,
     pin::Pin,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use futures::AsyncRead;
@@ -13,7 +18,7 @@ use qasedak_p2p::wire;
 
 use super::{
     manners::Manners,
-    rogue::{Fate, Rogue, persistently},
+    rogue::{Fate, PATIENCE, Rogue},
     stock::Stock,
     victim::Victim,
 };
@@ -90,13 +95,15 @@ pub struct Field {
     quic: RwLock<Multiaddr>,
     pub topic: String,
     pub stock: Stock,
+    /// Whether so many attack at once that the victim may have no place for one more handshake.
+    crowded: AtomicBool,
 }
 
 impl Field {
     pub fn new(network: Network, victim: &Victim, stock: Stock) -> Self {
         let topic = wire::topic(&network);
         let (address, quic) = (RwLock::new(victim.address.clone()), RwLock::new(victim.quic.clone()));
-        Self { network, address, quic, topic, stock }
+        Self { network, address, quic, topic, stock, crowded: AtomicBool::new(false) }
     }
 
     pub fn address(&self) -> Multiaddr {
@@ -114,6 +121,25 @@ impl Field {
         *self.quic.write().unwrap() = victim.quic.clone();
     }
 
+    /// From now on many attack at once.
+    pub fn crowd(&self) {
+        self.crowded.store(true, Ordering::Release);
+    }
+
+    /// Connects. Where many attack at once it tries again when it is refused: the victim has places for 64 handshakes at a
+    /// time, of which those that never say anything hold 48, and the others come all together.
+    pub async fn admitted<T>(&self, connect: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
+        let began = Instant::now();
+        loop {
+            match connect().await {
+                Err(_) if self.crowded.load(Ordering::Acquire) && began.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// The newest version of sync.
     pub fn sync(&self) -> String {
         wire::sync_protocol(&self.network)
@@ -122,7 +148,7 @@ impl Field {
     /// A rogue on a connection of its own.
     pub async fn rogue(&self, manners: Manners) -> Rogue {
         let connect = async || Rogue::connect(&self.address(), &self.network, manners.clone()).await;
-        persistently(connect).await.expect("the victim takes connections")
+        self.admitted(connect).await.expect("the victim takes connections")
     }
 
     /// A rogue that has subscribed.

@@ -180,6 +180,7 @@ impl Bench {
     /// becomes of the culprits takes a minute to show, and is waited for the last time; the others end with their victim.
     pub async fn run_at_once(&mut self, cases: &[Case]) {
         let cases: Vec<&Case> = cases.iter().collect();
+        self.field.crowd();
         for round in 1..=PATIENT_ROUNDS {
             self.pair.make_ahead(&self.field.network, AHEAD_OF_PATIENT).await;
             self.rest(LONG_CALM).await;

@@ -12,7 +12,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -88,18 +88,6 @@ pub async fn dial_quic(address: Multiaddr, key: Keypair) -> io::Result<StreamMux
     let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
     let dialled = transport.dial(address, opts).map_err(|error| io::Error::other(error.to_string()))?.await;
     Ok(StreamMuxerBox::new(dialled.map_err(io::Error::other)?.1))
-}
-
-/// Connects, and tries again while the victim refuses: it has places for 64 handshakes at a time, and those that never say
-/// anything hold most of them.
-pub async fn persistently<T>(connect: impl AsyncFn() -> io::Result<T>) -> io::Result<T> {
-    let began = Instant::now();
-    loop {
-        match connect().await {
-            Err(_) if began.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(100)).await,
-            done => return done,
-        }
-    }
 }
 
 /// Whether the other side has ended a connection.

@@ -14,7 +14,7 @@ use crate::{
     },
     frames::{self, framed, gossip, line},
     manners::{Echo, Manners, Reply, mirror},
-    rogue::{Fate, agree, connect, persistently, secure},
+    rogue::{Fate, agree, connect, secure},
     stock::random,
 };
 
@@ -100,7 +100,7 @@ async fn half_a_handshake(field: Arc<Field>) -> Culprits {
         let mut socket = connect(&field.address()).await?;
         agree(&mut socket, "/noise").await.map(|_| socket)
     };
-    let (reads, mut writes) = persistently(agreed).await.unwrap().split();
+    let (reads, mut writes) = field.admitted(agreed).await.unwrap().split();
     // A frame of 32 bytes is announced, and half of it sent.
     writes.write_all(&[&[0, 32][..], &[7; 16]].concat()).await.ok();
     vec![Culprit::raw(reads, writes)]
@@ -108,7 +108,7 @@ async fn half_a_handshake(field: Arc<Field>) -> Culprits {
 
 async fn never_multiplexed(field: Arc<Field>) -> Culprits {
     let (address, key) = (field.address(), Keypair::generate_ed25519());
-    let (reads, writes) = persistently(async || secure(&address, &key).await).await.unwrap().split();
+    let (reads, writes) = field.admitted(async || secure(&address, &key).await).await.unwrap().split();
     vec![Culprit::raw(reads, writes)]
 }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     frames,
     manners::{Manners, Reply},
-    rogue::{PATIENCE, Rogue, dial_quic, persistently},
+    rogue::{PATIENCE, Rogue, dial_quic},
     stock::random,
 };
 
@@ -104,7 +104,7 @@ async fn half_open(field: Arc<Field>) -> Culprits {
 
 async fn connected(field: &Field, manners: Manners) -> Rogue {
     let connect = async || Rogue::connect_quic(&field.quic(), &field.network, manners.clone()).await;
-    persistently(connect).await.expect("the victim takes QUIC")
+    field.admitted(connect).await.expect("the victim takes QUIC")
 }
 
 async fn asked_garbage(field: Arc<Field>) -> Culprits {
